@@ -1,0 +1,103 @@
+"""Which spec runs when and where: by model, behind the store, in this process."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from functools import cache
+from typing import Any
+
+from measure import catalog, measurements, models, prompts
+from measure.results import Curves
+from measure.spec import CurveSpec
+from measure.store import Store, key
+
+Outcome = Curves | Exception
+Load = tuple[str, str, str]
+Report = Callable[[CurveSpec, str], None]
+
+
+def load_of(spec: CurveSpec) -> Load:
+    """What has to be loaded for `spec`: specs with the same answer are measured on one loading."""
+    return spec.model, spec.weights, spec.precision
+
+
+def measure(specs: Iterable[CurveSpec], store: Store | None, report: Report) -> dict[CurveSpec, Outcome]:
+    """Measure every spec, each model loaded once; an error belongs to the specs it struck and stops no other.
+
+    `report` is told of each spec whether it was `stored`, `measured` or `failed`, as it ends.
+    """
+    by_load: dict[Load, list[CurveSpec]] = defaultdict(list)
+    for spec in dict.fromkeys(specs):
+        by_load[load_of(spec)].append(spec)
+    outcomes: dict[CurveSpec, Outcome] = {}
+    for group in by_load.values():
+        outcomes.update(_measure_group(group, store, report))
+    return outcomes
+
+
+def _measure_group(group: list[CurveSpec], store: Store | None, report: Report) -> dict[CurveSpec, Outcome]:
+    first = group[0]
+    outcomes: dict[CurveSpec, Outcome] = {}
+    try:
+        model = models.load(first.model, weights=first.weights, precision=first.precision)
+    except Exception as error:  # handed to the tests that asked
+        model, failure = None, error
+    for spec in group:
+        try:
+            if model is None:
+                raise failure
+            outcomes[spec], how = _measure_one(spec, model, store)
+        except Exception as error:  # handed to the tests that asked
+            outcomes[spec], how = error, "failed"
+        report(spec, how)
+    return outcomes
+
+
+def _measure_one(spec: CurveSpec, model: models.LoadedModel, store: Store | None) -> tuple[Curves, str]:
+    source = corpus_of(spec, model.source)
+    corpus = _corpus(source)
+    pairs = prompts.draw(corpus, model.tokenizer, spec.protocol, spec.pairs, spec.seed)
+    versions = measurements.environment(model)
+    conditions = {
+        "weights": model.sha256,
+        "prompts": pairs.sha256,
+        "torch": versions["torch"],
+        "transformers": versions["transformers"],
+        "device": model.device.type,
+    }
+    address = key(spec, conditions)
+    if store is not None and (found := store.get(address)) is not None:
+        return found, "stored"
+    result = measurements.measure_spec(spec, model, pairs, origin={"corpus": source, "corpus_sha256": corpus.sha256})
+    if store is not None:
+        store.put(address, result)
+    return result, "measured"
+
+
+def corpus_of(spec: CurveSpec, source: str) -> str:
+    """The corpus that `default` means: the shipped prose for the ladder and local folders, the paper's for hub models."""
+    if spec.corpus == "default" and source == "hub":
+        return prompts.PAPER_CORPUS
+    return spec.corpus
+
+
+@cache
+def _corpus(source: str) -> prompts.Corpus:
+    return prompts.load_corpus(source)
+
+
+def needs_accelerator(reference: catalog.Reference) -> bool:
+    """Whether a model is too large to be measured on a processor in reasonable time."""
+    return reference.source == "hub"
+
+
+def accelerator_bytes() -> int:
+    """Memory of the largest accelerator at hand, 0 where there is none."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return 0
+    return max(torch.cuda.get_device_properties(i).total_memory for i in range(torch.cuda.device_count()))
+
+

@@ -1,0 +1,177 @@
+"""Run with a patch: the fast path, and the plain reference path that checks it. Draws no prompts, derives no metrics.
+
+The patched run keeps p_A's tokens and overwrites only the last position after `layer` blocks. Attention is causal,
+so the other positions are the same for every point patched in. The fast path therefore runs a prompt once up to the
+patch, appends all points of the pair as further positions (each at the last position's id, each seeing the earlier
+positions and itself alone), and runs the remaining blocks once over earlier positions and points together. The blocks
+below the patch and the unembedding do not run for the points. The reference path does none of this: one plain forward
+for each point, with a hook.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from measure.models import LoadedModel
+from measure.spec import Read
+
+# Positions per forward: enough rows to fill the matrix units, few enough that memory stays small.
+CHUNK_POSITIONS = 4096
+
+
+def _tensor(output: Any) -> Tensor:
+    """The hidden states in what a block returned: transformers' blocks return a tensor, some a tuple."""
+    found = output[0] if isinstance(output, tuple) else output
+    assert isinstance(found, Tensor)
+    return found
+
+
+class _Tap(nn.Module):
+    """Stands for a block, runs it and keeps what it returned."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+        self.output: Any = None
+
+    def forward(self, *arguments: Any, **options: Any) -> Any:
+        # The arguments are transformers' own business and differ between families: passed through untouched.
+        self.output = self.block(*arguments, **options)
+        return self.output
+
+
+class _Entry(nn.Module):
+    """Stands for a block that need not run: whatever comes in, the given states go out."""
+
+    def __init__(self, states: Tensor, *, as_tuple: bool) -> None:
+        super().__init__()
+        self.states = states
+        self.as_tuple = as_tuple
+
+    def forward(self, *_: Any, **__: Any) -> Any:
+        return (self.states,) if self.as_tuple else self.states
+
+
+def _with_blocks(model: LoadedModel, blocks: list[nn.Module]) -> nn.Module:
+    """A shallow copy of the base model that runs `blocks` instead of its own; weights are shared, the original is untouched."""
+
+    def replaced(module: nn.Module, path: tuple[str, ...]) -> nn.Module:
+        if not path:
+            return nn.ModuleList(blocks)
+        twin = copy.copy(module)
+        child = module.get_submodule(path[0])
+        twin._modules = {**module._modules, path[0]: replaced(child, path[1:])}
+        return twin
+
+    return replaced(model.base, model.blocks)
+
+
+@dataclass(frozen=True, eq=False)
+class Boundary:
+    """Residual states after the patched block, `states` (prompts, tokens, width), and how blocks hand them on."""
+
+    states: Float[Tensor, "prompts tokens width"]
+    as_tuple: bool
+
+    @property
+    def last(self) -> Float[Tensor, "prompts width"]:
+        return self.states[:, -1]
+
+
+def run_to_layer(model: LoadedModel, ids: Int[Tensor, "prompts tokens"], layer: int) -> Boundary:
+    """Run prompts of one length through the first `layer` blocks and no further."""
+    tap = _Tap(model.block_list[layer - 1])
+    head = _with_blocks(model, [*model.block_list[: layer - 1], tap])
+    head(input_ids=ids, use_cache=False)
+    return Boundary(_tensor(tap.output), isinstance(tap.output, tuple))
+
+
+def _points_mask(earlier: int, points: int, like: Tensor) -> Float[Tensor, "1 1 all all"]:
+    """Additive attention mask: earlier positions causal; each point sees the earlier positions and itself alone."""
+    size = earlier + points
+    visible = torch.eye(size, dtype=torch.bool, device=like.device)
+    visible[:, :earlier] |= torch.ones(size, earlier, dtype=torch.bool, device=like.device).tril()
+    mask = torch.zeros(size, size, dtype=like.dtype, device=like.device)
+    return mask.masked_fill(~visible, torch.finfo(like.dtype).min)[None, None]
+
+
+def run_from_layer(
+    model: LoadedModel,
+    earlier: Float[Tensor, "prompts earlier width"],
+    points: Float[Tensor, "prompts points width"],
+    layer: int,
+    read: Read,
+    *,
+    as_tuple: bool,
+) -> Float[Tensor, "prompts points units"]:
+    """Run every point through the blocks after `layer` in its prompt's context, all in one forward; returns the read.
+
+    `earlier` holds the states of the prompt's positions before the last one, after `layer` blocks.
+    """
+    before, count = earlier.shape[1], points.shape[1]
+    states = torch.cat([earlier, points], dim=1)
+    entry = _Entry(states, as_tuple=as_tuple)
+    blocks: list[nn.Module] = [*[entry] * layer, *model.block_list[layer:]]
+    tap = _Tap(blocks[-1])
+    tail = _with_blocks(model, [*blocks[:-1], tap])
+    positions = torch.arange(before + count, device=states.device).clamp(max=before)[None]
+    inputs = {
+        "inputs_embeds": states,
+        "attention_mask": _points_mask(before, count, states),
+        "position_ids": positions,
+        "use_cache": False,
+    }
+    if read == "logits":
+        twin = copy.copy(model.network)
+        twin._modules = {**model.network._modules, model.network.base_model_prefix: tail}
+        return twin(**inputs, logits_to_keep=count).logits
+    final = tail(**inputs).last_hidden_state
+    found = _tensor(tap.output) if read == "residual" else final
+    return found[:, before:]
+
+
+def reference_state(model: LoadedModel, ids: Int[Tensor, " tokens"], layer: int) -> Float[Tensor, " width"]:
+    """Residual state of the last position after `layer` blocks, from one plain forward of the whole model."""
+    kept: list[Tensor] = []
+    hook = model.block_list[layer - 1].register_forward_hook(lambda _, __, output: kept.append(_tensor(output)))
+    try:
+        model.network(input_ids=ids[None], use_cache=False)
+    finally:
+        hook.remove()
+    return kept[0][0, -1]
+
+
+def reference_read(
+    model: LoadedModel, ids: Int[Tensor, " tokens"], point: Float[Tensor, " width"], layer: int, read: Read
+) -> Float[Tensor, " units"]:
+    """The read of one plain forward of prompt `ids`, its last position overwritten by `point` after block `layer`.
+
+    The oracle for the fast path: no shared prefix, no mask of ours, no copies.
+    """
+    kept: list[Tensor] = []
+
+    def patch(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+        states = _tensor(output).clone()
+        states[:, -1] = point
+        return (states, *output[1:]) if isinstance(output, tuple) else states
+
+    def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        kept.append(_tensor(output))
+
+    # In this order: where the patched block is the last one, the read must see the patch.
+    hooks = [model.block_list[layer - 1].register_forward_hook(patch)]
+    hooks.append(model.block_list[-1].register_forward_hook(keep))
+    try:
+        if read == "logits":
+            return model.network(input_ids=ids[None], use_cache=False).logits[0, -1]
+        final = model.base(input_ids=ids[None], use_cache=False).last_hidden_state
+        return kept[0][0, -1] if read == "residual" else final[0, -1]
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -1,0 +1,216 @@
+"""Train one rung from scratch: seeded, resumable after a kill, every revision written as it is reached.
+
+Does not decide what a rung is (`recipe`) and does not measure stable regions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+from transformers import (
+    AutoModelForCausalLM,
+    OlmoConfig,
+    OlmoForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
+
+from measure.ladder.recipe import CONTEXT, END_OF_TEXT, VOCABULARY, Recipe, Rung
+from measure.prompts import Corpus
+from measure.results import write_atomically
+from measure.spec import MeasureError
+
+SAVE_EVERY = 64
+HELDOUT_WINDOWS = 2048
+
+
+def train_tokenizer(corpus: Corpus, folder: Path) -> PreTrainedTokenizerFast:
+    """Train the ladder's byte-level BPE tokenizer on `corpus` and save it in `folder`.
+
+    It adds no BOS, as OLMo's does not; `<|endoftext|>` separates texts in training.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=VOCABULARY, special_tokens=[END_OF_TEXT], initial_alphabet=alphabet)
+    tokenizer.train_from_iterator(corpus.texts, trainer, length=len(corpus.texts))
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END_OF_TEXT, model_max_length=CONTEXT)
+    fast.save_pretrained(folder)
+    return fast
+
+
+def build(rung: Rung, end_of_text: int) -> PreTrainedModel:
+    """A freshly initialised model of this rung's shape; its weights depend on `rung.seed` alone."""
+    torch.manual_seed(rung.seed)
+    shape: dict[str, Any] = dict(
+        vocab_size=VOCABULARY,
+        hidden_size=rung.width,
+        num_hidden_layers=rung.blocks,
+        num_attention_heads=rung.heads,
+        num_key_value_heads=rung.key_value_heads,
+        intermediate_size=rung.intermediate,
+        max_position_embeddings=CONTEXT,
+        tie_word_embeddings=True,
+        eos_token_id=end_of_text,
+        bos_token_id=None,
+        pad_token_id=None,
+    )
+    if rung.family == "olmo":
+        return OlmoForCausalLM(OlmoConfig(**shape))
+    return Qwen2ForCausalLM(Qwen2Config(**shape))
+
+
+@dataclass(frozen=True)
+class Text:
+    """A tokenized corpus, one long row: `ids` of shape (tokens,), texts separated by `<|endoftext|>`."""
+
+    ids: np.ndarray
+    corpus: str
+    sha256: str
+
+    def windows(self, sequence: int) -> int:
+        """How many windows of `sequence` inputs, each with its next-token targets, fit without overlap."""
+        return (len(self.ids) - 1) // sequence
+
+    def batch(self, windows: np.ndarray, sequence: int) -> torch.Tensor:
+        """Token ids of shape (windows, sequence + 1): inputs and, shifted by one, their targets."""
+        positions = windows[:, None] * sequence + np.arange(sequence + 1)
+        return torch.from_numpy(self.ids[positions].astype(np.int64))
+
+
+def tokenize(corpus: Corpus, tokenizer: PreTrainedTokenizerFast) -> Text:
+    """Tokenize every text of `corpus`, an end-of-text token after each."""
+    end = tokenizer.convert_tokens_to_ids(END_OF_TEXT)
+    pieces: list[np.ndarray] = []
+    for text in corpus.texts:
+        ids = tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids
+        pieces.append(np.asarray([*ids, end], dtype=np.uint16))
+    return Text(ids=np.concatenate(pieces), corpus=corpus.name, sha256=corpus.sha256)
+
+
+def next_token_losses(model: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy in nats per predicted token, shape (windows x sequence,)."""
+    logits = model(ids[:, :-1], use_cache=False).logits
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+
+
+@torch.no_grad()
+def heldout_loss(model: PreTrainedModel, text: Text, sequence: int) -> dict[str, float]:
+    """Mean loss in nats per token on evenly spaced windows of a held-out text, its standard error over windows, n."""
+    count = min(HELDOUT_WINDOWS, text.windows(sequence))
+    chosen = np.linspace(0, text.windows(sequence) - 1, count).astype(np.int64)
+    losses = [
+        next_token_losses(model, text.batch(part, sequence)).reshape(len(part), -1).mean(1)
+        for part in np.array_split(chosen, max(1, count // 64))
+    ]
+    means = torch.cat(losses).double()
+    return {"loss": float(means.mean()), "standard_error": float(means.std() / len(means) ** 0.5), "windows": count}
+
+
+def save_revision(model: PreTrainedModel, folder: Path) -> None:
+    """Write `model` in Hugging Face format, weights in 16 bits, under a temporary name and then renamed."""
+    temporary = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    # float16 rather than bfloat16: eight times finer for weights of this size, which all lie far below its limit.
+    halved = AutoModelForCausalLM.from_config(model.config, dtype=torch.float16)
+    halved.load_state_dict(model.state_dict())
+    halved.save_pretrained(temporary)
+    (temporary / "generation_config.json").unlink(missing_ok=True)
+    os.replace(temporary, folder)
+
+
+def train(rung: Rung, recipe: Recipe, text: Text, end_of_text: int, folder: Path, *, progress: bool = True) -> None:
+    """Train `rung` on `text`, or go on where an earlier call was killed; every revision lands in `folder`.
+
+    Raises `MeasureError` when the text is too short for one pass or `folder` holds another run's state.
+    """
+    needed = recipe.steps * recipe.batch
+    if text.windows(recipe.sequence) < needed:
+        raise MeasureError(
+            f"corpus {text.corpus!r} holds {len(text.ids):,} tokens; {recipe.steps} steps need "
+            f"{needed * recipe.sequence:,} so that no text is seen twice. Use a larger corpus or fewer --steps."
+        )
+    run = _Run(rung, recipe, text, end_of_text, folder)
+    order = np.random.default_rng(rung.seed).permutation(text.windows(recipe.sequence))
+    bar = tqdm(total=recipe.steps, initial=run.step, desc=rung.name, unit="step", disable=not progress)
+    schedule = recipe.schedule()
+    with bar:
+        while True:
+            if run.step in schedule and not (folder / schedule[run.step]).exists():
+                save_revision(run.model, folder / schedule[run.step])
+            if run.step % SAVE_EVERY == 0 or run.step == recipe.steps:
+                run.save()
+            if run.step == recipe.steps:
+                return
+            windows = order[run.step * recipe.batch : (run.step + 1) * recipe.batch]
+            loss = run.advance(text.batch(windows, recipe.sequence))
+            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+            bar.update()
+
+
+class _Run:
+    """The state of one training run, kept in `state.pt` beside its revisions."""
+
+    def __init__(self, rung: Rung, recipe: Recipe, text: Text, end_of_text: int, folder: Path) -> None:
+        identity = {"rung": asdict(rung), "recipe": recipe.as_dict(), "corpus": text.sha256}
+        self.identity = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        self.recipe = recipe
+        self.path = folder / "state.pt"
+        self.model = build(rung, end_of_text)
+        # Matrices decay; biases and norm scales do not.
+        matrices = [p for p in self.model.parameters() if p.ndim > 1]
+        vectors = [p for p in self.model.parameters() if p.ndim <= 1]
+        groups = [{"params": matrices, "weight_decay": recipe.weight_decay}]
+        groups += [{"params": vectors, "weight_decay": 0.0}] if vectors else []
+        self.optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=recipe.betas, fused=True)
+        self.step = 0
+        if self.path.exists():
+            self._restore()
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def _restore(self) -> None:
+        state = torch.load(self.path, weights_only=True)
+        if state["identity"] != self.identity:
+            raise MeasureError(
+                f"{self.path} belongs to a run with another rung, recipe or corpus; give another --out, or delete it."
+            )
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+
+    def save(self) -> None:
+        state = {
+            "identity": self.identity,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+        }
+        temporary = self.path.with_suffix(".partial")
+        torch.save(state, temporary)
+        os.replace(temporary, self.path)
+
+    def advance(self, ids: torch.Tensor) -> float:
+        """One optimizer step on `ids` (batch, sequence + 1); returns the loss before it."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.rate(self.step)
+        loss = next_token_losses(self.model, ids).mean()
+        self.optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.gradient_clip)
+        self.optimizer.step()
+        self.step += 1
+        return float(loss.detach())

@@ -1,0 +1,263 @@
+"""Spec in, result out: one function per kind of measurement. Decides what is run, not how (`forward`) or when (`engine`)."""
+
+from __future__ import annotations
+
+import platform
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from measure import forward, paths, prompts
+from measure.models import LoadedModel, adopt, as_measured, load
+from measure.prompts import Pairs, Prompt
+from measure.results import Curves
+from measure.spec import PRECISIONS, READS, CurveSpec, MeasureError, Precision, Read, check_choice, check_steps
+
+# Logits of one forward held at a time, in numbers: 256 MB in float32.
+LOGIT_VALUES = 2**26
+
+PromptsInput = str | Sequence[str] | Sequence[Sequence[int]] | np.ndarray | Tensor
+
+
+def interpolate(
+    model: Any,
+    prompts_a: PromptsInput,
+    prompts_b: PromptsInput,
+    *,
+    layer: int = 1,
+    read: Read = "final_norm",
+    steps: int = 50,
+    bos: bool = False,
+    tokenizer: Any = None,
+    precision: Precision = "float32",
+) -> Curves:
+    """Distance of the output from p_A's clean run while the residual stream goes from A to B (paper, section 3).
+
+    A and B are the residual-stream states after `layer` blocks (counted from 1) at the last position of prompts A
+    and B; in p_A's context the state X(alpha) = A + alpha (B - A) is patched in at the last position, and
+    d(alpha) = ||F(A) - F(X(alpha))|| is taken on what `read` names, there: `final_norm` (after the final norm, what
+    the authors' code reads), `residual` (before it) or `logits`. Distances are in the units of the read.
+
+    `model`: a catalog name, a Hugging Face folder or a hub id, each with an optional `@revision`, or a loaded
+    Hugging Face causal language model, which is measured on its own device and in its own dtype and left as found.
+    `prompts_a`, `prompts_b`: strings, or token ids of shape (pairs, tokens); one bare string is one pair. Lengths
+    may differ, also within a pair. Strings get no special tokens unless `bos`, which puts the BOS in front.
+    `layer` equal to the number of blocks is allowed: with `read="residual"` r is then exactly alpha.
+
+    Returns `Curves` with `.distance` and `.relative` of shape (pairs, steps).
+    Raises `MeasureError` (a ValueError) for input that cannot be measured; the message says what to change.
+    """
+    check_choice("read", read, READS)
+    check_choice("precision", precision, PRECISIONS)
+    check_steps(steps)
+    loaded = load(model, precision=precision) if isinstance(model, str) else adopt(model, tokenizer, precision)
+    text = tokenizer or loaded.tokenizer
+    a = _token_ids("prompts_a", prompts_a, text, bos, loaded)
+    b = _token_ids("prompts_b", prompts_b, text, bos, loaded)
+    if len(a) != len(b):
+        raise MeasureError(
+            f"{len(a)} prompts in prompts_a against {len(b)} in prompts_b; a pair takes one of each, so give as many."
+        )
+    pairs = Pairs(a, b, prompts.independent_units(a, b))
+    return curves(loaded, pairs, layer=layer, read=read, steps=steps, origin={"bos": bos})
+
+
+def measure_spec(spec: CurveSpec, model: LoadedModel, pairs: Pairs, *, origin: dict[str, Any]) -> Curves:
+    """The curves that `spec` describes, on a model already loaded for it and pairs already drawn for it."""
+    details = {"protocol": spec.protocol, "seed": spec.seed, **origin}
+    return curves(model, pairs, layer=spec.layer, read=spec.read, steps=spec.steps, origin=details)
+
+
+def curves(
+    model: LoadedModel,
+    pairs: Pairs,
+    *,
+    layer: int,
+    read: Read,
+    steps: int,
+    origin: dict[str, Any],
+    chunk: int = forward.CHUNK_POSITIONS,
+) -> Curves:
+    """Curves of every pair by the fast path, `chunk` positions to a forward; the result does not depend on `chunk`.
+
+    `origin` is added to the provenance. Raises `MeasureError` when the model has no such layer.
+    """
+    _check_layer(model, layer)
+    if _slides(model, pairs):
+        return reference_curves(model, pairs, layer=layer, read=read, steps=steps, origin=origin)
+    alphas = paths.alphas(steps)
+    distance = np.empty((len(pairs), steps))
+    norm = np.empty(len(pairs))
+    with as_measured(model.network):
+        for rows in _chunks(model, pairs, steps, read, chunk):
+            part = [pairs.a[i] for i in rows], [pairs.b[i] for i in rows]
+            outputs = _fast_outputs(model, *part, alphas, layer, read)
+            distance[rows] = _distances(outputs)
+            norm[rows] = _norms(outputs)
+    return _curves(model, pairs, alphas, distance, norm, {"layer": layer, "read": read, "path": "fast", **origin})
+
+
+def reference_curves(
+    model: LoadedModel, pairs: Pairs, *, layer: int, read: Read, steps: int, origin: dict[str, Any]
+) -> Curves:
+    """The same curves by the reference path: one plain full forward for every alpha of every pair."""
+    _check_layer(model, layer)
+    alphas = paths.alphas(steps)
+    outputs: list[Tensor] = []
+    with as_measured(model.network):
+        for prompt_a, prompt_b in zip(pairs.a, pairs.b, strict=True):
+            ids_a, ids_b = (torch.tensor(prompt, device=model.device) for prompt in (prompt_a, prompt_b))
+            a = forward.reference_state(model, ids_a, layer)
+            b = forward.reference_state(model, ids_b, layer)
+            points = paths.segment(a[None], b[None], alphas)[0]
+            outputs.append(torch.stack([forward.reference_read(model, ids_a, x, layer, read) for x in points]))
+    stacked = torch.stack(outputs)
+    details = {"layer": layer, "read": read, "path": "reference", **origin}
+    return _curves(model, pairs, alphas, _distances(stacked), _norms(stacked), details)
+
+
+def _fast_outputs(
+    model: LoadedModel, a: Sequence[Prompt], b: Sequence[Prompt], alphas: np.ndarray, layer: int, read: Read
+) -> Float[Tensor, "pairs steps units"]:
+    """The read at every alpha of pairs whose A prompts are equally long."""
+    boundaries = _boundaries(model, dict.fromkeys((*a, *b)), layer)
+    states = {prompt: state for prompt, (state, _) in boundaries.items()}
+    points = paths.segment(
+        torch.stack([states[prompt][-1] for prompt in a]), torch.stack([states[prompt][-1] for prompt in b]), alphas
+    )
+    earlier = torch.stack([states[prompt][:-1] for prompt in a])
+    return forward.run_from_layer(model, earlier, points, layer, read, as_tuple=boundaries[a[0]][1])
+
+
+def _boundaries(
+    model: LoadedModel, distinct: Iterable[Prompt], layer: int
+) -> dict[Prompt, tuple[Float[Tensor, "tokens width"], bool]]:
+    """States after `layer` blocks of every distinct prompt, each run once, prompts of one length together."""
+    by_length: dict[int, list[Prompt]] = defaultdict(list)
+    for prompt in distinct:
+        by_length[len(prompt)].append(prompt)
+    found: dict[Prompt, tuple[Tensor, bool]] = {}
+    for group in by_length.values():
+        boundary = forward.run_to_layer(model, torch.tensor(group, device=model.device), layer)
+        found.update((prompt, (state, boundary.as_tuple)) for prompt, state in zip(group, boundary.states, strict=True))
+    return found
+
+
+def _slides(model: LoadedModel, pairs: Pairs) -> bool:
+    """Whether a prompt is longer than an attention window of the model, which the fast path's one mask cannot express."""
+    config = model.network.config.get_text_config()
+    window = getattr(config, "sliding_window", None)
+    slides = "sliding_attention" in (getattr(config, "layer_types", None) or ["sliding_attention"])
+    return bool(window) and slides and max(map(len, pairs.a)) > window
+
+
+def _chunks(model: LoadedModel, pairs: Pairs, steps: int, read: Read, chunk: int) -> Iterator[list[int]]:
+    """Rows to run together: A prompts of one length, at most `chunk` positions to a forward (one pair at least)."""
+    positions = min(chunk, LOGIT_VALUES // model.vocabulary) if read == "logits" else chunk
+    groups: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for row, (a, b) in enumerate(zip(pairs.a, pairs.b, strict=True)):
+        groups[len(a), len(b)].append(row)
+    for (a_tokens, b_tokens), rows in groups.items():
+        size = max(1, positions // max(a_tokens - 1 + steps, a_tokens + b_tokens))
+        for start in range(0, len(rows), size):
+            yield rows[start : start + size]
+
+
+def _distances(outputs: Float[Tensor, "pairs steps units"]) -> Float[np.ndarray, "pairs steps"]:
+    """d(alpha) from the alpha = 0 point itself, so that d(0) is exactly 0; the norm is summed in float64."""
+    return torch.linalg.vector_norm(outputs - outputs[:, :1], dim=-1, dtype=torch.float64).cpu().numpy()
+
+
+def _norms(outputs: Float[Tensor, "pairs steps units"]) -> Float[np.ndarray, " pairs"]:
+    """||F(A)||."""
+    return torch.linalg.vector_norm(outputs[:, 0], dim=-1, dtype=torch.float64).cpu().numpy()
+
+
+def _curves(
+    model: LoadedModel,
+    pairs: Pairs,
+    alphas: np.ndarray,
+    distance: np.ndarray,
+    norms: np.ndarray,
+    details: dict[str, Any],
+) -> Curves:
+    provenance = {
+        "model": model.name,
+        "revision": model.revision,
+        "weights": model.weights,
+        "weights_sha256": model.sha256,
+        "prompts_sha256": pairs.sha256,
+        **details,
+        **environment(model),
+    }
+    return Curves(alphas, distance, norms, np.array(pairs.units), provenance)
+
+
+def environment(model: LoadedModel) -> dict[str, str]:
+    """What the numbers were computed with: versions, device, dtype."""
+    device = model.device
+    return {
+        "measure": metadata.version("stable-regions"),
+        "torch": torch.__version__,
+        "transformers": metadata.version("transformers"),
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} {platform.machine()}",
+        "dtype": str(model.dtype).removeprefix("torch."),
+    }
+
+
+def _check_layer(model: LoadedModel, layer: int) -> None:
+    if not 1 <= layer <= model.depth:
+        raise MeasureError(
+            f"layer={layer}: {model.name} has {model.depth} blocks; layers are counted from 1 "
+            f"('after the first layer' is layer=1), so choose 1 to {model.depth}."
+        )
+
+
+def _token_ids(name: str, given: PromptsInput, tokenizer: Any, bos: bool, model: LoadedModel) -> tuple[Prompt, ...]:
+    """Strings or token ids as checked token ids."""
+    if isinstance(given, str):
+        given = [given]
+    rows = list(given)
+    if not rows:
+        raise MeasureError(f"{name} is empty; give at least one prompt.")
+    if all(isinstance(row, str) for row in rows):
+        if tokenizer is None:
+            raise MeasureError(f"{name} holds strings and the model came without a tokenizer; pass tokenizer= or token ids.")
+        ids = prompts.tokenize(tokenizer, rows, bos=bos)
+    elif bos:
+        raise MeasureError(f"bos=True is for strings; {name} holds token ids: put the BOS id into them.")
+    else:
+        ids = tuple(_as_prompt(name, row) for row in rows)
+    for position, prompt in enumerate(ids):
+        _check_prompt(f"{name}[{position}]", prompt, rows[position], model)
+    return ids
+
+
+def _as_prompt(name: str, row: Any) -> Prompt:
+    values = np.asarray(row)
+    if values.ndim != 1 or (values.size and values.dtype.kind not in "iu"):
+        raise MeasureError(
+            f"{name} holds {row!r}; expected strings, or token ids of shape (pairs, tokens): one list of integers a prompt."
+        )
+    return tuple(values.tolist())
+
+
+def _check_prompt(name: str, prompt: Prompt, given: Any, model: LoadedModel) -> None:
+    if not prompt:
+        raise MeasureError(f"{name} is {given!r}, which has no tokens; a prompt needs at least one.")
+    wrong = [token for token in prompt if not 0 <= token < model.vocabulary]
+    if wrong:
+        raise MeasureError(
+            f"{name} has token id {wrong[0]}; {model.name} knows ids 0 to {model.vocabulary - 1}. "
+            "Was it tokenized for another model?"
+        )
+    if model.context is not None and len(prompt) > model.context:
+        raise MeasureError(f"{name} has {len(prompt)} tokens; the context of {model.name} is {model.context}. Shorten it.")

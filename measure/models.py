@@ -1,0 +1,199 @@
+"""Load one model: weights, tokenizer, where its blocks are, device, dtype. Measures nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from measure import catalog
+from measure.spec import MeasureError, Precision
+
+_DTYPES = {
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A causal language model ready to be measured. `blocks` is the path from its base model to the list of blocks."""
+
+    network: Any
+    tokenizer: Any
+    blocks: tuple[str, ...]
+    name: str
+    revision: str
+    weights: str
+    source: str
+    sha256: str
+
+    @property
+    def base(self) -> nn.Module:
+        """The model without its unembedding."""
+        base: nn.Module = getattr(self.network, self.network.base_model_prefix)
+        return base
+
+    @property
+    def block_list(self) -> nn.ModuleList:
+        found = self.base.get_submodule(".".join(self.blocks))
+        assert isinstance(found, nn.ModuleList)
+        return found
+
+    @property
+    def depth(self) -> int:
+        return len(self.block_list)
+
+    @property
+    def vocabulary(self) -> int:
+        return int(self.network.get_input_embeddings().num_embeddings)
+
+    @property
+    def context(self) -> int | None:
+        """The most tokens a prompt may have, where the configuration tells."""
+        return getattr(self.network.config, "max_position_embeddings", None)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.network.parameters()).dtype
+
+
+def find_blocks(network: Any) -> tuple[str, ...]:
+    """Path of the list of blocks inside the base model, found by structure: the list as long as the model is deep.
+
+    Raises `MeasureError` when there is none.
+    """
+    depth = network.config.get_text_config().num_hidden_layers
+    base = getattr(network, network.base_model_prefix, None)
+    lists = [] if base is None else [(n, m) for n, m in base.named_modules() if isinstance(m, nn.ModuleList)]
+    for name, modules in lists:
+        if len(modules) == depth and len({type(block) for block in modules}) == 1:
+            return tuple(name.split("."))
+    found = ", ".join(f"{name} ({len(modules)})" for name, modules in lists) or "none"
+    raise MeasureError(
+        f"{type(network).__name__}: looked for one list of {depth} blocks of one kind in its base model, "
+        f"found these lists: {found}. Only decoders with one list of blocks can be measured."
+    )
+
+
+def weights_hash(network: nn.Module) -> str:
+    """sha256 over every parameter and buffer that is saved: names, dtypes, shapes and bytes."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        flat = tensor.detach().cpu().contiguous()
+        digest.update(flat.view(torch.uint8).numpy() if flat.ndim else flat.reshape(1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def load(name: str, *, weights: str = "stored", precision: Precision = "float32") -> LoadedModel:
+    """Load a catalog name, folder or hub id (each with an optional `@revision`), weights in `precision`.
+
+    `weights` other than `stored` makes the counterfeit named (see `CurveSpec`).
+    Raises `MeasureError` for an unknown model and for missing, truncated or mismatched weights.
+    """
+    from transformers import AutoModelForCausalLM
+
+    reference = catalog.resolve(name)
+    options: dict[str, Any] = {"revision": reference.revision} if reference.source == "hub" else {}
+    device = "cuda" if torch.cuda.is_available() and reference.source == "hub" else "cpu"
+    try:
+        network = AutoModelForCausalLM.from_pretrained(
+            reference.location, dtype=_DTYPES[precision], use_safetensors=True, **options
+        )
+    except Exception as error:
+        # transformers, safetensors and huggingface_hub each raise their own errors here.
+        raise MeasureError(
+            f"the weights of {name} could not be loaded from {reference.location}: {error} "
+            "Expected a config.json beside a whole model.safetensors. For the ladder, restore the file "
+            "(`git checkout -- measure/ladder/weights`); for a hub model, check the id, the network or the local cache."
+        ) from error
+    network = _counterfeit(network, weights).to(device)
+    return _describe(network, _tokenizer(reference), reference.name, reference.revision, weights, reference.source)
+
+
+def adopt(network: Any, tokenizer: Any, precision: Precision) -> LoadedModel:
+    """Take a loaded Hugging Face model as it is: its device and dtype are used, nothing is changed.
+
+    Raises `MeasureError` when it is no causal language model, or when it is in 16 bits and `precision` does not say so.
+    """
+    if not isinstance(network, nn.Module) or not hasattr(network, "base_model_prefix"):
+        raise MeasureError(
+            f"model is a {type(network).__name__}; expected a catalog name, a folder, a hub id, "
+            "or a Hugging Face causal language model."
+        )
+    found = str(next(network.parameters()).dtype).removeprefix("torch.")
+    if found in ("float16", "bfloat16") and precision != found:
+        raise MeasureError(
+            f"the model is in {found}, which moves distances visibly; pass precision={found!r} to measure it so, "
+            "or load it with dtype=torch.float32."
+        )
+    name = getattr(network.config, "_name_or_path", "") or type(network).__name__
+    revision = getattr(network.config, "_commit_hash", None) or "unknown"
+    return _describe(network, tokenizer, name, revision, "stored", "loaded")
+
+
+def _describe(network: Any, tokenizer: Any, name: str, revision: str, weights: str, source: str) -> LoadedModel:
+    blocks = find_blocks(network)
+    return LoadedModel(network, tokenizer, blocks, name, revision, weights, source, weights_hash(network))
+
+
+def _tokenizer(reference: catalog.Reference) -> Any:
+    from transformers import AutoTokenizer
+
+    if reference.source == "ladder":
+        return AutoTokenizer.from_pretrained(catalog.TOKENIZER)
+    if reference.source == "folder":
+        has_tokenizer = any(Path(reference.location).glob("tokenizer*"))
+        return AutoTokenizer.from_pretrained(reference.location) if has_tokenizer else None
+    return AutoTokenizer.from_pretrained(reference.location, revision=reference.revision)
+
+
+def _counterfeit(network: Any, weights: str) -> Any:
+    kind, _, seed = weights.partition(":")
+    if kind == "scrambled":
+        return _scrambled(network, int(seed))
+    if kind == "untrained":
+        torch.manual_seed(int(seed))
+        return type(network)(network.config).to(next(network.parameters()).dtype).eval()
+    return network
+
+
+@torch.no_grad()
+def _scrambled(network: Any, seed: int) -> Any:
+    """Shuffle the entries of each weight matrix: same values, same scales, nothing that was learnt (`protocol strict`)."""
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in network.parameters():
+        if parameter.ndim > 1:
+            order = torch.randperm(parameter.numel(), generator=generator)
+            parameter.copy_(parameter.flatten()[order].view_as(parameter))
+    return network
+
+
+@contextmanager
+def as_measured(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode, no gradients, TF32 off; every module's mode and the settings are put back, also on an error."""
+    training = [module for module in network.modules() if module.training]
+    tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    try:
+        for module in training:
+            module.training = False
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        with torch.no_grad():
+            yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
+        for module in training:
+            module.training = True

@@ -1,0 +1,177 @@
+"""Which inputs: corpora through `datasets`, tokenization, seeded sampling of pairs."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from measure.spec import PROMPT_TOKENS, MeasureError, Protocol
+
+DEFAULT_CORPUS = Path(__file__).parent / "corpus" / "prose.jsonl"
+# The paper's corpus: the authors kept the first 100 books of the first of 37 shards.
+PAPER_CORPUS = "sedthh/gutenberg_english"
+PAPER_BOOKS = 100
+_READERS = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv"}
+
+Prompt = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Texts to draw prompts from, and the hash that tells whether they are the same texts."""
+
+    name: str
+    texts: tuple[str, ...]
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Prompts A and B of each pair as token ids, and which pairs are independent of each other.
+
+    `units[i]` numbers the independent unit that pair i belongs to; -1 marks a pair left out of inference.
+    """
+
+    a: tuple[Prompt, ...]
+    b: tuple[Prompt, ...]
+    units: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.a)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of every token id, in order."""
+        digest = hashlib.sha256()
+        for prompt in (*self.a, *self.b):
+            digest.update(np.asarray([len(prompt), *prompt], dtype="<i8").tobytes())
+        return digest.hexdigest()
+
+
+def load_corpus(source: str) -> Corpus:
+    """Load a corpus with a TEXT column through `datasets`.
+
+    `source` is `default` (the prose shipped with this package), a parquet, JSON or CSV file, a glob of such
+    files, a folder of them, or `sedthh/gutenberg_english`, of which the first 100 books are taken as in the paper.
+    Raises `MeasureError` when nothing is found or the column is missing.
+    """
+    import datasets
+
+    if source == PAPER_CORPUS:
+        stream = datasets.load_dataset(source, split="train", streaming=True)
+        table = datasets.Dataset.from_list(list(stream.take(PAPER_BOOKS)))
+    else:
+        table = _local_table(source)
+    if "TEXT" not in table.column_names:
+        raise MeasureError(
+            f"corpus {source!r} has columns {', '.join(table.column_names)} but no TEXT; "
+            "rename the column that holds the texts to TEXT."
+        )
+    texts = tuple(table["TEXT"])
+    digest = hashlib.sha256()
+    for text in texts:
+        digest.update(hashlib.sha256(text.encode()).digest())
+    return Corpus(name=source if "/" not in source or source == PAPER_CORPUS else Path(source).name, texts=texts, sha256=digest.hexdigest())
+
+
+def _local_table(source: str) -> Any:
+    import datasets
+
+    files = [str(DEFAULT_CORPUS)] if source == "default" else _local_files(source)
+    if not files:
+        raise MeasureError(
+            f"corpus {source!r}: found no parquet, JSON or CSV file there. Give a file, a folder or a glob of them "
+            f"with a TEXT column, {PAPER_CORPUS!r}, or leave it at 'default'."
+        )
+    datasets.disable_progress_bars()
+    return datasets.load_dataset(_READERS[Path(files[0]).suffix], data_files=files, split="train")
+
+
+def _local_files(source: str) -> list[str]:
+    names = sorted(map(str, Path(source).iterdir())) if Path(source).is_dir() else sorted(glob.glob(source))
+    return [name for name in names if Path(name).suffix in _READERS]
+
+
+def tokenize(tokenizer: Any, prompts: Sequence[str], *, bos: bool = False) -> tuple[Prompt, ...]:
+    """Token ids of each string, without special tokens; with `bos`, the tokenizer's BOS in front.
+
+    Raises `MeasureError` when `bos` is asked of a tokenizer that has none.
+    """
+    encoded = tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
+    if not bos:
+        return tuple(tuple(ids) for ids in encoded)
+    if tokenizer.bos_token_id is None:
+        raise MeasureError("bos=True, but this tokenizer has no BOS token; leave bos=False.")
+    return tuple((tokenizer.bos_token_id, *ids) for ids in encoded)
+
+
+def conventional_bos(tokenizer: Any) -> bool:
+    """Whether the tokenizer itself puts a BOS in front of a text."""
+    ids = tokenizer("a", add_special_tokens=True)["input_ids"]
+    return tokenizer.bos_token_id is not None and ids[0] == tokenizer.bos_token_id
+
+
+def independent_units(a: Sequence[Prompt], b: Sequence[Prompt]) -> tuple[int, ...]:
+    """Number the pairs that share no prompt with an earlier numbered pair; -1 for those that do."""
+    seen: set[Prompt] = set()
+    units: list[int] = []
+    count = 0
+    for pair in zip(a, b, strict=True):
+        if seen.intersection(pair):
+            units.append(-1)
+            continue
+        seen.update(pair)
+        units.append(count)
+        count += 1
+    return tuple(units)
+
+
+def windows(corpus: Corpus, tokenizer: Any, count: int, seed: int) -> tuple[Prompt, ...]:
+    """`count` windows of 10 content tokens, drawn anywhere in the texts (line breaks included) without overlap.
+
+    Raises `MeasureError` when the corpus is too short to hold that many.
+    """
+    texts = [np.asarray(ids) for ids in tokenize(tokenizer, corpus.texts)]
+    rows = np.concatenate(texts) if texts else np.empty(0, int)
+    ends = np.cumsum([len(text) for text in texts])
+    starts = np.concatenate([np.arange(end - len(text), end - PROMPT_TOKENS + 1) for text, end in zip(texts, ends, strict=True)])
+    taken = np.zeros(len(rows), dtype=bool)
+    drawn: list[Prompt] = []
+    for start in np.random.default_rng(seed).permutation(starts):
+        if len(drawn) == count:
+            break
+        window = slice(start, start + PROMPT_TOKENS)
+        if not taken[window].any():
+            taken[window] = True
+            drawn.append(tuple(rows[window].tolist()))
+    if len(drawn) < count:
+        raise MeasureError(
+            f"corpus {corpus.name!r} is too short: {count:,} prompts of {PROMPT_TOKENS} tokens were asked for, and "
+            f"{len(drawn):,} fit into its {len(rows):,} tokens without overlap. Use a longer corpus or fewer pairs."
+        )
+    return tuple(drawn)
+
+
+def draw(corpus: Corpus, tokenizer: Any, protocol: Protocol, pairs: int, seed: int) -> Pairs:
+    """Draw `pairs` pairs of prompts.
+
+    `paper`: chained, prompt i with prompt i + 1, no BOS; every second pair is an independent unit.
+    `strict`: pairs // 2 disjoint pairs, first all in the direction A to B and then all in B to A, BOS where the
+    tokenizer's own convention has it. Both protocols so rest on pairs // 2 independent units.
+    """
+    if protocol == "paper":
+        drawn = windows(corpus, tokenizer, pairs + 1, seed)
+        units = tuple(i // 2 if i % 2 == 0 and i // 2 < pairs // 2 else -1 for i in range(pairs))
+        return Pairs(drawn[:-1], drawn[1:], units)
+    half = pairs // 2
+    drawn = windows(corpus, tokenizer, 2 * half, seed)
+    if conventional_bos(tokenizer):
+        drawn = tuple((tokenizer.bos_token_id, *prompt) for prompt in drawn)
+    first, second = drawn[:half], drawn[half:]
+    return Pairs(first + second, second + first, tuple(range(half)) * 2)

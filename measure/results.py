@@ -1,0 +1,229 @@
+"""What came out: curves and their derived metrics; to and from disk."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tempfile
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from measure import figures, stats
+from measure.spec import MeasureError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# A pair whose two ends give (nearly) the same output has no relative distance: see `Curves.degenerate`.
+DEGENERATE = 1e-5
+EDGE = 0.2
+METRICS = ("max_slope", "transition_width", "edge_drift", "jump_location")
+_FORMAT = 1
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write `content` to `path` so that a kill at any moment leaves the old file or the new one, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes files private to their owner; results are ordinary files.
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def max_slope(relative: Float[np.ndarray, "pairs steps"]) -> Float[np.ndarray, " pairs"]:
+    """The paper's sharpness, max_i (r[i+1] - r[i]) (steps - 1): signed, 1 for a straight line, at most about steps - 1."""
+    return np.diff(relative, axis=1).max(axis=1) * (relative.shape[1] - 1)
+
+
+def first_crossing(
+    relative: Float[np.ndarray, "pairs steps"], alphas: Float[np.ndarray, " steps"], level: float
+) -> Float[np.ndarray, " pairs"]:
+    """First alpha at which r reaches `level`, interpolated between grid points; NaN where it never does."""
+    reached = relative >= level
+    after = reached.argmax(axis=1)
+    before = np.maximum(after - 1, 0)
+    rows = np.arange(len(relative))
+    low, high = relative[rows, before], relative[rows, after]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.where(after > 0, (level - low) / (high - low), 0.0)
+    crossing = alphas[before] + share * (alphas[after] - alphas[before])
+    return np.where(reached.any(axis=1), crossing, np.nan)
+
+
+def transition_width(
+    relative: Float[np.ndarray, "pairs steps"], alphas: Float[np.ndarray, " steps"]
+) -> Float[np.ndarray, " pairs"]:
+    """alpha(r = 0.9) - alpha(r = 0.1), first crossings: 0.8 for a straight line, near 0 for a step."""
+    return first_crossing(relative, alphas, 0.9) - first_crossing(relative, alphas, 0.1)
+
+
+def edge_drift(
+    relative: Float[np.ndarray, "pairs steps"], alphas: Float[np.ndarray, " steps"]
+) -> Float[np.ndarray, " pairs"]:
+    """How far r moves near its ends: mean of r(t) - r(0) over t <= 0.2 plus mean of r(1) - r(t) over t >= 0.8.
+
+    Near 0 on plateaus, 0.184 for a straight line at 50 points; a sharp curve without plateaus stays high.
+    """
+    head = alphas <= EDGE + 1e-9
+    tail = alphas >= 1 - EDGE - 1e-9
+    return (relative[:, head] - relative[:, :1]).mean(axis=1) + (relative[:, -1:] - relative[:, tail]).mean(axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """Interpolation curves of many pairs.
+
+    `alphas` (steps,); `distance` (pairs, steps): d(alpha) = ||F(A) - F(X(alpha))|| in the units of the read;
+    `reference_norm` (pairs,): ||F(A)||; `units` (pairs,): rows with the same number are one independent unit
+    of inference (the two directions of a pair, say), -1 marks rows that share a prompt with an earlier unit
+    and are left out of every interval; `provenance`: what was measured, on what, with which versions.
+    """
+
+    alphas: Float[np.ndarray, " steps"]
+    distance: Float[np.ndarray, "pairs steps"]
+    reference_norm: Float[np.ndarray, " pairs"]
+    units: Int[np.ndarray, " pairs"]
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.distance)
+
+    @cached_property
+    def degenerate(self) -> np.ndarray:
+        """(pairs,) bool: d(1) <= 1e-5 ||F(A)||, so that r would be a ratio of rounding errors (or not finite)."""
+        end = self.distance[:, -1]
+        return ~(end > DEGENERATE * self.reference_norm)
+
+    @cached_property
+    def relative(self) -> Float[np.ndarray, "pairs steps"]:
+        """r = d / d(1), (pairs, steps); NaN for degenerate pairs."""
+        end = np.where(self.degenerate, np.nan, self.distance[:, -1])
+        return self.distance / end[:, None]
+
+    @cached_property
+    def max_slope(self) -> Float[np.ndarray, " pairs"]:
+        """The paper's sharpness per pair, (pairs,); see `measure.results.max_slope`."""
+        return max_slope(self.relative)
+
+    @cached_property
+    def transition_width(self) -> Float[np.ndarray, " pairs"]:
+        """alpha(r = 0.9) - alpha(r = 0.1) per pair, (pairs,)."""
+        return transition_width(self.relative, self.alphas)
+
+    @cached_property
+    def edge_drift(self) -> Float[np.ndarray, " pairs"]:
+        """Movement near the two ends per pair, (pairs,); see `measure.results.edge_drift`."""
+        return edge_drift(self.relative, self.alphas)
+
+    @cached_property
+    def jump_location(self) -> Float[np.ndarray, " pairs"]:
+        """First alpha with r = 0.5, interpolated, per pair, (pairs,)."""
+        return first_crossing(self.relative, self.alphas, 0.5)
+
+    def by_unit(self, metric: str) -> Float[np.ndarray, " units"]:
+        """One value of `metric` per independent unit, (units,): rows of a unit are averaged, NaN where one is NaN.
+
+        Two results on the same prompts have the same units in the same order, so that they can be compared in pairs.
+        """
+        values = getattr(self, metric)
+        used = self.units >= 0
+        counts = np.bincount(self.units[used])
+        return np.bincount(self.units[used], weights=values[used]) / counts
+
+    def quartiles(self) -> Float[np.ndarray, "3 steps"]:
+        """Pointwise 25, 50 and 75 % quantiles of r over all pairs, degenerate ones left out, (3, steps)."""
+        kept = self.relative[~self.degenerate]
+        if not len(kept):
+            return np.full((3, len(self.alphas)), np.nan)
+        return np.quantile(kept, [0.25, 0.5, 0.75], axis=0)
+
+    def summary(self) -> dict[str, dict[str, float | int]]:
+        """For each metric: median and quartiles over pairs, n and degenerate counts, and the 95 % interval.
+
+        The interval (`low`, `high`) is that of the median over independent units (`units` of them), by bootstrap.
+        """
+        return {metric: self._summary(metric) for metric in METRICS}
+
+    def _summary(self, metric: str) -> dict[str, float | int]:
+        values = getattr(self, metric)
+        finite = values[np.isfinite(values)]
+        q25, median, q75 = np.quantile(finite, [0.25, 0.5, 0.75]) if len(finite) else [np.nan] * 3
+        interval = stats.median_interval(self.by_unit(metric))
+        return {
+            "median": float(median),
+            "q25": float(q25),
+            "q75": float(q75),
+            "n": len(finite),
+            "degenerate": int(self.degenerate.sum()),
+            "low": interval.low,
+            "high": interval.high,
+            "units": interval.n,
+        }
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the median relative distance with its quartile band (as the paper's Fig. 3); returns the axes."""
+        return figures.curve_band(self.alphas, self.quartiles(), label=self.provenance.get("model", ""), ax=ax)
+
+    def to_bytes(self) -> bytes:
+        """The result as one compressed `.npz` archive, provenance included."""
+        buffer = io.BytesIO()
+        np.savez_compressed(
+            buffer,
+            alphas=self.alphas,
+            distance=self.distance,
+            reference_norm=self.reference_norm,
+            units=self.units,
+            header=np.array(json.dumps({"format": _FORMAT, "kind": "curves", "provenance": self.provenance})),
+        )
+        return buffer.getvalue()
+
+    def save(self, path: str | Path) -> Path:
+        """Write the result to `path` (`.npz`), under a temporary name and then renamed; returns the path written."""
+        target = Path(path)
+        target = target if target.suffix == ".npz" else target.with_name(target.name + ".npz")
+        write_atomically(target, self.to_bytes())
+        return target
+
+    @classmethod
+    def load(cls, path: str | Path) -> Curves:
+        """Read a result written by `save`. Raises `MeasureError` when the file is no such result."""
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                header = json.loads(str(archive["header"]))
+                arrays = {name: archive[name] for name in ("alphas", "distance", "reference_norm", "units")}
+        except FileNotFoundError:
+            raise MeasureError(f"{path} does not exist; give the path that Curves.save returned.") from None
+        except Exception as error:
+            # numpy, zipfile, zlib and json each raise their own errors on a damaged archive.
+            raise MeasureError(
+                f"{path} is not a whole Curves file ({error}); measure again and save, or restore the file."
+            ) from error
+        if header.get("kind") != "curves" or header.get("format") != _FORMAT:
+            raise MeasureError(
+                f"{path} holds {header.get('kind')!r} in format {header.get('format')!r}; "
+                f"expected 'curves' in format {_FORMAT}. Use the version of this package that wrote it."
+            )
+        return cls(**arrays, provenance=header["provenance"])
+
+    def __repr__(self) -> str:
+        model = self.provenance.get("model", "?")
+        slope = self._summary("max_slope")
+        return (
+            f"Curves({model}: {len(self)} pairs x {len(self.alphas)} steps, "
+            f"median max slope {slope['median']:.2f} [{slope['low']:.2f}, {slope['high']:.2f}], "
+            f"{slope['degenerate']} degenerate)"
+        )

@@ -1,0 +1,161 @@
+"""How sure: bootstrap intervals, trend tests, verdicts. numpy and scipy only; knows nothing of models.
+
+All inference is over independent units (disjoint pairs). Treating chained pairs as independent under-covers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+
+Outcome = Literal["supported", "contradicted", "inconclusive"]
+CONFIDENCE = 0.95
+RESAMPLES = 4000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its 95 % interval, from `n` independent units."""
+
+    estimate: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.estimate:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One part of a claim, signed so that positive is what the claim says, held against its margin."""
+
+    name: str
+    interval: Interval
+    margin: float
+
+    @property
+    def outcome(self) -> Outcome:
+        """Supported when the whole interval lies above the margin, contradicted when all of it lies below -margin."""
+        if self.interval.low > self.margin:
+            return "supported"
+        if self.interval.high < -self.margin:
+            return "contradicted"
+        return "inconclusive"
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.interval}"
+
+
+@dataclass(frozen=True)
+class Trend:
+    """Page's test for an ordered trend over `treatments` conditions measured on the same `n` units."""
+
+    name: str
+    p: float
+    p_reversed: float
+    n: int
+    treatments: int
+
+    @property
+    def outcome(self) -> Outcome:
+        if self.p < 1 - CONFIDENCE:
+            return "supported"
+        return "contradicted" if self.p_reversed < 1 - CONFIDENCE else "inconclusive"
+
+    def __str__(self) -> str:
+        return f"{self.name} p = {self.p:.2g}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the evidence says of one claim: every part must be supported; one contradicted part contradicts it."""
+
+    effects: tuple[Effect, ...]
+    trends: tuple[Trend, ...] = ()
+
+    @property
+    def outcome(self) -> Outcome:
+        outcomes = {part.outcome for part in (*self.effects, *self.trends)}
+        if "contradicted" in outcomes:
+            return "contradicted"
+        return "supported" if outcomes == {"supported"} else "inconclusive"
+
+    @property
+    def n(self) -> int:
+        return min(effect.interval.n for effect in self.effects)
+
+    def __str__(self) -> str:
+        parts = "; ".join(f"{part} ({part.outcome})" for part in (*self.effects, *self.trends))
+        return f"{self.outcome}, n = {self.n}: {parts}"
+
+
+def _finite_rows(*columns: Float[np.ndarray, " units"]) -> Float[np.ndarray, "kept conditions"]:
+    """Units that have a value under every condition: (kept, conditions)."""
+    table = np.stack(columns, axis=1)
+    return table[np.isfinite(table).all(axis=1)]
+
+
+def _bootstrap_medians(table: Float[np.ndarray, "units conditions"], seed: int) -> Float[np.ndarray, "resamples conditions"]:
+    """Medians of each condition over resampled units; the same units for every condition, so pairing is kept."""
+    rows = np.random.default_rng(seed).integers(0, len(table), size=(RESAMPLES, len(table)))
+    return np.stack([np.median(column[rows], axis=1) for column in table.T], axis=1)
+
+
+def _interval(estimate: float, draws: Float[np.ndarray, " resamples"], n: int) -> Interval:
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(draws, [tail, 1 - tail])
+    return Interval(float(estimate), float(low), float(high), n)
+
+
+def median_interval(values: Float[np.ndarray, " units"], *, seed: int = 0) -> Interval:
+    """Median over units with its percentile-bootstrap interval; NaN units are left out, NaN when fewer than 2 remain."""
+    table = _finite_rows(values)
+    if len(table) < 2:
+        return Interval(float(np.median(table)) if len(table) else np.nan, np.nan, np.nan, len(table))
+    return _interval(np.median(table), _bootstrap_medians(table, seed)[:, 0], len(table))
+
+
+def median_rise(before: Float[np.ndarray, " units"], after: Float[np.ndarray, " units"], *, seed: int = 0) -> Interval:
+    """median(after) - median(before) on the same units, with its paired-bootstrap interval.
+
+    Units with a NaN on either side are left out. Raises ValueError when the two differ in length.
+    """
+    if before.shape != after.shape:
+        raise ValueError(f"a paired effect needs the same units twice; found {len(before)} and {len(after)}.")
+    table = _finite_rows(before, after)
+    if len(table) < 2:
+        return Interval(np.nan, np.nan, np.nan, len(table))
+    medians = np.median(table, axis=0)
+    draws = _bootstrap_medians(table, seed)
+    return _interval(medians[1] - medians[0], draws[:, 1] - draws[:, 0], len(table))
+
+
+def negated(interval: Interval) -> Interval:
+    """The interval of minus the estimate: a fall written as a rise."""
+    return Interval(-interval.estimate, -interval.high, -interval.low, interval.n)
+
+
+def shifted(interval: Interval, by: float) -> Interval:
+    """The interval of the estimate plus a constant: a distance to a fixed bound."""
+    return Interval(interval.estimate + by, interval.low + by, interval.high + by, interval.n)
+
+
+def page_trend(name: str, conditions: Sequence[Float[np.ndarray, " units"]]) -> Trend | None:
+    """Page's test that values rise along `conditions` (in order), on the units that have them all.
+
+    None when there are fewer than three conditions: a trend is then not applicable.
+    Source: Page (1963), by `scipy.stats.page_trend_test`, asymptotic p.
+    """
+    from scipy.stats import page_trend_test
+
+    if len(conditions) < 3:
+        return None
+    table = _finite_rows(*conditions)
+    rising = page_trend_test(table, method="asymptotic").pvalue
+    falling = page_trend_test(table[:, ::-1], method="asymptotic").pvalue
+    return Trend(name, float(rising), float(falling), len(table), len(conditions))

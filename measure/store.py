@@ -1,0 +1,59 @@
+"""Remember: content-addressed, crash-safe results. A change in what is measured, or with what, is another address."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from measure.results import Curves, write_atomically
+from measure.spec import CurveSpec, MeasureError
+
+# A change in any of these may change a number: results of the old source are not found again.
+MEASURING_MODULES = ("spec", "paths", "results", "prompts", "models", "forward", "measurements")
+
+
+@cache
+def source_hash() -> str:
+    """sha256 over the source of the measuring modules."""
+    digest = hashlib.sha256()
+    for name in MEASURING_MODULES:
+        digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
+    return digest.hexdigest()
+
+
+def key(spec: CurveSpec, conditions: Mapping[str, str]) -> str:
+    """Address of a result: the spec, the measuring source, and the `conditions` it was measured under.
+
+    `conditions` are hashes of weights and prompts, versions and the device type.
+    """
+    content = {"spec": dataclasses.asdict(spec), "source": source_hash(), **conditions}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of results, one file each."""
+
+    folder: Path
+
+    def _path(self, address: str) -> Path:
+        return self.folder / address[:2] / f"{address}.npz"
+
+    def get(self, address: str) -> Curves | None:
+        """The result at `address`, or None when there is none or its file is damaged (it is then measured again)."""
+        path = self._path(address)
+        if not path.exists():
+            return None
+        try:
+            return Curves.load(path)
+        except MeasureError:
+            return None
+
+    def put(self, address: str, result: Curves) -> None:
+        """Keep `result`; a kill at any moment leaves the whole file or none."""
+        write_atomically(self._path(address), result.to_bytes())
