@@ -13,7 +13,6 @@ from typing import Any, Literal
 from measure.spec import MeasureError
 
 LADDER = Path(__file__).parent / "ladder" / "weights"
-TOKENIZER = LADDER / "tokenizer"
 
 Source = Literal["ladder", "hub", "folder"]
 

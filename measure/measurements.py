@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -70,7 +71,7 @@ def interpolate(
 
 def measure_spec(spec: CurveSpec, model: LoadedModel, pairs: Pairs, *, origin: dict[str, Any]) -> Curves:
     """The curves that `spec` describes, on a model already loaded for it and pairs already drawn for it."""
-    details = {"protocol": spec.protocol, "seed": spec.seed, **origin}
+    details = {"spec": dataclasses.asdict(spec), **origin}
     return curves(model, pairs, layer=spec.layer, read=spec.read, steps=spec.steps, origin=details)
 
 

@@ -110,9 +110,10 @@ def load(name: str, *, weights: str = "stored", precision: Precision = "float32"
     options: dict[str, Any] = {"revision": reference.revision} if reference.source == "hub" else {}
     device = "cuda" if torch.cuda.is_available() and reference.source == "hub" else "cpu"
     try:
-        network = AutoModelForCausalLM.from_pretrained(
-            reference.location, dtype=_DTYPES[precision], use_safetensors=True, **options
-        )
+        with _no_progress_bars():
+            network = AutoModelForCausalLM.from_pretrained(
+                reference.location, dtype=_DTYPES[precision], use_safetensors=True, **options
+            )
     except Exception as error:
         # transformers, safetensors and huggingface_hub each raise their own errors here.
         raise MeasureError(
@@ -153,12 +154,14 @@ def _describe(network: Any, tokenizer: Any, name: str, revision: str, weights: s
 def _tokenizer(reference: catalog.Reference) -> Any:
     from transformers import AutoTokenizer
 
-    if reference.source == "ladder":
-        return AutoTokenizer.from_pretrained(catalog.TOKENIZER)
-    if reference.source == "folder":
-        has_tokenizer = any(Path(reference.location).glob("tokenizer*"))
-        return AutoTokenizer.from_pretrained(reference.location) if has_tokenizer else None
-    return AutoTokenizer.from_pretrained(reference.location, revision=reference.revision)
+    if reference.source == "hub":
+        return AutoTokenizer.from_pretrained(reference.location, revision=reference.revision)
+    folder = Path(reference.location)
+    # A revision of the ladder lies in DIR/RUNG/REVISION; one tokenizer in DIR/tokenizer serves them all.
+    for place in (folder, folder.parent.parent / "tokenizer"):
+        if (place / "tokenizer.json").is_file() or (place / "tokenizer_config.json").is_file():
+            return AutoTokenizer.from_pretrained(place)
+    return None
 
 
 def _counterfeit(network: Any, weights: str) -> Any:
@@ -180,6 +183,20 @@ def _scrambled(network: Any, seed: int) -> Any:
             order = torch.randperm(parameter.numel(), generator=generator)
             parameter.copy_(parameter.flatten()[order].view_as(parameter))
     return network
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """No bar for a load that takes milliseconds; downloads keep theirs, which are huggingface_hub's."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 @contextmanager

@@ -103,7 +103,7 @@ def tokenize(tokenizer: Any, prompts: Sequence[str], *, bos: bool = False) -> tu
 
     Raises `MeasureError` when `bos` is asked of a tokenizer that has none.
     """
-    encoded = tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
+    encoded = tokenizer(list(prompts), add_special_tokens=False, verbose=False)["input_ids"]
     if not bos:
         return tuple(tuple(ids) for ids in encoded)
     if tokenizer.bos_token_id is None:

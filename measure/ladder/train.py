@@ -81,6 +81,7 @@ class Text:
     ids: np.ndarray
     corpus: str
     sha256: str
+    end_of_text: int
 
     def windows(self, sequence: int) -> int:
         """How many windows of `sequence` inputs, each with its next-token targets, fit without overlap."""
@@ -99,7 +100,7 @@ def tokenize(corpus: Corpus, tokenizer: PreTrainedTokenizerFast) -> Text:
     for text in corpus.texts:
         ids = tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids
         pieces.append(np.asarray([*ids, end], dtype=np.uint16))
-    return Text(ids=np.concatenate(pieces), corpus=corpus.name, sha256=corpus.sha256)
+    return Text(ids=np.concatenate(pieces), corpus=corpus.name, sha256=corpus.sha256, end_of_text=end)
 
 
 def next_token_losses(model: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor:
@@ -133,7 +134,7 @@ def save_revision(model: PreTrainedModel, folder: Path) -> None:
     os.replace(temporary, folder)
 
 
-def train(rung: Rung, recipe: Recipe, text: Text, end_of_text: int, folder: Path, *, progress: bool = True) -> None:
+def train(rung: Rung, recipe: Recipe, text: Text, folder: Path, *, progress: bool = True) -> None:
     """Train `rung` on `text`, or go on where an earlier call was killed; every revision lands in `folder`.
 
     Raises `MeasureError` when the text is too short for one pass or `folder` holds another run's state.
@@ -144,7 +145,9 @@ def train(rung: Rung, recipe: Recipe, text: Text, end_of_text: int, folder: Path
             f"corpus {text.corpus!r} holds {len(text.ids):,} tokens; {recipe.steps} steps need "
             f"{needed * recipe.sequence:,} so that no text is seen twice. Use a larger corpus or fewer --steps."
         )
-    run = _Run(rung, recipe, text, end_of_text, folder)
+    if all((folder / revision).exists() for revision in recipe.schedule().values()):
+        return
+    run = _Run(rung, recipe, text, folder)
     order = np.random.default_rng(rung.seed).permutation(text.windows(recipe.sequence))
     bar = tqdm(total=recipe.steps, initial=run.step, desc=rung.name, unit="step", disable=not progress)
     schedule = recipe.schedule()
@@ -162,15 +165,20 @@ def train(rung: Rung, recipe: Recipe, text: Text, end_of_text: int, folder: Path
             bar.update()
 
 
+def forget_state(folder: Path) -> None:
+    """Drop the optimizer's state of a finished run; its revisions stay."""
+    (folder / "state.pt").unlink(missing_ok=True)
+
+
 class _Run:
     """The state of one training run, kept in `state.pt` beside its revisions."""
 
-    def __init__(self, rung: Rung, recipe: Recipe, text: Text, end_of_text: int, folder: Path) -> None:
+    def __init__(self, rung: Rung, recipe: Recipe, text: Text, folder: Path) -> None:
         identity = {"rung": asdict(rung), "recipe": recipe.as_dict(), "corpus": text.sha256}
         self.identity = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         self.recipe = recipe
         self.path = folder / "state.pt"
-        self.model = build(rung, end_of_text)
+        self.model = build(rung, text.end_of_text)
         # Matrices decay; biases and norm scales do not.
         matrices = [p for p in self.model.parameters() if p.ndim > 1]
         vectors = [p for p in self.model.parameters() if p.ndim <= 1]

@@ -1,0 +1,3 @@
+"""Loads the measuring plugin, nothing else."""
+
+pytest_plugins = ["measure.plugin"]

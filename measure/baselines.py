@@ -1,0 +1,188 @@
+"""Same as before?: curves against the accepted ones, through a syrupy extension; the text of a failure.
+
+A baseline is one JSON file a test. The curve and its metrics are compared within the tolerance that stands in the file;
+the environment (versions, device, hash of the weights) is recorded and named when the curve moved, never compared.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from syrupy.data import SnapshotCollection
+from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
+from syrupy.location import PyTestLocation
+from syrupy.types import SerializableData, SerializedData
+
+from measure.results import METRICS, Curves, write_atomically
+
+FORMAT = 1
+DIGITS = 6
+QUARTILES = ("q25", "median", "q75")
+# Largest accepted change of a point of the quartile curves, and of a quartile of each metric.
+TOLERANCE = {"curve": 2e-4, "max_slope": 1e-2, "transition_width": 1e-3, "edge_drift": 2e-4, "jump_location": 1e-3}
+TOLERANCE_FROM = (
+    "twice the 1e-4 allowed between processor and accelerator; float32 against float64, 1 or 2 threads and any chunk "
+    "size move these curves by less than a tenth of that (tests/test_baselines.py)"
+)
+ENVIRONMENT = ("measure", "torch", "transformers", "numpy", "python", "device", "dtype", "weights_sha256", "path")
+
+
+def describe(curves: Curves) -> dict[str, Any]:
+    """What a baseline keeps of a result."""
+    curve = np.round(curves.quartiles(), DIGITS).tolist()
+    summary = curves.summary()
+    return {
+        "format": FORMAT,
+        "spec": curves.provenance["spec"],
+        "prompts_sha256": curves.provenance["prompts_sha256"],
+        "pairs": len(curves),
+        "degenerate": int(curves.degenerate.sum()),
+        "curve": dict(zip(QUARTILES, curve, strict=True)),
+        "metrics": {
+            metric: {quartile: round(float(summary[metric][quartile]), DIGITS) for quartile in QUARTILES}
+            for metric in METRICS
+        },
+        "tolerance": {**TOLERANCE, "from": TOLERANCE_FROM},
+        "environment": {name: curves.provenance[name] for name in ENVIRONMENT},
+    }
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """How far one compared number is from the baseline's."""
+
+    what: str
+    measured: float
+    accepted: float
+    tolerance: float
+
+    @property
+    def excess(self) -> float:
+        """The deviation over its tolerance; infinite where only one of the two is a number."""
+        if math.isnan(self.measured) and math.isnan(self.accepted):
+            return 0.0
+        change = abs(self.measured - self.accepted)
+        return math.inf if math.isnan(change) else change / self.tolerance
+
+    def __str__(self) -> str:
+        return (
+            f"{self.what}: measured {self.measured:.6f}, baseline {self.accepted:.6f}, "
+            f"off by {self.measured - self.accepted:+.2g} where {self.tolerance:.2g} is accepted"
+        )
+
+
+def deviations(measured: dict[str, Any], accepted: dict[str, Any]) -> list[Deviation]:
+    """Every compared number of two baselines of one spec, the worst first."""
+    tolerance = accepted["tolerance"]
+    found = []
+    for quartile in QUARTILES:
+        points = zip(measured["curve"][quartile], accepted["curve"][quartile], strict=True)
+        last = len(measured["curve"][quartile]) - 1
+        found += [
+            Deviation(f"{quartile} curve at alpha = {i / last:.3f}", new, old, tolerance["curve"])
+            for i, (new, old) in enumerate(points)
+        ]
+        found += [
+            Deviation(f"{quartile} of {m}", measured["metrics"][m][quartile], accepted["metrics"][m][quartile], tolerance[m])
+            for m in METRICS
+        ]
+    return sorted(found, key=lambda deviation: -deviation.excess)
+
+
+def _parse(text: str) -> dict[str, Any] | str:
+    """A baseline, or what is wrong with its text."""
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        return f"the baseline file is not whole JSON ({error})"
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        return f"the baseline file is not of format {FORMAT}"
+    missing = {"spec", "prompts_sha256", "curve", "metrics", "tolerance", "environment"} - content.keys()
+    return f"the baseline file lacks {', '.join(sorted(missing))}" if missing else content
+
+
+def explain(measured_text: str, accepted_text: str) -> list[str]:
+    """Why a measured curve is not its baseline, line by line; empty when it is."""
+    if not accepted_text:
+        return ["no baseline yet for this test: look at the curve, then accept it with --snapshot-update"]
+    measured, accepted = _parse(measured_text), _parse(accepted_text)
+    assert isinstance(measured, dict), measured
+    if isinstance(accepted, str):
+        return [f"{accepted}: restore it (git checkout), or measure it anew with --snapshot-update"]
+    asked = _changes(measured["spec"], accepted["spec"])
+    if asked:
+        return [
+            "the baseline was made for another spec:",
+            *asked,
+            "if this spec is meant, accept its curve with --snapshot-update",
+        ]
+    reasons = _counts(measured, accepted)
+    if not reasons:
+        off = [deviation for deviation in deviations(measured, accepted) if deviation.excess > 1]
+        if not off:
+            return []
+        reasons = [f"the curve moved: {len(off)} numbers are out of tolerance, the worst is", f"  {off[0]}"]
+        curve = next((deviation for deviation in off if "curve" in deviation.what and deviation is not off[0]), None)
+        reasons += [f"  {curve}"] if curve else []
+    else_changed = _changes(measured["environment"], accepted["environment"])
+    return [
+        *reasons,
+        f"tolerance: {accepted['tolerance']['from']}",
+        "what else differs from when the baseline was accepted:" if else_changed else
+        "nothing else differs (same weights, versions, device): the measuring code changed the number",
+        *else_changed,
+        "if the new curve is right, accept it with --snapshot-update in a commit that says why",
+    ]  # fmt: skip
+
+
+def _counts(measured: dict[str, Any], accepted: dict[str, Any]) -> list[str]:
+    lines = []
+    if measured["prompts_sha256"] != accepted["prompts_sha256"]:
+        lines.append("the prompts are not those of the baseline (corpus, tokenizer or sampling changed)")
+    for name in ("pairs", "degenerate"):
+        if measured[name] != accepted[name]:
+            lines.append(f"{name}: measured {measured[name]}, baseline {accepted[name]}")
+    return lines
+
+
+def _changes(new: dict[str, Any], old: dict[str, Any]) -> list[str]:
+    names = sorted(new.keys() | old.keys())
+    return [f"  {name}: {old.get(name)} -> {new.get(name)}" for name in names if old.get(name) != new.get(name)]
+
+
+class CurveBaseline(SingleFileSnapshotExtension):
+    """syrupy's roles for curves: one JSON file a test in `baselines/<suite>/`, compared within its tolerance."""
+
+    _write_mode = WriteMode.TEXT
+    file_extension = "json"
+
+    @classmethod
+    def dirname(cls, *, test_location: PyTestLocation) -> str:
+        """`baselines/<suite>` beside the folder of the suites."""
+        return str(Path(test_location.filepath).parent.parent / "baselines" / test_location.basename)
+
+    def serialize(self, data: SerializableData, **_: Any) -> SerializedData:
+        """The text of a baseline for measured `Curves`."""
+        return json.dumps(describe(data), indent=1) + "\n"
+
+    def matches(self, *, serialized_data: SerializableData, snapshot_data: SerializableData) -> bool:
+        """Whether the measured curve is the accepted one, within the tolerance written in the baseline."""
+        return not explain(str(serialized_data), str(snapshot_data))
+
+    def diff_lines(self, serialized_data: SerializedData, snapshot_data: SerializedData) -> Iterator[str]:
+        """What a failed baseline test prints."""
+        yield from explain(str(serialized_data), str(snapshot_data or ""))
+
+    @classmethod
+    def write_snapshot_collection(
+        cls, *, snapshot_collection: SnapshotCollection, name_order: dict[str, int] | None = None
+    ) -> None:
+        """Write one baseline under a temporary name and then rename it, so that a kill never leaves half a file."""
+        snapshot = next(iter(snapshot_collection))
+        write_atomically(Path(snapshot_collection.location), str(snapshot.data).encode())

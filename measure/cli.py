@@ -1,0 +1,206 @@
+"""The command face: `measure models | curve | ladder`. Parses and prints; the work is done below."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from measure import catalog
+from measure.ladder.recipe import Recipe, rung
+from measure.spec import READS, MeasureError
+
+if TYPE_CHECKING:
+    from measure.ladder.train import Text
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; a mistake in the input is one message on stderr and exit status 2."""
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.run(options)
+    except MeasureError as error:
+        print(f"measure: {error}", file=sys.stderr)
+        return 2
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("measure", description="Measure stable regions in the residual stream.")
+    commands = parser.add_subparsers(required=True, metavar="models | curve | ladder")
+    _add_models(commands)
+    _add_curve(commands)
+    _add_ladder(commands)
+    return parser
+
+
+def _command(commands: Any, name: str, run: Any, text: str, example: str) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=text,
+        description=text,
+        epilog=f"example: {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.set_defaults(run=run)
+    return command
+
+
+def _add_models(commands: Any) -> None:
+    command = _command(commands, "models", _models, "List the models of the catalog.", "measure models --json")
+    command.add_argument("--json", action="store_true", help="one JSON list with an object per model")
+
+
+def _models(options: argparse.Namespace) -> int:
+    entries = catalog.models().values()
+    if options.json:
+        fields = ("name", "family", "source", "parameters", "layers", "revisions")
+        print(json.dumps([{field: getattr(entry, field) for field in fields} for entry in entries], indent=1))
+        return 0
+    print(f"{'name':<24} {'source':<7} {'parameters':>14} {'layers':>6}  revisions")
+    for entry in entries:
+        revisions = entry.revisions if len(entry.revisions) < 3 else (entry.revisions[0], "...", entry.revisions[-1])
+        count = f" ({len(entry.revisions)})" if len(entry.revisions) > 2 else ""
+        print(f"{entry.name:<24} {entry.source:<7} {entry.parameters:>14,} {entry.layers:>6}  {', '.join(revisions)}{count}")
+    return 0
+
+
+def _add_curve(commands: Any) -> None:
+    command = _command(
+        commands,
+        "curve",
+        _curve,
+        "Measure the interpolation curve between two prompts.",
+        'measure curve ladder-olmo-1.1m " The house was very" " The house was in" --save curve.npz',
+    )
+    command.add_argument("model", help="catalog name, folder or hub id, each with an optional @revision")
+    command.add_argument("prompt_a")
+    command.add_argument("prompt_b")
+    command.add_argument("--layer", type=int, default=1, help="blocks before the patch, from 1 (default 1)")
+    command.add_argument("--read", choices=READS, default="final_norm")
+    command.add_argument("--steps", type=int, default=50)
+    command.add_argument("--bos", action="store_true", help="put the tokenizer's BOS in front of both prompts")
+    command.add_argument("--save", metavar="FILE", help="keep the numbers (.npz, read by measure.Curves.load)")
+
+
+def _curve(options: argparse.Namespace) -> int:
+    from measure.measurements import interpolate
+
+    curves = interpolate(
+        options.model,
+        options.prompt_a,
+        options.prompt_b,
+        layer=options.layer,
+        read=options.read,
+        steps=options.steps,
+        bos=options.bos,
+    )
+    if options.save:
+        print(f"saved {curves.save(options.save)}")
+    if curves.degenerate[0]:
+        print("degenerate pair: both prompts give the same output, so there is no relative distance")
+        return 0
+    for name in ("max_slope", "transition_width", "edge_drift", "jump_location"):
+        print(f"{name:<17} {getattr(curves, name)[0]:.4f}")
+    for alpha, relative in zip(curves.alphas, curves.relative[0], strict=True):
+        print(f"{alpha:.3f} {relative:8.4f} {'#' * round(60 * min(max(relative, 0.0), 1.0))}")
+    return 0
+
+
+def _add_ladder(commands: Any) -> None:
+    parser = commands.add_parser("ladder", help="Train and check the small models that come with the project.")
+    parts = parser.add_subparsers(required=True, metavar="tokenizer | train | card | verify")
+    tokenizer = _command(
+        parts,
+        "tokenizer",
+        _ladder_tokenizer,
+        "Train the ladder's tokenizer.",
+        "measure ladder tokenizer --corpus 'corpus/train*' --out runs/ladder",
+    )
+    train = _command(
+        parts,
+        "train",
+        _ladder_train,
+        "Train a rung; called again after a kill, it goes on where it was.",
+        "measure ladder train ladder-olmo-0.2m --corpus 'corpus/train*' --heldout 'corpus/heldout*' --out runs/ladder",
+    )
+    train.add_argument("rung", help="ladder-olmo-0.2m, ladder-qwen2-1.1m, ...; -seedN at the end gives another seed")
+    train.add_argument("--steps", type=int, default=Recipe().steps, help="optimizer steps (default %(default)s)")
+    train.add_argument("--threads", type=int, default=None, help="processor threads (default: torch's choice)")
+    for command in (tokenizer, train):
+        command.add_argument("--corpus", required=True, help="a corpus with a TEXT column: file, folder or glob")
+    for command in (train,):
+        command.add_argument("--heldout", required=True, help="a corpus that is not trained on, for the card's losses")
+    card = _command(parts, "card", _ladder_card, "Write the model card of all rungs.", "measure ladder card --out runs/ladder")
+    for command in (tokenizer, train, card):
+        command.add_argument("--out", type=Path, default=Path("runs/ladder"), help="folder of rungs (default %(default)s)")
+    verify = _command(
+        parts, "verify", _ladder_verify, "Check the shipped weights against their cards.", "measure ladder verify"
+    )
+    verify.add_argument("--heldout", default=None, help="also recompute the held-out losses on this corpus")
+    verify.add_argument("--out", type=Path, default=catalog.LADDER, help="folder of rungs (default: the shipped ones)")
+
+
+def _ladder_tokenizer(options: argparse.Namespace) -> int:
+    from measure.ladder.train import train_tokenizer
+    from measure.prompts import load_corpus
+
+    tokenizer = train_tokenizer(load_corpus(options.corpus), options.out / "tokenizer")
+    print(f"{len(tokenizer)} tokens, saved in {options.out / 'tokenizer'}")
+    return 0
+
+
+def _ladder_train(options: argparse.Namespace) -> int:
+    import torch
+
+    from measure.ladder import card
+    from measure.ladder import train as training
+
+    chosen = rung(options.rung)
+    recipe = Recipe(steps=options.steps, revisions=tuple(step for step in Recipe().revisions if step < options.steps))
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    folder = options.out / chosen.name
+    text, heldout = (_tokenized(source, options.out) for source in (options.corpus, options.heldout))
+    training.train(chosen, recipe, text, folder)
+    card.write_card(chosen, recipe, text, heldout, folder)
+    training.forget_state(folder)
+    print(f"{chosen.name}: {', '.join(recipe.schedule().values())} in {folder}")
+    return 0
+
+
+def _tokenized(source: str, out: Path) -> Text:
+    """A corpus as the ladder's tokens, by the tokenizer in `out`, or the shipped one where there is none."""
+    from transformers import PreTrainedTokenizerFast
+
+    from measure.ladder.train import tokenize
+    from measure.prompts import load_corpus
+
+    own = out / "tokenizer"
+    folder = own if own.exists() else catalog.LADDER / "tokenizer"
+    return tokenize(load_corpus(source), PreTrainedTokenizerFast.from_pretrained(folder))
+
+
+def _ladder_card(options: argparse.Namespace) -> int:
+    from measure.ladder.card import ladder_page
+    from measure.results import write_atomically
+
+    write_atomically(options.out / "README.md", ladder_page(options.out).encode())
+    print(f"written {options.out / 'README.md'}")
+    return 0
+
+
+def _ladder_verify(options: argparse.Namespace) -> int:
+    from measure.ladder.card import verify
+
+    heldout = _tokenized(options.heldout, options.out) if options.heldout else None
+    wrong = []
+    for path in sorted(options.out.glob("*/card.json")):
+        found = verify(path.parent, heldout)
+        print(f"{path.parent.name:<28} {'as its card says' if not found else 'NOT as its card says'}")
+        wrong += found
+    print(*wrong, sep="\n", end="\n" if wrong else "")
+    return 1 if wrong else 0

@@ -1,0 +1,151 @@
+"""Tell what was trained: a card beside each rung's revisions, and one page for the whole ladder.
+
+The card holds the recipe, the corpus, and for each revision the hash of its weights file and its held-out loss,
+measured on the 16-bit weights as they are stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM
+
+from measure.catalog import read_card
+from measure.ladder.recipe import VOCABULARY, Recipe, Rung
+from measure.ladder.train import Text, heldout_loss
+from measure.results import write_atomically
+from measure.spec import MeasureError
+
+
+def file_hash(path: Path) -> str:
+    """sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_card(rung: Rung, recipe: Recipe, text: Text, heldout: Text, folder: Path) -> None:
+    """Measure every revision in `folder` on `heldout` and write `card.json` beside them."""
+    revisions = []
+    for step, revision in recipe.schedule().items():
+        model = _load(folder / revision)
+        revisions.append(
+            {
+                "revision": revision,
+                "step": step,
+                "tokens": step * recipe.step_tokens,
+                "heldout": heldout_loss(model, heldout, recipe.sequence),
+                "sha256": file_hash(folder / revision / "model.safetensors"),
+            }
+        )
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    card = {
+        "rung": asdict(rung),
+        "parameters": parameters,
+        "non_embedding_parameters": parameters - VOCABULARY * rung.width,
+        "recipe": recipe.as_dict(),
+        "corpus": {"name": text.corpus, "sha256": text.sha256, "tokens": len(text.ids)},
+        "heldout": {"name": heldout.corpus, "sha256": heldout.sha256, "tokens": len(heldout.ids)},
+        "revisions": revisions,
+    }
+    write_atomically(folder / "card.json", (json.dumps(card, indent=1) + "\n").encode())
+
+
+def _load(folder: Path) -> Any:
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+
+
+def verify(folder: Path, heldout: Text | None) -> list[str]:
+    """What in a rung's folder is not as its card says: hashes always, held-out losses where `heldout` is given.
+
+    Raises `MeasureError` when `heldout` is another text than the card's.
+    """
+    card = read_card(folder)
+    if heldout is not None and heldout.sha256 != card["heldout"]["sha256"]:
+        raise MeasureError(
+            f"the held-out corpus given is not the one of {folder.name}'s card ({card['heldout']['name']}, sha256 "
+            f"{card['heldout']['sha256'][:12]}); give that one, or leave --heldout out to check the hashes alone."
+        )
+    wrong = []
+    for revision in card["revisions"]:
+        path = folder / revision["revision"] / "model.safetensors"
+        found = file_hash(path) if path.exists() else "missing"
+        if found != revision["sha256"]:
+            wrong.append(f"{folder.name}@{revision['revision']}: weights {found[:12]}, card {revision['sha256'][:12]}")
+        elif heldout is not None:
+            loss = heldout_loss(_load(path.parent), heldout, card["recipe"]["sequence"])["loss"]
+            if abs(loss - revision["heldout"]["loss"]) > 1e-4:
+                wrong.append(
+                    f"{folder.name}@{revision['revision']}: held-out loss {loss:.5f}, card {revision['heldout']['loss']:.5f}"
+                )
+    return wrong
+
+
+def ladder_page(folder: Path) -> str:
+    """The ladder's model card as Markdown, from the cards of all rungs in `folder`."""
+    cards = [read_card(path.parent) for path in sorted(folder.glob("*/card.json"))]
+    if not cards:
+        raise MeasureError(f"{folder} holds no rung with a card.json; train one with `measure ladder train`.")
+    cards.sort(key=lambda card: (card["rung"]["family"], card["parameters"], card["rung"]["seed"]))
+    first = cards[0]
+    recipe = first["recipe"]
+    return "\n".join(
+        [
+            "# Model card: the ladder",
+            "",
+            "Small causal language models trained from scratch for measuring stable regions without a model hub.",
+            "They speak no usable English: they are instruments, not assistants.",
+            "",
+            *(_rung_line(card) for card in cards),
+            "",
+            f"- Recipe, the same for all: AdamW, betas {tuple(recipe['betas'])}, weight decay {recipe['weight_decay']} on "
+            f"matrices, learning rate {recipe['learning_rate']} after {recipe['warmup']} warm-up steps, cosine to "
+            f"{recipe['final_learning_rate']}, gradients clipped at {recipe['gradient_clip']}, batches of {recipe['batch']} "
+            f"windows of {recipe['sequence']} tokens, {recipe['steps']} steps "
+            f"({recipe['steps'] * recipe['batch'] * recipe['sequence']:,} tokens), no text seen twice, float32.",
+            f"- Corpus: English novels of the 1810s to 1930, public domain, {first['corpus']['tokens']:,} tokens "
+            f"(sha256 {first['corpus']['sha256'][:12]}); held out: ten others, {first['heldout']['tokens']:,} tokens "
+            f"(sha256 {first['heldout']['sha256'][:12]}).",
+            f"- Tokenizer: byte-level BPE, vocabulary {VOCABULARY}, trained on the same corpus; adds no BOS.",
+            "- Weights: float16 in safetensors, tied embeddings; loaded in float32 by `measure`.",
+            "- A training seed sets the initial weights and the order of the text.",
+            "",
+            *_loss_table(cards),
+            "",
+            "Losses are nats per token on evenly spaced windows of the held-out text, stored weights,",
+            "with the standard error over windows.",
+            "",
+        ]
+    )  # fmt: skip
+
+
+def _rung_line(card: dict[str, Any]) -> str:
+    shape = card["rung"]
+    heads = f"{shape['heads']} heads"
+    if shape["key_value_heads"] != shape["heads"]:
+        heads += f" ({shape['key_value_heads']} key/value)"
+    kind = {"olmo": "`OlmoForCausalLM`, non-parametric LayerNorm", "qwen2": "`Qwen2ForCausalLM`, RMSNorm, QKV bias"}
+    return (
+        f"- **{_name(card)}**: {kind[shape['family']]}; width {shape['width']}, {shape['blocks']} blocks, {heads}, "
+        f"intermediate {shape['intermediate']}; {card['non_embedding_parameters']:,} non-embedding parameters, seed {shape['seed']}."
+    )
+
+
+def _name(card: dict[str, Any]) -> str:
+    return Rung(**card["rung"]).name
+
+
+def _loss_table(cards: list[dict[str, Any]]) -> list[str]:
+    lines = ["| model | revision | tokens | held-out loss | n windows | weights sha256 |", "|---|---|---|---|---|---|"]
+    for card in cards:
+        for revision in card["revisions"]:
+            held = revision["heldout"]
+            lines.append(
+                f"| {_name(card)} | {revision['revision']} | {revision['tokens']:,} | "
+                f"{held['loss']:.3f} ± {held['standard_error']:.3f} | {held['windows']} | {revision['sha256'][:12]} |"
+            )
+    return lines

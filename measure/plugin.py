@@ -1,0 +1,294 @@
+"""The pytest face: options, fixtures, the one gathering of specs, records and the table of claims.
+
+Tests name specs in their parameters. Once pytest has chosen the tests, their specs are gathered and ordered by
+model; the first test of a model has all its specs measured in one loading.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from syrupy.assertion import SnapshotAssertion
+
+from measure import catalog, engine, report
+from measure.baselines import CurveBaseline
+from measure.results import Curves
+from measure.spec import DEFAULT_PAIRS, PROTOCOLS, CurveSpec, MeasureError
+from measure.stats import Verdict
+from measure.store import Store
+
+_UNSAFE = re.compile(r'[\\/:*?|"<>]')
+_KEY = pytest.StashKey["Harness"]()
+_CLAIM = pytest.StashKey[dict[str, Any]]()
+
+
+def specs_in(value: object) -> Iterator[CurveSpec]:
+    """Every spec inside a test's parameter: itself, or in a sequence, a mapping or a dataclass of them."""
+    if isinstance(value, CurveSpec):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from specs_in(item)
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from specs_in(item)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for field in dataclasses.fields(value):
+            yield from specs_in(getattr(value, field.name))
+
+
+def _item_specs(item: pytest.Item) -> list[CurveSpec]:
+    callspec = getattr(item, "callspec", None)
+    return list(specs_in(callspec.params)) if callspec is not None else []
+
+
+class Harness:
+    """What one pytest session measures, and what came of it."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.store = Store(Path(config.getoption("--store") or config.rootpath / ".store"))
+        self.records = config.rootpath / "reports" / "records.jsonl"
+        self.rows: list[dict[str, Any]] = []
+        self._gathered: dict[engine.Load, list[CurveSpec]] = {}
+        self._outcomes: dict[CurveSpec, engine.Outcome] = {}
+        self._done = 0
+
+    @property
+    def default_sample(self) -> bool:
+        """Whether pairs and protocol are those that the baselines were made with."""
+        return self.config.getoption("--pairs") is None and self.config.getoption("--protocol") == "paper"
+
+    def effective(self, spec: CurveSpec) -> CurveSpec:
+        """`spec` under this session's --pairs and --protocol."""
+        pairs = self.config.getoption("--pairs")
+        return dataclasses.replace(
+            spec,
+            protocol=self.config.getoption("--protocol"),
+            pairs=spec.pairs if pairs is None else pairs,
+        )
+
+    def gather(self, items: list[pytest.Item]) -> None:
+        """Take note of every spec that the chosen tests will ask for."""
+        for item in items:
+            if item.get_closest_marker("skip"):
+                continue
+            for spec in map(self.effective, _item_specs(item)):
+                group = self._gathered.setdefault(engine.load_of(spec), [])
+                if spec not in group:
+                    group.append(spec)
+
+    def measured(self, asked: CurveSpec) -> Curves:
+        """The result of a spec; the first one asked of a model measures all that were gathered for it."""
+        spec = self.effective(asked)
+        if spec not in self._outcomes:
+            group = self._gathered.get(engine.load_of(spec), [])
+            specs = [spec, *(other for other in group if other not in self._outcomes)]
+            self._outcomes.update(engine.measure(specs, self.store, self._progress))
+        outcome = self._outcomes[spec]
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def _progress(self, spec: CurveSpec, how: str) -> None:
+        self._done += 1
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None and reporter.isatty:
+            total = sum(map(len, self._gathered.values()))
+            reporter.rewrite(f"[{self._done}/{total}] {how} {spec.id}", erase=True)
+
+    def record(self, row: dict[str, Any]) -> None:
+        """Keep one test's record in memory and, at once, on disk."""
+        self.rows.append(row)
+        self.records.parent.mkdir(exist_ok=True)
+        with self.records.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+
+class Claim:
+    """Holds a verdict against what the repository expects of it, and notes it for the record."""
+
+    def __init__(self, note: dict[str, Any]) -> None:
+        self._note = note
+
+    def check(self, verdict: Verdict, *, expected: str = "supported") -> None:
+        """Pass when the measured verdict is the expected one; an accepted negative is shown as an expected failure."""
+        self._note["verdict"] = _verdict_record(verdict)
+        self._note["expected"] = expected
+        if verdict.outcome != expected:
+            pytest.fail(f"expected the claim to be {expected}, measured: {verdict}", pytrace=False)
+        if expected != "supported":
+            pytest.xfail(f"accepted as {verdict}")
+
+    def refute(self, counterfeits: Mapping[str, Verdict]) -> None:
+        """Pass when the claim is supported by none of the counterfeits: each is data on which it must not hold."""
+        self._note["controls"] = {name: _verdict_record(verdict) for name, verdict in counterfeits.items()}
+        believed = {name: verdict for name, verdict in counterfeits.items() if verdict.outcome == "supported"}
+        if believed:
+            lines = "\n".join(f"  {name}: {verdict}" for name, verdict in believed.items())
+            pytest.fail(f"the claim is supported by data on which it must not hold:\n{lines}", pytrace=False)
+
+
+def _verdict_record(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "outcome": verdict.outcome,
+        "n": verdict.n,
+        "effects": [
+            {**dataclasses.asdict(e.interval), "name": e.name, "margin": e.margin, "outcome": e.outcome}
+            for e in verdict.effects
+        ],
+        "trends": [{**dataclasses.asdict(trend), "outcome": trend.outcome} for trend in verdict.trends],
+    }
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("stable regions")
+    group.addoption(
+        "--models",
+        default="auto",
+        metavar="auto|ladder|all|NAME,...",
+        help="models to measure: auto (default) is the ladder, and hub models where an accelerator can hold them",
+    )
+    group.addoption("--pairs", type=int, default=None, help=f"pairs of prompts (default {DEFAULT_PAIRS})")
+    group.addoption("--protocol", choices=PROTOCOLS, default="paper", help="how pairs are drawn and read")
+    group.addoption("--store", metavar="DIR", default=None, help="folder of measured results (default .store)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_KEY] = Harness(config)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Refuse ids that cannot name a file, apply --models, and bring the tests of a model together."""
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        if callspec and "baseline" in getattr(item, "fixturenames", ()) and _UNSAFE.search(callspec.id):
+            raise pytest.UsageError(
+                f"the id of {item.nodeid} names its baseline file, and {_UNSAFE.search(callspec.id)[0]!r} cannot stand "  # type: ignore[index]
+                "in a file name: two such ids could share one file. Give the parameter another id."
+            )
+    _select_models(config, items)
+    order = {name: place for place, name in enumerate(catalog.models())}
+
+    def place(item: pytest.Item) -> int:
+        specs = _item_specs(item)
+        return order.get(specs[0].model.partition("@")[0], len(order)) if specs else -1
+
+    items.sort(key=place)
+
+
+def _select_models(config: pytest.Config, items: list[pytest.Item]) -> None:
+    choice: str = config.getoption("--models")
+    names = None if choice in ("auto", "ladder", "all") else set(choice.split(","))
+    present = {spec.model.partition("@")[0] for item in items for spec in _item_specs(item)}
+    for name in names or ():
+        try:
+            catalog.resolve(name)
+        except MeasureError as error:
+            raise pytest.UsageError(f"--models: {error}") from None
+        if present and name not in present:
+            raise pytest.UsageError(f"--models: no chosen test measures {name}; they measure {', '.join(sorted(present))}.")
+    kept, dropped = [], []
+    for item in items:
+        models = {spec.model.partition("@")[0] for spec in _item_specs(item)}
+        (kept if names is None or models <= names else dropped).append(item)
+        reasons = [] if names is not None else [r for name in models if (r := not_measured(name, choice))]
+        if reasons:
+            item.add_marker(pytest.mark.skip(reason=reasons[0]))
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = kept
+
+
+def not_measured(name: str, choice: str) -> str | None:
+    """Why the model `name` is not measured under --models `choice` on this machine; None when it is."""
+    model = catalog.models().get(name)
+    if model is None or model.source == "ladder" or choice == "all":
+        return None
+    if choice == "ladder":
+        return "not measured: --models ladder leaves hub models out"
+    needed = 4 * model.parameters
+    if engine.accelerator_bytes() > 1.2 * needed:
+        return None
+    return (
+        f"not measured: {needed / 1e9:.1f} GB of float32 weights need an accelerator that holds them; "
+        f"force it with --models {name}"
+    )
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Gather the specs of the tests that were chosen."""
+    harness = session.config.stash[_KEY]
+    harness.gather(session.items)
+    if any(map(_item_specs, session.items)) and not session.config.option.collectonly:
+        harness.records.unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="session")
+def measured(request: pytest.FixtureRequest) -> Callable[[CurveSpec], Curves]:
+    """Spec in, result out: `measured(spec)` returns the `Curves` of a spec that stands in the test's parameters."""
+    return request.config.stash[_KEY].measured
+
+
+@pytest.fixture
+def claim(request: pytest.FixtureRequest) -> Claim:
+    """The claim that this test is about; see `Claim.check` and `Claim.refute`."""
+    return Claim(request.node.stash.setdefault(_CLAIM, {}))
+
+
+@pytest.fixture
+def baseline(request: pytest.FixtureRequest, snapshot: SnapshotAssertion) -> SnapshotAssertion:
+    """The accepted curve of this test: `assert baseline == measured(spec)`."""
+    if not request.config.stash[_KEY].default_sample:
+        pytest.skip("baselines belong to protocol paper with the default pairs; the claim is tested all the same")
+    return snapshot.use_extension(CurveBaseline)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
+    """Write one record per suite test, as it ends."""
+    report: pytest.TestReport = yield
+    ends = report.when == "call" or (report.when == "setup" and not report.passed)
+    if ends and _item_specs(item):
+        item.config.stash[_KEY].record(_record(item, report))
+    return report
+
+
+def _record(item: pytest.Item, report: pytest.TestReport) -> dict[str, Any]:
+    module = getattr(item, "module", None)
+    outcome = "xfailed" if hasattr(report, "wasxfail") else report.outcome
+    reason = None
+    if outcome == "skipped":
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    elif outcome == "failed":
+        reason = report.longreprtext
+    return {
+        "test": item.nodeid,
+        "kind": getattr(item, "originalname", item.name).removeprefix("test_"),
+        "claim": getattr(module, "CLAIM", None),
+        "model": _item_specs(item)[0].model.partition("@")[0],
+        "outcome": outcome,
+        "reason": reason.removeprefix("Skipped: ") if reason else None,
+        "seconds": round(report.duration, 3),
+        **item.stash.get(_CLAIM, {}),
+    }
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """The table of claims: verdict, effects with their intervals, n and control for each, or why it was not measured."""
+    rows = config.stash[_KEY].rows
+    if not rows:
+        return
+    sample = "" if config.stash[_KEY].default_sample else "not the baselines' sample: "
+    protocol, pairs = config.getoption("--protocol"), config.getoption("--pairs") or DEFAULT_PAIRS
+    terminalreporter.section(f"claims ({sample}protocol {protocol}, {pairs} pairs)")
+    for line in report.claim_table(rows):
+        terminalreporter.write_line(line)
+    terminalreporter.write_line(report.baseline_line(rows))

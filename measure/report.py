@@ -1,0 +1,57 @@
+"""Tell: records of a run -> the table of claims. Reads plain records; measures and judges nothing."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+Record = dict[str, Any]
+
+
+def claim_table(rows: list[Record]) -> list[str]:
+    """The lines of the claim table, at most 100 columns wide."""
+    lines: list[str] = []
+    for title in dict.fromkeys(row["claim"] for row in rows if row["claim"]):
+        lines.append(title)
+        of_claim = [row for row in rows if row["claim"] == title and row["kind"] in ("claim", "control")]
+        for model in dict.fromkeys(row["model"] for row in of_claim):
+            kinds = {row["kind"]: row for row in of_claim if row["model"] == model}
+            lines += _model_lines(model, kinds.get("claim"), kinds.get("control"))
+    return lines
+
+
+def _model_lines(model: str, claim_row: Record | None, control_row: Record | None) -> list[str]:
+    shown = claim_row or control_row
+    assert shown is not None
+    verdict = shown.get("verdict")
+    if verdict is None:
+        state = shown["reason"] if shown["outcome"] == "skipped" else f"no verdict: the test {shown['outcome']}"
+        return [f"  {model:<20} {line}" if not i else f"  {'':<20} {line}" for i, line in enumerate(_wrapped(state or ""))]
+    head = f"  {model:<20} {verdict['outcome']:<13} n = {verdict['n']:<5} control: {_control(control_row)}"
+    effects = [
+        f"      {e['name']:<44} {e['estimate']:+.3f} [{e['low']:+.3f}, {e['high']:+.3f}]  "
+        f"margin {e['margin']:g}  {'' if e['outcome'] == 'supported' else e['outcome']}".rstrip()
+        for e in verdict["effects"]
+    ]
+    trends = [f"      {t['name']:<44} p = {t['p']:.1g}, {t['treatments']} revisions  {t['outcome']}" for t in verdict["trends"]]
+    return [head, *effects, *trends]
+
+
+def _control(row: Record | None) -> str:
+    if row is None or "controls" not in row:
+        return "not run" if row is None else row["outcome"]
+    believed = [name for name, verdict in row["controls"].items() if verdict["outcome"] == "supported"]
+    return f"BROKEN by {', '.join(believed)}" if believed else f"held against {len(row['controls'])} counterfeits"
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, 76) or [""]
+
+
+def baseline_line(rows: list[Record]) -> str:
+    """One line on the baseline tests of a run."""
+    outcomes = [row["outcome"] for row in rows if row["kind"] == "baseline"]
+    return (
+        f"baselines: {outcomes.count('passed')} as accepted, {outcomes.count('failed')} moved or missing, "
+        f"{outcomes.count('skipped')} not measured"
+    )
