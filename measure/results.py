@@ -202,7 +202,7 @@ class Curves:
     def load(cls, path: str | Path) -> Curves:
         """Read a result written by `save`. Raises `MeasureError` when the file is no such result."""
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as archive:
                 header = json.loads(str(archive["header"]))
                 arrays = {name: archive[name] for name in ("alphas", "distance", "reference_norm", "units")}
         except FileNotFoundError:

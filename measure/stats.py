@@ -120,7 +120,7 @@ def median_interval(values: Float[np.ndarray, " units"], *, seed: int = 0) -> In
     return _interval(np.median(table), _bootstrap_medians(table, seed)[:, 0], len(table))
 
 
-def median_rise(before: Float[np.ndarray, " units"], after: Float[np.ndarray, " units"], *, seed: int = 0) -> Interval:
+def median_rise(before: Float[np.ndarray, " before"], after: Float[np.ndarray, " after"], *, seed: int = 0) -> Interval:
     """median(after) - median(before) on the same units, with its paired-bootstrap interval.
 
     Units with a NaN on either side are left out. Raises ValueError when the two differ in length.

@@ -1,0 +1,81 @@
+"""The ranks of the house: a module imports from lower ranks only, suites import no engine, importing does nothing."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+RANKS = [
+    {"spec", "paths", "stats", "figures"},
+    {"results", "catalog", "ladder.recipe"},
+    {"prompts", "models", "store", "baselines"},
+    {"forward", "ladder", "report"},
+    {"measurements"},
+    {"engine"},
+    {"plugin"},
+    {"cli"},
+]
+# Inside the ladder: what may import what.
+LADDER = ["recipe", "train", "card"]
+
+
+def modules() -> list[str]:
+    files = [path.relative_to(ROOT / "measure") for path in (ROOT / "measure").rglob("*.py")]
+    names = [".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in files]
+    return sorted(name for name in names if name != "__init__")
+
+
+def imported(name: str) -> set[str]:
+    """Modules of `measure` that module `name` imports, anywhere in its code."""
+    folder = ROOT / "measure" / name.replace(".", "/")
+    path = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    inside = {entry.removeprefix("measure.") for entry in found if entry.startswith("measure.")}
+    return {entry for entry in inside if entry in modules()}
+
+
+def rank(name: str) -> int:
+    for number, group in enumerate(RANKS):
+        if name in group:
+            return number
+    if name.startswith("ladder."):
+        return rank("ladder")
+    raise AssertionError(f"measure/{name} has no rank: give it one in {__file__} and in the README's map")
+
+
+@pytest.mark.parametrize("name", modules())
+def test_imports_go_down(name: str) -> None:
+    for other in imported(name) - {name}:
+        if name.startswith("ladder.") and other.startswith("ladder."):
+            assert LADDER.index(other.split(".")[1]) < LADDER.index(name.split(".")[1]), f"{name} imports {other}"
+        elif other == "ladder" and name.startswith("ladder."):
+            continue
+        else:
+            assert rank(other) < rank(name), f"{name} imports {other}"
+
+
+def test_suites_never_import_torch_forward_or_engines() -> None:
+    for path in (ROOT / "suites").glob("*.py"):
+        text = path.read_text()
+        for word in ("torch", "measure.forward", "measure.engine", "measure.models", "transformers"):
+            assert f"import {word}" not in text, f"{path.name} imports {word}"
+            assert f"from {word}" not in text, f"{path.name} imports {word}"
+
+
+@pytest.mark.parametrize("code", ["import measure", "import measure.cli", "import measure.catalog, measure.results"])
+def test_importing_takes_no_torch(code: str) -> None:
+    heavy = "torch", "transformers", "datasets", "matplotlib", "scipy"
+    check = f"{code}; import sys; sys.exit(', '.join(n for n in {heavy!r} if n in sys.modules) or 0)"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,207 @@
+"""Baselines: what moves a curve fails its test in words a stranger understands; what does not move it passes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from measure import baselines, catalog, forward, measurements, models, prompts
+from measure.results import Curves
+
+SUITE = """
+import pytest
+from measure.spec import CurveSpec
+
+@pytest.mark.parametrize("spec", [pytest.param(CurveSpec({model!r}, pairs=200{more}), id="rung")])
+def test_baseline(spec, measured, baseline):
+    assert baseline == measured(spec)
+"""
+RUNG = "ladder-olmo-0.2m"
+
+
+@pytest.fixture(scope="module")
+def curves() -> Curves:
+    from dataclasses import asdict
+
+    from measure.spec import CurveSpec
+
+    model = models.load(RUNG)
+    pairs = prompts.draw(prompts.load_corpus("default"), model.tokenizer, "paper", 200, 0)
+    spec = CurveSpec(RUNG, pairs=200)
+    return measurements.curves(model, pairs, layer=1, read="final_norm", steps=50, origin={"spec": asdict(spec)})
+
+
+def text(curves: Curves) -> str:
+    return baselines.CurveBaseline.serialize(None, curves)  # type: ignore[arg-type]
+
+
+def changed(curves: Curves, edit: Callable[[dict[str, Any]], None]) -> str:
+    content = json.loads(text(curves))
+    edit(content)
+    return json.dumps(content)
+
+
+def test_the_same_curve_is_its_baseline(curves: Curves) -> None:
+    assert baselines.explain(text(curves), text(curves)) == []
+
+
+def test_a_baseline_holds_spec_curve_metrics_tolerance_and_environment(curves: Curves) -> None:
+    content = json.loads(text(curves))
+    assert content["spec"]["model"] == RUNG
+    assert content["pairs"] == 200
+    assert [len(content["curve"][quartile]) for quartile in baselines.QUARTILES] == [50] * 3
+    assert content["metrics"]["max_slope"]["median"] == pytest.approx(np.median(curves.max_slope), abs=1e-6)
+    assert content["environment"]["weights_sha256"] == curves.provenance["weights_sha256"]
+    assert "tests/test_baselines.py" in content["tolerance"]["from"]
+
+
+@pytest.mark.parametrize("nearly", ["float64", "threads", "chunk", "reference path"])
+def test_rounding_stays_within_a_tenth_of_the_tolerance(curves: Curves, nearly: str) -> None:
+    """Where the tolerance comes from: these change how a number is rounded and nothing else."""
+    model = models.load(RUNG, precision="float64" if nearly == "float64" else "float32")
+    pairs = prompts.draw(prompts.load_corpus("default"), model.tokenizer, "paper", 200, 0)
+    origin = {"spec": curves.provenance["spec"]}
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3 - min(threads, 2) if nearly == "threads" else threads)
+        chunk = 100 if nearly == "chunk" else forward.CHUNK_POSITIONS
+        if nearly == "reference path":
+            pairs = prompts.Pairs(pairs.a[:20], pairs.b[:20], pairs.units[:20])
+            curves = measurements.curves(models.load(RUNG), pairs, layer=1, read="final_norm", steps=50, origin=origin)
+            other = measurements.reference_curves(model, pairs, layer=1, read="final_norm", steps=50, origin=origin)
+        else:
+            other = measurements.curves(model, pairs, layer=1, read="final_norm", steps=50, origin=origin, chunk=chunk)
+    finally:
+        torch.set_num_threads(threads)
+    worst = baselines.deviations(baselines.describe(other), baselines.describe(curves))[0]
+    assert worst.excess < 0.1, worst
+
+
+def test_a_moved_curve_names_the_worst_number_its_place_and_the_tolerance(curves: Curves) -> None:
+    def move(content: dict[str, Any]) -> None:
+        content["curve"]["median"][10] += 0.01
+        content["environment"]["torch"] = "1.0"
+        content["environment"]["weights_sha256"] = "0" * 64
+
+    lines = "\n".join(baselines.explain(text(curves), changed(curves, move)))
+    assert "the curve moved: 1 numbers are out of tolerance" in lines
+    assert "median curve at alpha = 0.204: measured 0." in lines
+    assert "off by -0.01 where 0.0002 is accepted" in lines
+    assert f"torch: 1.0 -> {torch.__version__}" in lines
+    assert f"weights_sha256: {'0' * 64} -> {curves.provenance['weights_sha256']}" in lines
+    assert "--snapshot-update" in lines
+
+
+def test_with_nothing_else_changed_the_code_is_named(curves: Curves) -> None:
+    moved = changed(curves, lambda content: content["metrics"]["max_slope"].update(median=9.0))
+    assert any("the measuring code changed the number" in line for line in baselines.explain(text(curves), moved))
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda content: content["spec"].update(layer=2), "the baseline was made for another spec:\n  layer: 2 -> 1"),
+        (lambda content: content.update(degenerate=3), "degenerate: measured 0, baseline 3"),
+        (lambda content: content.update(prompts_sha256="x"), "the prompts are not those of the baseline"),
+        (lambda content: content.pop("metrics"), "the baseline file lacks metrics: restore it"),
+        (lambda content: content.update(format=0), "not of format 1: restore it"),
+    ],
+)
+def test_other_differences_are_said(curves: Curves, edit: Callable[[dict[str, Any]], None], message: str) -> None:
+    assert message in "\n".join(baselines.explain(text(curves), changed(curves, edit)))
+
+
+def test_a_corrupt_or_missing_baseline_is_said(curves: Curves) -> None:
+    assert baselines.explain(text(curves), text(curves)[:300])[0].startswith("the baseline file is not whole JSON")
+    assert "no baseline yet" in baselines.explain(text(curves), "")[0]
+
+
+def test_a_number_against_none_is_a_deviation() -> None:
+    assert baselines.Deviation("x", np.nan, 1.0, 0.1).excess == np.inf
+    assert baselines.Deviation("x", np.nan, np.nan, 0.1).excess == 0
+
+
+def project(pytester: pytest.Pytester, more: str = "") -> Path:
+    """A project with a rung of its own, a suite on it, and a baseline accepted from a run that filled the store."""
+    rung = pytester.path / "rung"
+    shutil.copytree(catalog.LADDER / RUNG / "main", rung)
+    shutil.copytree(catalog.LADDER / "tokenizer", rung, dirs_exist_ok=True)
+    pytester.makeconftest('pytest_plugins = ["measure.plugin"]')
+    pytester.mkdir("suites").joinpath("test_rung.py").write_text(SUITE.format(model=str(rung), more=more))
+    return rung
+
+
+def test_a_scaled_matrix_fails_its_baseline_also_after_a_run_that_filled_the_store(pytester: pytest.Pytester) -> None:
+    rung = project(pytester)
+    arguments = ("suites", "--snapshot-no-cleanup", "-p", "no:cacheprovider")
+    pytester.runpytest(*arguments, "--snapshot-update").assert_outcomes(passed=1)
+    path = pytester.path / "baselines" / "test_rung" / "test_baseline[rung].json"
+    accepted = path.read_text()
+    pytester.runpytest(*arguments).assert_outcomes(passed=1)
+
+    weights = load_file(rung / "model.safetensors")
+    weights["model.layers.2.mlp.down_proj.weight"] *= 1.1
+    save_file(weights, rung / "model.safetensors", metadata={"format": "pt"})
+    result = pytester.runpytest(*arguments)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["*the curve moved: * numbers are out of tolerance, the worst is*", "*weights_sha256: * -> *", "*--snapshot-update*"]
+    )
+    assert path.read_text() == accepted
+
+    pytester.runpytest(*arguments, "--snapshot-update").assert_outcomes(passed=1)
+    assert path.read_text() != accepted
+
+
+def test_a_broken_fast_path_fails_the_suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    project(pytester)
+    pytester.runpytest("suites", "--snapshot-update").assert_outcomes(passed=1)
+    whole = forward.run_from_layer
+    monkeypatch.setattr(forward, "run_from_layer", lambda m, earlier, *a, **k: whole(m, earlier.roll(1, 0), *a, **k))
+    result = pytester.runpytest("suites", "--store", "elsewhere")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*the measuring code changed the number*"])
+
+
+def test_a_baseline_within_tolerance_is_not_rewritten(pytester: pytest.Pytester) -> None:
+    project(pytester)
+    pytester.runpytest("suites", "--snapshot-update")
+    path = pytester.path / "baselines" / "test_rung" / "test_baseline[rung].json"
+    content = json.loads(path.read_text())
+    content["curve"]["median"][10] += 1e-5
+    path.write_text(json.dumps(content))
+    before = path.read_text()
+    pytester.runpytest("suites", "--snapshot-update").assert_outcomes(passed=1)
+    assert path.read_text() == before
+
+
+def test_a_corrupt_baseline_fails_and_an_update_mends_it(pytester: pytest.Pytester) -> None:
+    project(pytester)
+    pytester.runpytest("suites", "--snapshot-update")
+    path = pytester.path / "baselines" / "test_rung" / "test_baseline[rung].json"
+    whole = path.read_text()
+    path.write_text(whole[: len(whole) // 2])
+    result = pytester.runpytest("suites")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*the baseline file is not whole JSON*restore it*"])
+    pytester.runpytest("suites", "--snapshot-update").assert_outcomes(passed=1)
+    assert path.read_text() == whole
+
+
+def test_an_update_touches_the_chosen_tests_alone_and_a_dying_test_keeps_its_baseline(pytester: pytest.Pytester) -> None:
+    project(pytester)
+    pytester.makeini("[pytest]\naddopts = --snapshot-no-cleanup")
+    pytester.runpytest("suites", "--snapshot-update")
+    folder = pytester.path / "baselines" / "test_rung"
+    (folder / "test_baseline[another].json").write_text("another test's")
+    shutil.rmtree(pytester.path / "rung")
+    pytester.runpytest("suites", "--snapshot-update").assert_outcomes(failed=1)
+    assert sorted(path.name for path in folder.iterdir()) == ["test_baseline[another].json", "test_baseline[rung].json"]

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from measure import catalog
+from measure.spec import MeasureError
+from tests.conftest import tiny_network
+
+
+def test_shapes_count_the_parameters_of_the_real_models() -> None:
+    """Qwen2 totals as published; OLMo totals worked out by hand from the dimensions."""
+    counted = {name: model.parameters for name, model in catalog.models().items() if model.source == "hub"}
+    assert counted["qwen2-0.5b"] == 494_032_768
+    assert counted["qwen2-1.5b"] == 1_543_714_304
+    assert counted["qwen2-7b"] == 7_615_616_512
+    assert counted["olmo-7b"] == 6_888_095_744
+    assert counted["olmo-1b"] == 1_279_787_008
+
+
+def test_ladder_models_run_from_untrained_to_main() -> None:
+    ladder = [model for model in catalog.models().values() if model.source == "ladder"]
+    assert {"ladder-olmo-0.2m", "ladder-olmo-1.1m"} <= {model.name for model in ladder}
+    for model in ladder:
+        assert model.revisions[-1] == "main"
+        for revision in model.revisions:
+            assert (Path(model.location) / revision / "model.safetensors").is_file()
+
+
+def test_names_resolve_with_a_revision_or_to_main() -> None:
+    assert catalog.resolve("ladder-olmo-0.2m").revision == "main"
+    early = catalog.resolve("ladder-olmo-0.2m@step0-tokens0M")
+    assert early.location.endswith("ladder-olmo-0.2m/step0-tokens0M")
+    hub = catalog.resolve("olmo-1b@step2000-tokens4B")
+    assert (hub.location, hub.revision, hub.source) == ("allenai/OLMo-1B-0724-hf", "step2000-tokens4B", "hub")
+    assert catalog.resolve("someone/model@abc").source == "hub"
+
+
+def test_a_folder_resolves(tmp_path: Path) -> None:
+    tiny_network("olmo").save_pretrained(tmp_path)
+    assert catalog.resolve(str(tmp_path)).source == "folder"
+
+
+def test_an_unknown_model_names_the_nearest() -> None:
+    with pytest.raises(MeasureError, match=r"model 'ladder-olmo-02m' is unknown. Nearest in the catalog: ladder-olmo-0.2m"):
+        catalog.resolve("ladder-olmo-02m")
+    with pytest.raises(MeasureError, match=re.escape("has no revision 'step7'; it has step0-tokens0M")):
+        catalog.resolve("ladder-olmo-0.2m@step7")
+
+
+def test_a_damaged_card_is_named(tmp_path: Path) -> None:
+    (tmp_path / "card.json").write_text("{")
+    with pytest.raises(MeasureError, match="card.json cannot be read"):
+        catalog.read_card(tmp_path)

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from datasets import Dataset
+
+from measure import cli
+from measure.results import Curves
+
+
+def test_models_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["models", "--json"]) == 0
+    models = {model["name"]: model for model in json.loads(capsys.readouterr().out)}
+    assert set(models["olmo-1b"]) == {"name", "family", "source", "parameters", "layers", "revisions"}
+    assert models["ladder-olmo-0.2m"]["source"] == "ladder"
+    assert models["ladder-olmo-0.2m"]["revisions"][0] == "step0-tokens0M"
+
+
+def test_models_as_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["models"]) == 0
+    out = capsys.readouterr().out
+    assert "ladder-olmo-0.2m" in out
+    assert "step0-tokens0M, ..., main (8)" in out
+    assert all(len(line) <= 100 for line in out.splitlines())
+
+
+def test_curve_prints_and_saves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    saved = tmp_path / "curve.npz"
+    assert cli.main(["curve", "ladder-olmo-0.2m", " He said", " the house", "--steps", "5", "--save", str(saved)]) == 0
+    out = capsys.readouterr().out
+    assert f"max_slope         {Curves.load(saved).max_slope[0]:.4f}" in out
+    assert "1.000   1.0000 ####" in out
+
+
+def test_a_degenerate_pair_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["curve", "ladder-olmo-0.2m", " He said", " He said"]) == 0
+    assert "degenerate pair" in capsys.readouterr().out
+
+
+def test_a_mistake_is_one_message_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["curve", "ladder-olmo", "a", "b"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("measure: model 'ladder-olmo' is unknown. Nearest in the catalog:")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [["models"], ["curve"], *(["ladder", part] for part in ("train", "tokenizer", "card", "verify"))])
+def test_every_command_has_help_with_an_example(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([*command, "--help"])
+    assert ended.value.code == 0
+    assert f"example: measure {' '.join(command)}" in capsys.readouterr().out
+
+
+def test_the_ladder_is_trained_carded_and_measured_by_commands(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = Dataset.from_dict({"TEXT": [" ".join(f"word{i * j % 97}" for i in range(6000)) for j in (1, 2)]})
+    corpus, out = str(tmp_path / "corpus.parquet"), str(tmp_path / "ladder")
+    texts.to_parquet(corpus)
+    assert cli.main(["ladder", "tokenizer", "--corpus", corpus, "--out", out]) == 0
+    train = ["ladder", "train", "ladder-qwen2-0.2m", "--corpus", corpus, "--heldout", corpus, "--out", out, "--steps", "3"]
+    assert cli.main(train) == 0
+    assert cli.main(train) == 0
+    assert cli.main(["ladder", "card", "--out", out]) == 0
+    assert cli.main(["ladder", "verify", "--out", out, "--heldout", corpus]) == 0
+    assert "as its card says" in capsys.readouterr().out
+    rung = tmp_path / "ladder" / "ladder-qwen2-0.2m"
+    assert sorted(path.name for path in rung.iterdir()) == ["card.json", "main", "step0-tokens0M"]
+    assert "grouped" not in (tmp_path / "ladder" / "README.md").read_text()
+    assert cli.main(["curve", str(rung / "main"), " word1 word2", " word3", "--steps", "3"]) == 0
+
+
+def test_verify_fails_when_weights_are_not_as_the_card_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import shutil
+
+    from measure import catalog
+
+    rung = tmp_path / "ladder-olmo-0.2m"
+    shutil.copytree(catalog.LADDER / "ladder-olmo-0.2m", rung)
+    (rung / "main" / "model.safetensors").write_bytes(b"other")
+    assert cli.main(["ladder", "verify", "--out", str(tmp_path)]) == 1
+    assert "ladder-olmo-0.2m@main: weights" in capsys.readouterr().out
+
+
+def test_the_command_is_installed() -> None:
+    done = subprocess.run([Path(sys.executable).with_name("measure"), "--help"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "models | curve | ladder" in done.stdout

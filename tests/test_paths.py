@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from measure import paths
+
+
+def test_segment_holds_both_ends_and_the_straight_line_between() -> None:
+    a, b = torch.randn(3, 5, dtype=torch.float64), torch.randn(3, 5, dtype=torch.float64)
+    points = paths.segment(a, b, paths.alphas(5))
+    assert points.shape == (3, 5, 5)
+    assert torch.equal(points[:, 0], a)
+    torch.testing.assert_close(points[:, -1], b)
+    torch.testing.assert_close(points[:, 1], 0.75 * a + 0.25 * b)
+
+
+def test_alphas_include_both_ends() -> None:
+    np.testing.assert_array_equal(paths.alphas(3), [0, 0.5, 1])

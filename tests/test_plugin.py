@@ -1,0 +1,195 @@
+"""The pytest face, by pytest inside pytest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from measure import engine, plugin, report
+from measure.spec import CurveSpec
+
+SUITE = """
+import pytest
+from measure.spec import CurveSpec
+from measure.stats import Effect, Interval, Verdict
+
+CLAIM = "Curves exist (Fig. 0)"
+MODELS = ["ladder-olmo-0.2m", "olmo-1b"]
+PARAMS = [pytest.param(CurveSpec(m, pairs=4, steps=5), id=m) for m in MODELS]
+
+def verdict(low, high):
+    return Verdict((Effect("an effect", Interval((low + high) / 2, low, high, 4), 0.1),))
+
+@pytest.mark.parametrize("spec", PARAMS)
+def test_claim(spec, measured, claim):
+    assert len(measured(spec)) > 0
+    claim.check(verdict({claim}))
+
+@pytest.mark.parametrize("spec", PARAMS)
+def test_control(spec, measured, claim):
+    claim.refute({{"a counterfeit": verdict({control})}})
+
+@pytest.mark.parametrize("spec", PARAMS)
+def test_baseline(spec, measured, baseline):
+    assert baseline == measured(spec)
+"""
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester) -> pytest.Pytester:
+    write(pytester)
+    return pytester
+
+
+def write(pytester: pytest.Pytester, claim: str = "0.2, 0.4", control: str = "-0.1, 0.1") -> None:
+    pytester.makeconftest('pytest_plugins = ["measure.plugin"]')
+    folder = pytester.path / "suites"
+    folder.mkdir(exist_ok=True)
+    (folder / "test_it.py").write_text(SUITE.format(claim=claim, control=control))
+
+
+def test_the_ladder_runs_and_hub_models_say_why_not(suite: pytest.Pytester) -> None:
+    result = suite.runpytest("suites", "--snapshot-update")
+    result.assert_outcomes(passed=3, skipped=3)
+    result.stdout.fnmatch_lines(
+        [
+            "*claims (protocol paper, 800 pairs)*",
+            "Curves exist (Fig. 0)",
+            "  ladder-olmo-0.2m * supported * n = 4 * control: held against 1 counterfeits",
+            "      an effect * +0.300 [[]+0.200, +0.400[]]  margin 0.1",
+            "  olmo-1b * not measured: 5.1 GB of float32 weights need an accelerator*",
+            "*force it with --models olmo-1b*",
+            "baselines: 1 as accepted, 0 moved or missing, 1 not measured",
+        ]
+    )
+    assert all(len(line) <= 100 for line in result.outlines if line.startswith("  "))
+
+
+def test_k_chooses_and_still_runs(suite: pytest.Pytester) -> None:
+    suite.runpytest("suites", "-k", "olmo and claim").assert_outcomes(passed=1, skipped=1, deselected=4)
+
+
+def test_a_claim_that_is_not_as_expected_fails_with_its_verdict(pytester: pytest.Pytester) -> None:
+    write(pytester, claim="0.05, 0.4")
+    result = pytester.runpytest("suites", "-k", "claim")
+    result.assert_outcomes(failed=1, skipped=1, deselected=4)
+    result.stdout.fnmatch_lines(["*expected the claim to be supported, measured: inconclusive, n = 4: an effect*"])
+
+
+def test_an_accepted_negative_is_an_expected_failure(pytester: pytest.Pytester) -> None:
+    write(pytester, claim='-0.4, -0.2), expected=("contradicted"')
+    pytester.runpytest("suites", "-k", "claim").assert_outcomes(xfailed=1, skipped=1, deselected=4)
+    write(pytester, claim='0.2, 0.4), expected=("contradicted"')
+    pytester.runpytest("suites", "-k", "claim").assert_outcomes(failed=1, skipped=1, deselected=4)
+
+
+def test_a_believed_counterfeit_fails_the_control(pytester: pytest.Pytester) -> None:
+    write(pytester, control="0.2, 0.3")
+    result = pytester.runpytest("suites", "-k", "claim or control")
+    result.assert_outcomes(passed=1, failed=1, skipped=2, deselected=2)
+    result.stdout.fnmatch_lines(["*supported by data on which it must not hold:*", "*control: BROKEN by a counterfeit*"])
+
+
+def test_each_test_leaves_one_record_as_it_ends(suite: pytest.Pytester) -> None:
+    suite.runpytest("suites")
+    lines = (suite.path / "reports" / "records.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    assert len(records) == 6
+    claim = next(record for record in records if record["kind"] == "claim" and record["outcome"] == "passed")
+    assert claim["claim"] == "Curves exist (Fig. 0)"
+    assert claim["verdict"]["effects"][0] == {
+        "estimate": pytest.approx(0.3), "low": 0.2, "high": 0.4, "n": 4,
+        "name": "an effect", "margin": 0.1, "outcome": "supported",
+    }  # fmt: skip
+    skipped = [record for record in records if record["outcome"] == "skipped"]
+    assert len(skipped) == 3
+    assert all(record["reason"].startswith("not measured: 5.1 GB") for record in skipped)
+    failed = next(record for record in records if record["kind"] == "baseline" and record["outcome"] == "failed")
+    assert "no baseline yet" in failed["reason"]
+
+
+@pytest.mark.parametrize("option", [("--pairs", "6"), ("--protocol", "strict")])
+def test_another_sample_asserts_claims_and_skips_baselines(suite: pytest.Pytester, option: tuple[str, str]) -> None:
+    result = suite.runpytest("suites", *option, "-rs")
+    result.assert_outcomes(passed=2, skipped=4)
+    result.stdout.fnmatch_lines(["*baselines belong to protocol paper with the default pairs*"])
+
+
+@pytest.mark.parametrize(
+    ("models", "outcomes"),
+    [
+        ("ladder", {"passed": 2, "skipped": 2, "deselected": 2}),
+        ("ladder-olmo-0.2m", {"passed": 2, "deselected": 4}),
+    ],
+)
+def test_models_chooses(suite: pytest.Pytester, models: str, outcomes: dict[str, int]) -> None:
+    suite.runpytest("suites", "--models", models, "-k", "not baseline").assert_outcomes(**outcomes)
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        ("ladder-olmo-02m", "*model 'ladder-olmo-02m' is unknown. Nearest in the catalog: ladder-olmo-0.2m*"),
+        ("qwen2-7b", "*no chosen test measures qwen2-7b; they measure ladder-olmo-0.2m, olmo-1b*"),
+    ],
+)
+def test_a_wrong_model_choice_is_one_message(suite: pytest.Pytester, models: str, message: str) -> None:
+    result = suite.runpytest("suites", "--models", models)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([message])
+
+
+def test_an_id_that_cannot_name_a_file_is_refused_at_collection(suite: pytest.Pytester) -> None:
+    path = suite.path / "suites" / "test_it.py"
+    path.write_text(path.read_text().replace("id=m)", "id='L0:' + m)"))
+    result = suite.runpytest("suites")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*the id of *test_baseline*names its baseline file, and ':' cannot stand in a file name*"])
+
+
+def test_a_model_is_measured_once_for_all_its_tests_in_order(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makeconftest('pytest_plugins = ["measure.plugin"]')
+    pytester.mkdir("suites").joinpath("test_order.py").write_text(
+        """
+import pytest
+from measure.spec import CurveSpec
+MODELS = ["ladder-olmo-1.1m", "ladder-olmo-0.2m"]
+
+@pytest.mark.parametrize("layer", [1, 2])
+@pytest.mark.parametrize("name", MODELS)
+def test_plain(layer, name): pass
+
+@pytest.mark.parametrize("spec", [CurveSpec(m, pairs=4, steps=5, layer=n) for n in (1, 2) for m in MODELS])
+def test_it(spec, measured):
+    assert measured(spec).provenance["model"] == spec.model
+"""
+    )
+    loaded: list[str] = []
+    whole = engine.models.load
+    monkeypatch.setattr(engine.models, "load", lambda name, **k: loaded.append(name) or whole(name, **k))
+    pytester.runpytest("suites").assert_outcomes(passed=8)
+    assert loaded == ["ladder-olmo-0.2m", "ladder-olmo-1.1m"]
+
+
+def test_specs_are_found_wherever_they_stand() -> None:
+    a, b = CurveSpec("a"), CurveSpec("b")
+    assert list(plugin.specs_in({"x": [a, (b,)], "y": 3})) == [a, b]
+    assert list(plugin.specs_in("text")) == []
+
+
+def test_the_reason_for_leaving_a_model_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert plugin.not_measured("ladder-olmo-0.2m", "auto") is None
+    assert "needs" in (plugin.not_measured("olmo-7b", "auto") or "") or "need" in (plugin.not_measured("olmo-7b", "auto") or "")
+    assert "leaves hub models out" in (plugin.not_measured("olmo-7b", "ladder") or "")
+    assert plugin.not_measured("olmo-7b", "all") is None
+    monkeypatch.setattr(engine, "accelerator_bytes", lambda: 80 * 10**9)
+    assert plugin.not_measured("olmo-7b", "auto") is None
+
+
+def test_a_claim_test_that_died_has_no_verdict(tmp_path: Path) -> None:
+    row = {"claim": "C", "kind": "claim", "model": "m", "outcome": "failed", "reason": "boom"}
+    assert report.claim_table([row]) == ["C", f"  {'m':<20} no verdict: the test failed"]

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from measure.spec import CurveSpec, MeasureError
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"layer": 0}, "layers are counted from 1"),
+        ({"steps": 1}, "at least 2 points"),
+        ({"read": "norm"}, "choose one of final_norm, residual, logits"),
+        ({"protocol": "loose"}, "choose one of paper, strict"),
+        ({"precision": "tf32"}, "choose one of float32"),
+        ({"weights": "shuffled"}, "use 'stored', 'scrambled:SEED' or 'untrained:SEED'"),
+        ({"pairs": 1}, "at least 2 pairs"),
+    ],
+)
+def test_a_bad_field_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(MeasureError, match=re.escape(message)):
+        CurveSpec("ladder-olmo-0.2m", **change)
+
+
+def test_ids_tell_specs_apart_and_can_name_files() -> None:
+    specs = [
+        CurveSpec("a/b@main"),
+        CurveSpec("a/b@step1"),
+        CurveSpec("a/b@main", weights="scrambled:0"),
+        CurveSpec("a/b@main", layer=2),
+        CurveSpec("a/b@main", pairs=10),
+    ]
+    ids = [spec.id for spec in specs]
+    assert len(set(ids)) == len(ids)
+    assert ids[0] == "a--b-main"
+    assert ids[2] == "a--b-main-scrambled0"
+    assert not any(set(name) & set('\\/:*?|"<>') for name in ids)

@@ -1,0 +1,88 @@
+"""Intervals and verdicts on numbers whose answers are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from measure import stats
+from measure.stats import Effect, Interval, Trend, Verdict
+
+
+def effect(low: float, high: float, margin: float = 0.1) -> Effect:
+    return Effect("e", Interval((low + high) / 2, low, high, 10), margin)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "outcome"),
+    [
+        (0.11, 0.5, "supported"),
+        (0.09, 0.5, "inconclusive"),
+        (-0.05, 0.05, "inconclusive"),
+        (-0.5, -0.09, "inconclusive"),
+        (-0.5, -0.11, "contradicted"),
+    ],
+)
+def test_the_whole_interval_must_lie_beyond_the_margin(low: float, high: float, outcome: str) -> None:
+    assert effect(low, high).outcome == outcome
+
+
+def test_an_effect_that_is_no_number_supports_nothing() -> None:
+    assert effect(np.nan, np.nan).outcome == "inconclusive"
+
+
+def test_a_verdict_needs_every_part() -> None:
+    good, weak, bad = effect(0.2, 0.3), effect(0.0, 0.3), effect(-0.3, -0.2)
+    rising, falling = Trend("t", 0.001, 0.99, 10, 3), Trend("t", 0.99, 0.001, 10, 3)
+    assert Verdict((good,), (rising,)).outcome == "supported"
+    assert Verdict((good, weak), (rising,)).outcome == "inconclusive"
+    assert Verdict((good, weak, bad)).outcome == "contradicted"
+    assert Verdict((good,), (falling,)).outcome == "contradicted"
+    assert "n = 10" in str(Verdict((good,)))
+
+
+def test_a_paired_rise_is_narrower_than_its_parts() -> None:
+    generator = np.random.default_rng(0)
+    before = generator.normal(size=400) * 5
+    after = before + 1 + generator.normal(size=400) * 0.1
+    rise = stats.median_rise(before, after)
+    alone = stats.median_interval(after)
+    assert rise.low < 1 < rise.high
+    assert rise.high - rise.low < alone.high - alone.low
+    assert rise.n == 400
+
+
+def test_units_without_a_value_on_either_side_are_left_out() -> None:
+    before, after = np.array([1.0, np.nan, 3.0, 4.0]), np.array([2.0, 3.0, np.nan, 5.0])
+    assert stats.median_rise(before, after).n == 2
+    assert stats.median_rise(before, after).estimate == 1
+    with pytest.raises(ValueError, match="the same units twice; found 4 and 3"):
+        stats.median_rise(before, after[:3])
+
+
+def test_too_few_units_have_no_interval() -> None:
+    alone = stats.median_interval(np.array([1.0, np.nan]))
+    assert alone.estimate == 1
+    assert np.isnan(alone.low)
+    assert stats.median_rise(np.array([1.0]), np.array([2.0])).n == 1
+
+
+def test_intervals_are_seeded_and_turn_round() -> None:
+    values = np.random.default_rng(1).normal(size=50)
+    assert stats.median_interval(values) == stats.median_interval(values)
+    found = stats.median_interval(values)
+    assert stats.negated(found) == Interval(-found.estimate, -found.high, -found.low, 50)
+    assert stats.shifted(found, 1.0).low == found.low + 1
+
+
+def test_page_tells_rising_from_falling_from_nothing() -> None:
+    generator = np.random.default_rng(2)
+    noise = [generator.normal(size=60) for _ in range(4)]
+    rising = [column + 0.5 * i for i, column in enumerate(noise)]
+    found = stats.page_trend("t", rising)
+    assert found is not None
+    assert found.outcome == "supported"
+    assert (found.n, found.treatments) == (60, 4)
+    assert stats.page_trend("t", rising[::-1]).outcome == "contradicted"  # type: ignore[union-attr]
+    assert stats.page_trend("t", noise).outcome == "inconclusive"  # type: ignore[union-attr]
+    assert stats.page_trend("t", rising[:2]) is None
