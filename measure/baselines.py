@@ -23,6 +23,7 @@ from measure.results import METRICS, Curves, write_atomically
 
 FORMAT = 1
 DIGITS = 6
+HASH = 12
 QUARTILES = ("q25", "median", "q75")
 # Largest accepted change of a point of the quartile curves, and of a quartile of each metric.
 TOLERANCE = {"curve": 2e-4, "max_slope": 1e-2, "transition_width": 1e-3, "edge_drift": 2e-4, "jump_location": 1e-3}
@@ -89,7 +90,9 @@ def deviations(measured: dict[str, Any], accepted: dict[str, Any]) -> list[Devia
             for i, (new, old) in enumerate(points)
         ]
         found += [
-            Deviation(f"{quartile} of {m}", measured["metrics"][m][quartile], accepted["metrics"][m][quartile], tolerance[m])
+            Deviation(
+                f"{quartile} of {m}", measured["metrics"][m][quartile], accepted["metrics"][m][quartile], tolerance[m]
+            )
             for m in METRICS
         ]
     return sorted(found, key=lambda deviation: -deviation.excess)
@@ -153,7 +156,12 @@ def _counts(measured: dict[str, Any], accepted: dict[str, Any]) -> list[str]:
 
 def _changes(new: dict[str, Any], old: dict[str, Any]) -> list[str]:
     names = sorted(new.keys() | old.keys())
-    return [f"  {name}: {old.get(name)} -> {new.get(name)}" for name in names if old.get(name) != new.get(name)]
+    shown = {name: (str(old.get(name)), str(new.get(name))) for name in names if old.get(name) != new.get(name)}
+    # Of a hash the first characters tell which it is.
+    return [
+        f"  {name}: {a[:HASH] if 'sha256' in name else a} -> {b[:HASH] if 'sha256' in name else b}"
+        for name, (a, b) in shown.items()
+    ]
 
 
 class CurveBaseline(SingleFileSnapshotExtension):

@@ -65,10 +65,11 @@ class Reference:
 
 
 _OLMO_1B = ("step0-tokens0B", "step2000-tokens4B", "step5000-tokens10B", "step15000-tokens31B", "main")
+# Of the 7B's training branches only these two are certain; the others are to be read from the hub's refs.
+_OLMO_7B = ("step0-tokens0B", "main")
 _HUB: tuple[tuple[str, str, str, Shape, tuple[str, ...]], ...] = (
     ("olmo-1b", "olmo", "allenai/OLMo-1B-0724-hf", Shape(2048, 16, 16, 16, 8192, 50304, False), _OLMO_1B),
-    # Of the 7B's training branches only these two are certain; the others are to be read from the hub's refs.
-    ("olmo-7b", "olmo", "allenai/OLMo-7B-0724-hf", Shape(4096, 32, 32, 32, 11008, 50304, False), ("step0-tokens0B", "main")),
+    ("olmo-7b", "olmo", "allenai/OLMo-7B-0724-hf", Shape(4096, 32, 32, 32, 11008, 50304, False), _OLMO_7B),
     ("qwen2-0.5b", "qwen2", "Qwen/Qwen2-0.5B", Shape(896, 24, 14, 2, 4864, 151936, True), ("main",)),
     ("qwen2-1.5b", "qwen2", "Qwen/Qwen2-1.5B", Shape(1536, 28, 12, 2, 8960, 151936, True), ("main",)),
     ("qwen2-7b", "qwen2", "Qwen/Qwen2-7B", Shape(3584, 28, 28, 4, 18944, 152064, False), ("main",)),
@@ -81,7 +82,9 @@ def read_card(folder: Path) -> dict[str, Any]:
     try:
         card: dict[str, Any] = json.loads(path.read_text())
     except (OSError, json.JSONDecodeError) as error:
-        raise MeasureError(f"{path} cannot be read ({error}); restore it, or make it again with `measure ladder card`.") from error
+        raise MeasureError(
+            f"{path} cannot be read ({error}); restore it, or make it again with `measure ladder card`."
+        ) from error
     return card
 
 

@@ -64,7 +64,8 @@ def _models(options: argparse.Namespace) -> int:
     for entry in entries:
         revisions = entry.revisions if len(entry.revisions) < 3 else (entry.revisions[0], "...", entry.revisions[-1])
         count = f" ({len(entry.revisions)})" if len(entry.revisions) > 2 else ""
-        print(f"{entry.name:<24} {entry.source:<7} {entry.parameters:>14,} {entry.layers:>6}  {', '.join(revisions)}{count}")
+        size = f"{entry.parameters:>14,} {entry.layers:>6}"
+        print(f"{entry.name:<24} {entry.source:<7} {size}  {', '.join(revisions)}{count}")
     return 0
 
 
@@ -134,9 +135,13 @@ def _add_ladder(commands: Any) -> None:
         command.add_argument("--corpus", required=True, help="a corpus with a TEXT column: file, folder or glob")
     for command in (train,):
         command.add_argument("--heldout", required=True, help="a corpus that is not trained on, for the card's losses")
-    card = _command(parts, "card", _ladder_card, "Write the model card of all rungs.", "measure ladder card --out runs/ladder")
+    card = _command(
+        parts, "card", _ladder_card, "Write the model card of all rungs.", "measure ladder card --out runs/ladder"
+    )
     for command in (tokenizer, train, card):
-        command.add_argument("--out", type=Path, default=Path("runs/ladder"), help="folder of rungs (default %(default)s)")
+        command.add_argument(
+            "--out", type=Path, default=Path("runs/ladder"), help="folder of rungs (default %(default)s)"
+        )
     verify = _command(
         parts, "verify", _ladder_verify, "Check the shipped weights against their cards.", "measure ladder verify"
     )

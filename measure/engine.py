@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import cache
-from typing import Any
 
 from measure import catalog, measurements, models, prompts
 from measure.results import Curves
@@ -76,7 +75,7 @@ def _measure_one(spec: CurveSpec, model: models.LoadedModel, store: Store | None
 
 
 def corpus_of(spec: CurveSpec, source: str) -> str:
-    """The corpus that `default` means: the shipped prose for the ladder and local folders, the paper's for hub models."""
+    """What `default` means: the shipped prose for the ladder and local folders, the paper's corpus for hub models."""
     if spec.corpus == "default" and source == "hub":
         return prompts.PAPER_CORPUS
     return spec.corpus
@@ -99,5 +98,3 @@ def accelerator_bytes() -> int:
     if not torch.cuda.is_available():
         return 0
     return max(torch.cuda.get_device_properties(i).total_memory for i in range(torch.cuda.device_count()))
-
-

@@ -1,4 +1,4 @@
-"""Draw: arrays in, matplotlib axes out. Knows nothing of models or files; matplotlib is imported when a figure is drawn."""
+"""Draw: arrays in, matplotlib axes out. Knows nothing of models or files; imports matplotlib when it draws."""
 
 from __future__ import annotations
 

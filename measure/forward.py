@@ -59,7 +59,7 @@ class _Entry(nn.Module):
 
 
 def _with_blocks(model: LoadedModel, blocks: list[nn.Module]) -> nn.Module:
-    """A shallow copy of the base model that runs `blocks` instead of its own; weights are shared, the original is untouched."""
+    """A shallow copy of the base model that runs `blocks` instead of its own; it shares the weights."""
 
     def replaced(module: nn.Module, path: tuple[str, ...]) -> nn.Module:
         if not path:

@@ -1,4 +1,4 @@
-"""Spec in, result out: one function per kind of measurement. Decides what is run, not how (`forward`) or when (`engine`)."""
+"""Spec in, result out: one function per kind. Decides what is run, not how (`forward`) or when (`engine`)."""
 
 from __future__ import annotations
 
@@ -151,11 +151,11 @@ def _boundaries(
 
 
 def _slides(model: LoadedModel, pairs: Pairs) -> bool:
-    """Whether a prompt is longer than an attention window of the model, which the fast path's one mask cannot express."""
+    """Whether a prompt is longer than the model's attention window, which the fast path's one mask cannot express."""
     config = model.network.config.get_text_config()
     window = getattr(config, "sliding_window", None)
     slides = "sliding_attention" in (getattr(config, "layer_types", None) or ["sliding_attention"])
-    return bool(window) and slides and max(map(len, pairs.a)) > window
+    return window is not None and slides and max(map(len, pairs.a)) > window
 
 
 def _chunks(model: LoadedModel, pairs: Pairs, steps: int, read: Read, chunk: int) -> Iterator[list[int]]:
@@ -209,7 +209,9 @@ def environment(model: LoadedModel) -> dict[str, str]:
         "transformers": metadata.version("transformers"),
         "numpy": np.__version__,
         "python": platform.python_version(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} {platform.machine()}",
+        "device": torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"{device.type} {platform.machine()}",
         "dtype": str(model.dtype).removeprefix("torch."),
     }
 
@@ -231,7 +233,9 @@ def _token_ids(name: str, given: PromptsInput, tokenizer: Any, bos: bool, model:
         raise MeasureError(f"{name} is empty; give at least one prompt.")
     if all(isinstance(row, str) for row in rows):
         if tokenizer is None:
-            raise MeasureError(f"{name} holds strings and the model came without a tokenizer; pass tokenizer= or token ids.")
+            raise MeasureError(
+                f"{name} holds strings and the model came without a tokenizer; pass tokenizer= or token ids."
+            )
         ids = prompts.tokenize(tokenizer, rows, bos=bos)
     elif bos:
         raise MeasureError(f"bos=True is for strings; {name} holds token ids: put the BOS id into them.")
@@ -246,7 +250,8 @@ def _as_prompt(name: str, row: Any) -> Prompt:
     values = np.asarray(row)
     if values.ndim != 1 or (values.size and values.dtype.kind not in "iu"):
         raise MeasureError(
-            f"{name} holds {row!r}; expected strings, or token ids of shape (pairs, tokens): one list of integers a prompt."
+            f"{name} holds {row!r}; expected strings, or token ids of shape (pairs, tokens): "
+            "one list of integers a prompt."
         )
     return tuple(values.tolist())
 
@@ -261,4 +266,6 @@ def _check_prompt(name: str, prompt: Prompt, given: Any, model: LoadedModel) -> 
             "Was it tokenized for another model?"
         )
     if model.context is not None and len(prompt) > model.context:
-        raise MeasureError(f"{name} has {len(prompt)} tokens; the context of {model.name} is {model.context}. Shorten it.")
+        raise MeasureError(
+            f"{name} has {len(prompt)} tokens; the context of {model.name} is {model.context}. Shorten it."
+        )

@@ -176,7 +176,7 @@ def _counterfeit(network: Any, weights: str) -> Any:
 
 @torch.no_grad()
 def _scrambled(network: Any, seed: int) -> Any:
-    """Shuffle the entries of each weight matrix: same values, same scales, nothing that was learnt (`protocol strict`)."""
+    """Shuffle the entries of each weight matrix: same values, same scales, nothing that was learnt."""
     generator = torch.Generator().manual_seed(seed)
     for parameter in network.parameters():
         if parameter.ndim > 1:

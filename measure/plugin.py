@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -194,8 +194,11 @@ def _select_models(config: pytest.Config, items: list[pytest.Item]) -> None:
         except MeasureError as error:
             raise pytest.UsageError(f"--models: {error}") from None
         if present and name not in present:
-            raise pytest.UsageError(f"--models: no chosen test measures {name}; they measure {', '.join(sorted(present))}.")
-    kept, dropped = [], []
+            raise pytest.UsageError(
+                f"--models: no chosen test measures {name}; they measure {', '.join(sorted(present))}."
+            )
+    kept: list[pytest.Item] = []
+    dropped: list[pytest.Item] = []
     for item in items:
         models = {spec.model.partition("@")[0] for spec in _item_specs(item)}
         (kept if names is None or models <= names else dropped).append(item)
@@ -251,14 +254,16 @@ def baseline(request: pytest.FixtureRequest, snapshot: SnapshotAssertion) -> Sna
     return snapshot.use_extension(CurveBaseline)
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # outermost: sees the outcome after xfail and skip were applied
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Write one record per suite test, as it ends."""
-    report: pytest.TestReport = yield
-    ends = report.when == "call" or (report.when == "setup" and not report.passed)
+    outcome = yield
+    ends = outcome.when == "call" or (outcome.when == "setup" and not outcome.passed)
     if ends and _item_specs(item):
-        item.config.stash[_KEY].record(_record(item, report))
-    return report
+        item.config.stash[_KEY].record(_record(item, outcome))
+    return outcome
 
 
 def _record(item: pytest.Item, report: pytest.TestReport) -> dict[str, Any]:
@@ -269,6 +274,7 @@ def _record(item: pytest.Item, report: pytest.TestReport) -> dict[str, Any]:
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
     elif outcome == "failed":
         reason = report.longreprtext
+    note: dict[str, Any] = item.stash.get(_CLAIM, {})
     return {
         "test": item.nodeid,
         "kind": getattr(item, "originalname", item.name).removeprefix("test_"),
@@ -277,12 +283,12 @@ def _record(item: pytest.Item, report: pytest.TestReport) -> dict[str, Any]:
         "outcome": outcome,
         "reason": reason.removeprefix("Skipped: ") if reason else None,
         "seconds": round(report.duration, 3),
-        **item.stash.get(_CLAIM, {}),
+        **note,
     }
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """The table of claims: verdict, effects with their intervals, n and control for each, or why it was not measured."""
+    """The table of claims: verdict, effects with intervals, n and control of each, or why it was not measured."""
     rows = config.stash[_KEY].rows
     if not rows:
         return

@@ -77,7 +77,11 @@ def load_corpus(source: str) -> Corpus:
     digest = hashlib.sha256()
     for text in texts:
         digest.update(hashlib.sha256(text.encode()).digest())
-    return Corpus(name=source if "/" not in source or source == PAPER_CORPUS else Path(source).name, texts=texts, sha256=digest.hexdigest())
+    return Corpus(
+        name=source if "/" not in source or source == PAPER_CORPUS else Path(source).name,
+        texts=texts,
+        sha256=digest.hexdigest(),
+    )
 
 
 def _local_table(source: str) -> Any:
@@ -140,7 +144,9 @@ def windows(corpus: Corpus, tokenizer: Any, count: int, seed: int) -> tuple[Prom
     texts = [np.asarray(ids) for ids in tokenize(tokenizer, corpus.texts)]
     rows = np.concatenate(texts) if texts else np.empty(0, int)
     ends = np.cumsum([len(text) for text in texts])
-    starts = np.concatenate([np.arange(end - len(text), end - PROMPT_TOKENS + 1) for text, end in zip(texts, ends, strict=True)])
+    starts = np.concatenate(
+        [np.arange(end - len(text), end - PROMPT_TOKENS + 1) for text, end in zip(texts, ends, strict=True)]
+    )
     taken = np.zeros(len(rows), dtype=bool)
     drawn: list[Prompt] = []
     for start in np.random.default_rng(seed).permutation(starts):

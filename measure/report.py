@@ -26,15 +26,28 @@ def _model_lines(model: str, claim_row: Record | None, control_row: Record | Non
     verdict = shown.get("verdict")
     if verdict is None:
         state = shown["reason"] if shown["outcome"] == "skipped" else f"no verdict: the test {shown['outcome']}"
-        return [f"  {model:<20} {line}" if not i else f"  {'':<20} {line}" for i, line in enumerate(_wrapped(state or ""))]
-    head = f"  {model:<20} {verdict['outcome']:<13} n = {verdict['n']:<5} control: {_control(control_row)}"
+        return [
+            f"  {model:<20} {line}" if not i else f"  {'':<20} {line}" for i, line in enumerate(_wrapped(state or ""))
+        ]
+    accepted = "" if shown.get("expected", "supported") == "supported" else " (expected)"
+    accepted = "" if shown["expected"] == "supported" else " (expected)"
+    outcome = verdict["outcome"] + accepted
+    head = f"  {model:<20} {outcome:<23} n = {verdict['n']:<5} control: {_control(control_row)}"
     effects = [
         f"      {e['name']:<44} {e['estimate']:+.3f} [{e['low']:+.3f}, {e['high']:+.3f}]  "
         f"margin {e['margin']:g}  {'' if e['outcome'] == 'supported' else e['outcome']}".rstrip()
         for e in verdict["effects"]
     ]
-    trends = [f"      {t['name']:<44} p = {t['p']:.1g}, {t['treatments']} revisions  {t['outcome']}" for t in verdict["trends"]]
+    trends = [
+        f"      {t['name']:<44} p {_p_value(t['p'])}, {t['treatments']} revisions  {t['outcome']}"
+        for t in verdict["trends"]
+    ]
     return [head, *effects, *trends]
+
+
+def _p_value(p: float) -> str:
+    # Below this an asymptotic p has no meaning of its own.
+    return "< 1e-16" if p < 1e-16 else f"= {p:.1g}"
 
 
 def _control(row: Record | None) -> str:

@@ -45,7 +45,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def max_slope(relative: Float[np.ndarray, "pairs steps"]) -> Float[np.ndarray, " pairs"]:
-    """The paper's sharpness, max_i (r[i+1] - r[i]) (steps - 1): signed, 1 for a straight line, at most about steps - 1."""
+    """The paper's sharpness, max_i (r[i+1] - r[i]) (steps - 1): 1 for a straight line, at most about steps - 1."""
     return np.diff(relative, axis=1).max(axis=1) * (relative.shape[1] - 1)
 
 
@@ -154,7 +154,7 @@ class Curves:
     def summary(self) -> dict[str, dict[str, float | int]]:
         """For each metric: median and quartiles over pairs, n and degenerate counts, and the 95 % interval.
 
-        The interval (`low`, `high`) is that of the median over independent units (`units` of them), by bootstrap.
+        `estimate` is the median over independent units (`units` of them), `low` and `high` its interval by bootstrap.
         """
         return {metric: self._summary(metric) for metric in METRICS}
 
@@ -169,6 +169,7 @@ class Curves:
             "q75": float(q75),
             "n": len(finite),
             "degenerate": int(self.degenerate.sum()),
+            "estimate": interval.estimate,
             "low": interval.low,
             "high": interval.high,
             "units": interval.n,
@@ -224,6 +225,7 @@ class Curves:
         slope = self._summary("max_slope")
         return (
             f"Curves({model}: {len(self)} pairs x {len(self.alphas)} steps, "
-            f"median max slope {slope['median']:.2f} [{slope['low']:.2f}, {slope['high']:.2f}], "
+            f"median max slope {slope['estimate']:.2f} [{slope['low']:.2f}, {slope['high']:.2f}] "
+            f"(n = {slope['units']}), "
             f"{slope['degenerate']} degenerate)"
         )

@@ -15,6 +15,8 @@ from jaxtyping import Float
 Outcome = Literal["supported", "contradicted", "inconclusive"]
 CONFIDENCE = 0.95
 RESAMPLES = 4000
+# Smallest n whose extremes hold a median with 95 % confidence: 1 - 2 * 0.5**6 = 0.97. Below it no interval is given.
+FEWEST = 6
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,12 @@ class Verdict:
     trends: tuple[Trend, ...] = ()
 
     @property
+    def parts(self) -> list[Effect | Trend]:
+        return [*self.effects, *self.trends]
+
+    @property
     def outcome(self) -> Outcome:
-        outcomes = {part.outcome for part in (*self.effects, *self.trends)}
+        outcomes = {part.outcome for part in self.parts}
         if "contradicted" in outcomes:
             return "contradicted"
         return "supported" if outcomes == {"supported"} else "inconclusive"
@@ -90,7 +96,7 @@ class Verdict:
         return min(effect.interval.n for effect in self.effects)
 
     def __str__(self) -> str:
-        parts = "; ".join(f"{part} ({part.outcome})" for part in (*self.effects, *self.trends))
+        parts = "; ".join(f"{part} ({part.outcome})" for part in self.parts)
         return f"{self.outcome}, n = {self.n}: {parts}"
 
 
@@ -100,7 +106,9 @@ def _finite_rows(*columns: Float[np.ndarray, " units"]) -> Float[np.ndarray, "ke
     return table[np.isfinite(table).all(axis=1)]
 
 
-def _bootstrap_medians(table: Float[np.ndarray, "units conditions"], seed: int) -> Float[np.ndarray, "resamples conditions"]:
+def _bootstrap_medians(
+    table: Float[np.ndarray, "units conditions"], seed: int
+) -> Float[np.ndarray, "resamples conditions"]:
     """Medians of each condition over resampled units; the same units for every condition, so pairing is kept."""
     rows = np.random.default_rng(seed).integers(0, len(table), size=(RESAMPLES, len(table)))
     return np.stack([np.median(column[rows], axis=1) for column in table.T], axis=1)
@@ -113,9 +121,9 @@ def _interval(estimate: float, draws: Float[np.ndarray, " resamples"], n: int) -
 
 
 def median_interval(values: Float[np.ndarray, " units"], *, seed: int = 0) -> Interval:
-    """Median over units with its percentile-bootstrap interval; NaN units are left out, NaN when fewer than 2 remain."""
+    """Median over units with its percentile-bootstrap interval; NaN units are left out, no interval below 6 of them."""
     table = _finite_rows(values)
-    if len(table) < 2:
+    if len(table) < FEWEST:
         return Interval(float(np.median(table)) if len(table) else np.nan, np.nan, np.nan, len(table))
     return _interval(np.median(table), _bootstrap_medians(table, seed)[:, 0], len(table))
 
@@ -128,9 +136,9 @@ def median_rise(before: Float[np.ndarray, " before"], after: Float[np.ndarray, "
     if before.shape != after.shape:
         raise ValueError(f"a paired effect needs the same units twice; found {len(before)} and {len(after)}.")
     table = _finite_rows(before, after)
-    if len(table) < 2:
-        return Interval(np.nan, np.nan, np.nan, len(table))
-    medians = np.median(table, axis=0)
+    medians = np.median(table, axis=0) if len(table) else np.array([np.nan, np.nan])
+    if len(table) < FEWEST:
+        return Interval(float(medians[1] - medians[0]), np.nan, np.nan, len(table))
     draws = _bootstrap_medians(table, seed)
     return _interval(medians[1] - medians[0], draws[:, 1] - draws[:, 0], len(table))
 

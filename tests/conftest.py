@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+# Imported here because pytest inside pytest forgets the modules it imported, and pyarrow cannot be imported twice.
+import datasets  # noqa: F401
 import numpy as np
 import pytest
 import torch

@@ -44,7 +44,9 @@ def test_a_folder_resolves(tmp_path: Path) -> None:
 
 
 def test_an_unknown_model_names_the_nearest() -> None:
-    with pytest.raises(MeasureError, match=r"model 'ladder-olmo-02m' is unknown. Nearest in the catalog: ladder-olmo-0.2m"):
+    with pytest.raises(
+        MeasureError, match=r"model 'ladder-olmo-02m' is unknown. Nearest in the catalog: ladder-olmo-0.2m"
+    ):
         catalog.resolve("ladder-olmo-02m")
     with pytest.raises(MeasureError, match=re.escape("has no revision 'step7'; it has step0-tokens0M")):
         catalog.resolve("ladder-olmo-0.2m@step7")

@@ -48,7 +48,9 @@ def test_a_mistake_is_one_message_on_stderr(capsys: pytest.CaptureFixture[str]) 
     assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", [["models"], ["curve"], *(["ladder", part] for part in ("train", "tokenizer", "card", "verify"))])
+@pytest.mark.parametrize(
+    "command", [["models"], ["curve"], *(["ladder", part] for part in ("train", "tokenizer", "card", "verify"))]
+)
 def test_every_command_has_help_with_an_example(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main([*command, "--help"])
@@ -63,7 +65,19 @@ def test_the_ladder_is_trained_carded_and_measured_by_commands(
     corpus, out = str(tmp_path / "corpus.parquet"), str(tmp_path / "ladder")
     texts.to_parquet(corpus)
     assert cli.main(["ladder", "tokenizer", "--corpus", corpus, "--out", out]) == 0
-    train = ["ladder", "train", "ladder-qwen2-0.2m", "--corpus", corpus, "--heldout", corpus, "--out", out, "--steps", "3"]
+    train = [
+        "ladder",
+        "train",
+        "ladder-qwen2-0.2m",
+        "--corpus",
+        corpus,
+        "--heldout",
+        corpus,
+        "--out",
+        out,
+        "--steps",
+        "3",
+    ]
     assert cli.main(train) == 0
     assert cli.main(train) == 0
     assert cli.main(["ladder", "card", "--out", out]) == 0
@@ -88,6 +102,8 @@ def test_verify_fails_when_weights_are_not_as_the_card_says(tmp_path: Path, caps
 
 
 def test_the_command_is_installed() -> None:
-    done = subprocess.run([Path(sys.executable).with_name("measure"), "--help"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [Path(sys.executable).with_name("measure"), "--help"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0
     assert "models | curve | ladder" in done.stdout

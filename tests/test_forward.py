@@ -116,7 +116,15 @@ def _positions_run_on(patch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     "broken",
-    [_wrong_prefix, _stale_states, _layer_too_few, _layer_too_many, _dead_entry, _points_see_each_other, _positions_run_on],
+    [
+        _wrong_prefix,
+        _stale_states,
+        _layer_too_few,
+        _layer_too_many,
+        _dead_entry,
+        _points_see_each_other,
+        _positions_run_on,
+    ],
 )
 def test_a_broken_fast_path_is_seen(family: str, monkeypatch: pytest.MonkeyPatch, broken: Any) -> None:
     if family == "gpt2" and broken is _positions_run_on:
@@ -130,7 +138,9 @@ def test_a_broken_fast_path_is_seen(family: str, monkeypatch: pytest.MonkeyPatch
     assert disagreement(fast, reference) > 100 * BOUND
 
 
-def test_a_dead_hook_in_the_reference_is_seen(model: LoadedModel, pairs: Pairs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dead_hook_in_the_reference_is_seen(
+    model: LoadedModel, pairs: Pairs, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fast = measurements.curves(model, pairs, layer=2, read="final_norm", steps=STEPS, origin={})
     whole = forward.reference_read
 

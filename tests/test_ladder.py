@@ -145,7 +145,9 @@ def test_the_shipped_ladder_is_as_its_cards_say() -> None:
     assert len(rungs) >= 2
     assert [line for folder in rungs for line in card.verify(folder, None)] == []
     page = (catalog.LADDER / "README.md").read_text()
-    assert page == card.ladder_page(catalog.LADDER), "make the page again: measure ladder card --out measure/ladder/weights"
+    assert page == card.ladder_page(catalog.LADDER), (
+        "make the page again: measure ladder card --out measure/ladder/weights"
+    )
 
 
 def test_the_shipped_ladder_fits_its_bound_and_was_trained() -> None:

@@ -16,7 +16,7 @@ from measure import measurements
 from measure.models import LoadedModel
 from measure.prompts import Pairs
 from measure.spec import MeasureError
-from tests.conftest import DEPTH, VOCABULARY, WordTokenizer, random_prompts, tiny_network
+from tests.conftest import DEPTH, VOCABULARY, WordTokenizer, tiny_network
 
 RUNG = "ladder-olmo-0.2m"
 A, B = [[5, 6, 7, 8]], [[9, 10, 11, 12]]
@@ -47,13 +47,20 @@ def test_each_pair_is_measured_in_its_own_context(model: LoadedModel, pairs: Pai
     together = measurements.curves(model, pairs, layer=2, read="final_norm", steps=5, origin={})
     for row in range(len(pairs)):
         alone = measurements.curves(
-            model, Pairs(pairs.a[row : row + 1], pairs.b[row : row + 1], (0,)), layer=2, read="final_norm", steps=5, origin={}
+            model,
+            Pairs(pairs.a[row : row + 1], pairs.b[row : row + 1], (0,)),
+            layer=2,
+            read="final_norm",
+            steps=5,
+            origin={},
         )
         np.testing.assert_allclose(alone.relative[0], together.relative[row], atol=1e-5)
 
 
 def test_a_rung_by_name_with_strings() -> None:
-    curves = measure.interpolate(RUNG, [" He opened the old door", " She"], [" The house was very", " It rained"], steps=5)
+    curves = measure.interpolate(
+        RUNG, [" He opened the old door", " She"], [" The house was very", " It rained"], steps=5
+    )
     assert curves.distance.shape == curves.relative.shape == (2, 5)
     assert (curves.distance[:, 0] == 0).all()
     np.testing.assert_allclose(curves.relative[:, -1], 1)
@@ -143,9 +150,7 @@ def test_a_prompt_longer_than_the_attention_window_takes_the_reference_path() ->
         ({"bos": True}, "bos=True is for strings"),
     ],
 )
-def test_bad_input_is_one_clear_error(
-    arguments: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bad_input_is_one_clear_error(arguments: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # Users run without the type checks of these tests: the door itself must refuse.
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     call: dict[str, Any] = {"prompts_a": A, "prompts_b": B, **arguments}

@@ -80,7 +80,11 @@ def test_a_claim_that_is_not_as_expected_fails_with_its_verdict(pytester: pytest
 
 def test_an_accepted_negative_is_an_expected_failure(pytester: pytest.Pytester) -> None:
     write(pytester, claim='-0.4, -0.2), expected=("contradicted"')
-    pytester.runpytest("suites", "-k", "claim").assert_outcomes(xfailed=1, skipped=1, deselected=4)
+    result = pytester.runpytest("suites", "-k", "claim")
+    result.assert_outcomes(xfailed=1, skipped=1, deselected=4)
+    result.stdout.fnmatch_lines(["  ladder-olmo-0.2m * contradicted (expected) n = 4 *"])
+    records = (pytester.path / "reports" / "records.jsonl").read_text().splitlines()
+    assert json.loads(records[0])["outcome"] == "xfailed"
     write(pytester, claim='0.2, 0.4), expected=("contradicted"')
     pytester.runpytest("suites", "-k", "claim").assert_outcomes(failed=1, skipped=1, deselected=4)
 
@@ -89,7 +93,9 @@ def test_a_believed_counterfeit_fails_the_control(pytester: pytest.Pytester) -> 
     write(pytester, control="0.2, 0.3")
     result = pytester.runpytest("suites", "-k", "claim or control")
     result.assert_outcomes(passed=1, failed=1, skipped=2, deselected=2)
-    result.stdout.fnmatch_lines(["*supported by data on which it must not hold:*", "*control: BROKEN by a counterfeit*"])
+    result.stdout.fnmatch_lines(
+        ["*supported by data on which it must not hold:*", "*control: BROKEN by a counterfeit*"]
+    )
 
 
 def test_each_test_leaves_one_record_as_it_ends(suite: pytest.Pytester) -> None:
@@ -146,7 +152,9 @@ def test_an_id_that_cannot_name_a_file_is_refused_at_collection(suite: pytest.Py
     path.write_text(path.read_text().replace("id=m)", "id='L0:' + m)"))
     result = suite.runpytest("suites")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*the id of *test_baseline*names its baseline file, and ':' cannot stand in a file name*"])
+    result.stderr.fnmatch_lines(
+        ["*the id of *test_baseline*names its baseline file, and ':' cannot stand in a file name*"]
+    )
 
 
 def test_a_model_is_measured_once_for_all_its_tests_in_order(
@@ -183,7 +191,9 @@ def test_specs_are_found_wherever_they_stand() -> None:
 
 def test_the_reason_for_leaving_a_model_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert plugin.not_measured("ladder-olmo-0.2m", "auto") is None
-    assert "needs" in (plugin.not_measured("olmo-7b", "auto") or "") or "need" in (plugin.not_measured("olmo-7b", "auto") or "")
+    assert "needs" in (plugin.not_measured("olmo-7b", "auto") or "") or "need" in (
+        plugin.not_measured("olmo-7b", "auto") or ""
+    )
     assert "leaves hub models out" in (plugin.not_measured("olmo-7b", "ladder") or "")
     assert plugin.not_measured("olmo-7b", "all") is None
     monkeypatch.setattr(engine, "accelerator_bytes", lambda: 80 * 10**9)

@@ -94,7 +94,9 @@ def test_a_corpus_without_texts_is_refused(tmp_path: Path) -> None:
 
 
 def test_bos_is_put_in_front_or_refused() -> None:
-    assert prompts.tokenize(WordTokenizer(bos=1), ["a b"], bos=True) == ((1, *prompts.tokenize(WordTokenizer(), ["a b"])[0]),)
+    assert prompts.tokenize(WordTokenizer(bos=1), ["a b"], bos=True) == (
+        (1, *prompts.tokenize(WordTokenizer(), ["a b"])[0]),
+    )
     with pytest.raises(MeasureError, match="has no BOS token"):
         prompts.tokenize(WordTokenizer(), ["a b"], bos=True)
 

@@ -96,13 +96,15 @@ def test_units_average_directions_and_leave_dependent_pairs_out() -> None:
     known = curves_of(line(), step(), step(), line())
     known = Curves(known.alphas, known.distance, known.reference_norm, np.array([0, 1, -1, 1]), {})
     np.testing.assert_allclose(known.by_unit("max_slope"), [1, 25])
+    assert known.summary()["max_slope"]["median"] == pytest.approx(25)
+    assert known.summary()["max_slope"]["estimate"] == pytest.approx(13)
 
 
 def test_summary_carries_n_and_interval() -> None:
     known = curves_of(*(sigmoid(slope) for slope in np.linspace(2, 4, 21)))
     slope = known.summary()["max_slope"]
     assert slope["n"] == slope["units"] == 21
-    assert slope["low"] < slope["median"] < slope["high"]
+    assert slope["low"] < slope["estimate"] == slope["median"] < slope["high"]
     assert slope["q25"] < slope["median"] < slope["q75"]
 
 

@@ -65,6 +65,10 @@ def test_too_few_units_have_no_interval() -> None:
     assert alone.estimate == 1
     assert np.isnan(alone.low)
     assert stats.median_rise(np.array([1.0]), np.array([2.0])).n == 1
+    five = stats.median_rise(np.zeros(5), np.ones(5))
+    assert (five.estimate, np.isnan(five.low)) == (1, True)
+    six = stats.median_rise(np.zeros(6), np.ones(6))
+    assert (six.low, six.high) == (1, 1)
 
 
 def test_intervals_are_seeded_and_turn_round() -> None:

@@ -79,9 +79,8 @@ def verify(folder: Path, heldout: Text | None) -> list[str]:
         elif heldout is not None:
             loss = heldout_loss(_load(path.parent), heldout, card["recipe"]["sequence"])["loss"]
             if abs(loss - revision["heldout"]["loss"]) > 1e-4:
-                wrong.append(
-                    f"{folder.name}@{revision['revision']}: held-out loss {loss:.5f}, card {revision['heldout']['loss']:.5f}"
-                )
+                stated = revision["heldout"]["loss"]
+                wrong.append(f"{folder.name}@{revision['revision']}: held-out loss {loss:.5f}, card {stated:.5f}")
     return wrong
 
 
@@ -102,10 +101,11 @@ def ladder_page(folder: Path) -> str:
             "",
             *(_rung_line(card) for card in cards),
             "",
-            f"- Recipe, the same for all: AdamW, betas {tuple(recipe['betas'])}, weight decay {recipe['weight_decay']} on "
-            f"matrices, learning rate {recipe['learning_rate']} after {recipe['warmup']} warm-up steps, cosine to "
-            f"{recipe['final_learning_rate']}, gradients clipped at {recipe['gradient_clip']}, batches of {recipe['batch']} "
-            f"windows of {recipe['sequence']} tokens, {recipe['steps']} steps "
+            f"- Recipe, the same for all: AdamW, betas {tuple(recipe['betas'])}, weight decay "
+            f"{recipe['weight_decay']} on matrices, learning rate {recipe['learning_rate']} after "
+            f"{recipe['warmup']} warm-up steps, cosine to {recipe['final_learning_rate']}, gradients clipped at "
+            f"{recipe['gradient_clip']}, batches of {recipe['batch']} windows of {recipe['sequence']} tokens, "
+            f"{recipe['steps']} steps "
             f"({recipe['steps'] * recipe['batch'] * recipe['sequence']:,} tokens), no text seen twice, float32.",
             f"- Corpus: English novels of the 1810s to 1930, public domain, {first['corpus']['tokens']:,} tokens "
             f"(sha256 {first['corpus']['sha256'][:12]}); held out: ten others, {first['heldout']['tokens']:,} tokens "
@@ -131,7 +131,8 @@ def _rung_line(card: dict[str, Any]) -> str:
     kind = {"olmo": "`OlmoForCausalLM`, non-parametric LayerNorm", "qwen2": "`Qwen2ForCausalLM`, RMSNorm, QKV bias"}
     return (
         f"- **{_name(card)}**: {kind[shape['family']]}; width {shape['width']}, {shape['blocks']} blocks, {heads}, "
-        f"intermediate {shape['intermediate']}; {card['non_embedding_parameters']:,} non-embedding parameters, seed {shape['seed']}."
+        f"intermediate {shape['intermediate']}; {card['non_embedding_parameters']:,} non-embedding parameters, "
+        f"seed {shape['seed']}."
     )
 
 

@@ -28,7 +28,6 @@ from transformers import (
 
 from measure.ladder.recipe import CONTEXT, END_OF_TEXT, VOCABULARY, Recipe, Rung
 from measure.prompts import Corpus
-from measure.results import write_atomically
 from measure.spec import MeasureError
 
 SAVE_EVERY = 64
@@ -56,19 +55,19 @@ def train_tokenizer(corpus: Corpus, folder: Path) -> PreTrainedTokenizerFast:
 def build(rung: Rung, end_of_text: int) -> PreTrainedModel:
     """A freshly initialised model of this rung's shape; its weights depend on `rung.seed` alone."""
     torch.manual_seed(rung.seed)
-    shape: dict[str, Any] = dict(
-        vocab_size=VOCABULARY,
-        hidden_size=rung.width,
-        num_hidden_layers=rung.blocks,
-        num_attention_heads=rung.heads,
-        num_key_value_heads=rung.key_value_heads,
-        intermediate_size=rung.intermediate,
-        max_position_embeddings=CONTEXT,
-        tie_word_embeddings=True,
-        eos_token_id=end_of_text,
-        bos_token_id=None,
-        pad_token_id=None,
-    )
+    shape: dict[str, Any] = {
+        "vocab_size": VOCABULARY,
+        "hidden_size": rung.width,
+        "num_hidden_layers": rung.blocks,
+        "num_attention_heads": rung.heads,
+        "num_key_value_heads": rung.key_value_heads,
+        "intermediate_size": rung.intermediate,
+        "max_position_embeddings": CONTEXT,
+        "tie_word_embeddings": True,
+        "eos_token_id": end_of_text,
+        "bos_token_id": None,
+        "pad_token_id": None,
+    }
     if rung.family == "olmo":
         return OlmoForCausalLM(OlmoConfig(**shape))
     return Qwen2ForCausalLM(Qwen2Config(**shape))
@@ -217,7 +216,7 @@ class _Run:
             group["lr"] = self.recipe.rate(self.step)
         loss = next_token_losses(self.model, ids).mean()
         self.optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.gradient_clip)
         self.optimizer.step()
         self.step += 1

@@ -1,0 +1,28 @@
+# `make suites` and `make test` are enough on a fresh machine with Python 3.11 and a package index.
+PYTHON ?= python3
+BIN := .venv/bin
+# Shapes and types are checked under test only, in the modules that compute.
+CHECKED := measure.paths,measure.stats,measure.results,measure.figures,measure.prompts,measure.models,measure.forward,measure.measurements,beartype.beartype
+
+.PHONY: setup suites test check bench
+
+setup: .venv/done
+
+.venv/done: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+suites: setup
+	$(BIN)/pytest suites/
+
+test: setup
+	$(BIN)/pytest tests/ --quiet --jaxtyping-packages=$(CHECKED)
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: setup
+	$(BIN)/pytest benchmarks/ --quiet
