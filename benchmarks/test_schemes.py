@@ -93,7 +93,7 @@ def test_ours_against_the_authors_scheme(
     with capsys.disabled():
         print(
             f"\nQwen2-0.5B's shape, {PAIRS} pairs, {torch.get_num_threads()} threads, medians of {ROUNDS}: "
-            f"authors' scheme {theirs / PAIRS:.2f} s a pair, ours {own / PAIRS:.2f} s: {theirs / own:.1f} times faster; "
-            f"largest difference of r {difference:.1e}"
+            f"authors' scheme {theirs / PAIRS:.2f} s a pair, ours {own / PAIRS:.2f} s: "
+            f"{theirs / own:.1f} times faster; largest difference of r {difference:.1e}"
         )
     assert difference <= 1e-5
