@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from syrupy.data import SnapshotCollection
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 from syrupy.location import PyTestLocation
@@ -36,22 +35,31 @@ ENVIRONMENT = ("measure", "torch", "transformers", "numpy", "python", "device", 
 
 def describe(curves: Curves) -> dict[str, Any]:
     """What a baseline keeps of a result."""
-    curve = np.round(curves.quartiles(), DIGITS).tolist()
-    summary = curves.summary()
     return {
         "format": FORMAT,
         "spec": curves.provenance["spec"],
         "prompts_sha256": curves.provenance["prompts_sha256"],
         "pairs": len(curves),
         "degenerate": int(curves.degenerate.sum()),
-        "curve": dict(zip(QUARTILES, curve, strict=True)),
-        "metrics": {
-            metric: {quartile: round(float(summary[metric][quartile]), DIGITS) for quartile in QUARTILES}
-            for metric in METRICS
-        },
+        "curve": {q: [_number(value) for value in row] for q, row in zip(QUARTILES, curves.quartiles(), strict=True)},
+        "metrics": _metrics(curves),
+        "null_metrics": _metrics(curves.null),
         "tolerance": {**TOLERANCE, "from": TOLERANCE_FROM},
         "environment": {name: curves.provenance[name] for name in ENVIRONMENT},
     }
+
+
+def _metrics(curves: Curves) -> dict[str, dict[str, float | None]]:
+    return {metric: _by_quartile(curves.metric_quartiles(metric)) for metric in METRICS}
+
+
+def _by_quartile(values: Iterable[float]) -> dict[str, float | None]:
+    return {quartile: _number(value) for quartile, value in zip(QUARTILES, values, strict=True)}
+
+
+def _number(value: float) -> float | None:
+    """Rounded, for JSON, which knows no NaN."""
+    return round(float(value), DIGITS) if math.isfinite(value) else None
 
 
 @dataclass(frozen=True)
@@ -59,19 +67,20 @@ class Deviation:
     """How far one compared number is from the baseline's."""
 
     what: str
-    measured: float
-    accepted: float
+    measured: float | None
+    accepted: float | None
     tolerance: float
 
     @property
     def excess(self) -> float:
         """The deviation over its tolerance; infinite where only one of the two is a number."""
-        if math.isnan(self.measured) and math.isnan(self.accepted):
-            return 0.0
-        change = abs(self.measured - self.accepted)
-        return math.inf if math.isnan(change) else change / self.tolerance
+        if self.measured is None or self.accepted is None:
+            return 0.0 if self.measured is self.accepted else math.inf
+        return abs(self.measured - self.accepted) / self.tolerance
 
     def __str__(self) -> str:
+        if self.measured is None or self.accepted is None:
+            return f"{self.what}: measured {self.measured}, baseline {self.accepted} (None: no number)"
         return (
             f"{self.what}: measured {self.measured:.6f}, baseline {self.accepted:.6f}, "
             f"off by {self.measured - self.accepted:+.2g} where {self.tolerance:.2g} is accepted"
@@ -89,12 +98,12 @@ def deviations(measured: dict[str, Any], accepted: dict[str, Any]) -> list[Devia
             Deviation(f"{quartile} curve at alpha = {i / last:.3f}", new, old, tolerance["curve"])
             for i, (new, old) in enumerate(points)
         ]
-        found += [
-            Deviation(
-                f"{quartile} of {m}", measured["metrics"][m][quartile], accepted["metrics"][m][quartile], tolerance[m]
-            )
-            for m in METRICS
-        ]
+        for kind, called in (("metrics", ""), ("null_metrics", " of the norm-only null")):
+            new, old = measured[kind], accepted[kind]
+            found += [
+                Deviation(f"{quartile} of {m}{called}", new[m][quartile], old[m][quartile], tolerance[m])
+                for m in METRICS
+            ]
     return sorted(found, key=lambda deviation: -deviation.excess)
 
 
@@ -106,7 +115,15 @@ def _parse(text: str) -> dict[str, Any] | str:
         return f"the baseline file is not whole JSON ({error})"
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         return f"the baseline file is not of format {FORMAT}"
-    missing = {"spec", "prompts_sha256", "curve", "metrics", "tolerance", "environment"} - content.keys()
+    missing = {
+        "spec",
+        "prompts_sha256",
+        "curve",
+        "metrics",
+        "null_metrics",
+        "tolerance",
+        "environment",
+    } - content.keys()
     return f"the baseline file lacks {', '.join(sorted(missing))}" if missing else content
 
 

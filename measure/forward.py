@@ -101,6 +101,14 @@ def _points_mask(earlier: int, points: int, like: Tensor) -> Float[Tensor, "1 1 
     return mask.masked_fill(~visible, torch.finfo(like.dtype).min)[None, None]
 
 
+@dataclass(frozen=True, eq=False)
+class Outputs:
+    """What came out at every point: the read, and the residual state before the final norm, whatever was read."""
+
+    read: Float[Tensor, "prompts points units"]
+    residual: Float[Tensor, "prompts points width"]
+
+
 def run_from_layer(
     model: LoadedModel,
     earlier: Float[Tensor, "prompts earlier width"],
@@ -109,8 +117,8 @@ def run_from_layer(
     read: Read,
     *,
     as_tuple: bool,
-) -> Float[Tensor, "prompts points units"]:
-    """Run every point through the blocks after `layer` in its prompt's context, all in one forward; returns the read.
+) -> Outputs:
+    """Run every point through the blocks after `layer` in its prompt's context, all in one forward.
 
     `earlier` holds the states of the prompt's positions before the last one, after `layer` blocks.
     """
@@ -130,10 +138,18 @@ def run_from_layer(
     if read == "logits":
         twin = copy.copy(model.network)
         twin._modules = {**model.network._modules, model.network.base_model_prefix: tail}
-        return twin(**inputs, logits_to_keep=count).logits
-    final = tail(**inputs).last_hidden_state
-    found = _tensor(tap.output) if read == "residual" else final
-    return found[:, before:]
+        found = twin(**inputs, logits_to_keep=count).logits
+    else:
+        found = tail(**inputs).last_hidden_state[:, before:]
+    residual = _tensor(tap.output)[:, before:]
+    return Outputs(residual if read == "residual" else found, residual)
+
+
+def run_norm_only(
+    model: LoadedModel, points: Float[Tensor, "prompts points width"], read: Read, *, as_tuple: bool
+) -> Float[Tensor, "prompts points units"]:
+    """The read of points that stand where the last block's output stands: what comes after the blocks, and no block."""
+    return run_from_layer(model, points[:, :0], points, model.depth, read, as_tuple=as_tuple).read
 
 
 def reference_state(model: LoadedModel, ids: Int[Tensor, " tokens"], layer: int) -> Float[Tensor, " width"]:

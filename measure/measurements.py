@@ -6,6 +6,7 @@ import dataclasses
 import platform
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
@@ -93,15 +94,12 @@ def curves(
     if _slides(model, pairs):
         return reference_curves(model, pairs, layer=layer, read=read, steps=steps, origin=origin)
     alphas = paths.alphas(steps)
-    distance = np.empty((len(pairs), steps))
-    norm = np.empty(len(pairs))
+    found = _Distances.empty(len(pairs), steps)
     with as_measured(model.network):
         for rows in _chunks(model, pairs, steps, read, chunk):
             part = [pairs.a[i] for i in rows], [pairs.b[i] for i in rows]
-            outputs = _fast_outputs(model, *part, alphas, layer, read)
-            distance[rows] = _distances(outputs)
-            norm[rows] = _norms(outputs)
-    return _curves(model, pairs, alphas, distance, norm, {"layer": layer, "read": read, "path": "fast", **origin})
+            found.fill(rows, _fast_distances(model, *part, alphas, layer, read))
+    return _curves(model, pairs, alphas, found, {"layer": layer, "read": read, "path": "fast", **origin})
 
 
 def reference_curves(
@@ -110,30 +108,60 @@ def reference_curves(
     """The same curves by the reference path: one plain full forward for every alpha of every pair."""
     _check_layer(model, layer)
     alphas = paths.alphas(steps)
-    outputs: list[Tensor] = []
+    found = _Distances.empty(len(pairs), steps)
     with as_measured(model.network):
-        for prompt_a, prompt_b in zip(pairs.a, pairs.b, strict=True):
+        for row, (prompt_a, prompt_b) in enumerate(zip(pairs.a, pairs.b, strict=True)):
             ids_a, ids_b = (torch.tensor(prompt, device=model.device) for prompt in (prompt_a, prompt_b))
-            a = forward.reference_state(model, ids_a, layer)
-            b = forward.reference_state(model, ids_b, layer)
-            points = paths.segment(a[None], b[None], alphas)[0]
-            outputs.append(torch.stack([forward.reference_read(model, ids_a, x, layer, read) for x in points]))
-    stacked = torch.stack(outputs)
-    details = {"layer": layer, "read": read, "path": "reference", **origin}
-    return _curves(model, pairs, alphas, _distances(stacked), _norms(stacked), details)
+            a, b = (forward.reference_state(model, ids, layer)[None] for ids in (ids_a, ids_b))
+            points = paths.segment(a, b, alphas)[0]
+            outputs = [forward.reference_read(model, ids_a, x, layer, read) for x in points]
+            ends = [forward.reference_read(model, ids_a, x, layer, "residual")[None] for x in (points[0], points[-1])]
+            line = paths.segment(ends[0], ends[1], alphas)[0]
+            null = [forward.reference_read(model, ids_a, x, model.depth, read) for x in line]
+            found.fill([row], _Distances.of(torch.stack(outputs)[None], torch.stack(null)[None]))
+    return _curves(model, pairs, alphas, found, {"layer": layer, "read": read, "path": "reference", **origin})
 
 
-def _fast_outputs(
+@dataclass(frozen=True, eq=False)
+class _Distances:
+    """Distances reduced from outputs: `curve` and `null` (pairs, steps), and ||F(A)||, `norm` (pairs,)."""
+
+    curve: np.ndarray
+    null: np.ndarray
+    norm: np.ndarray
+
+    @classmethod
+    def empty(cls, pairs: int, steps: int) -> _Distances:
+        return cls(np.empty((pairs, steps)), np.empty((pairs, steps)), np.empty(pairs))
+
+    @classmethod
+    def of(cls, outputs: Float[Tensor, "pairs steps units"], null: Float[Tensor, "pairs steps units"]) -> _Distances:
+        norm = torch.linalg.vector_norm(outputs[:, 0], dim=-1, dtype=torch.float64).cpu().numpy()
+        return cls(_from_start(outputs), _from_start(null), norm)
+
+    def fill(self, rows: list[int], part: _Distances) -> None:
+        self.curve[rows], self.null[rows], self.norm[rows] = part.curve, part.null, part.norm
+
+
+def _from_start(outputs: Float[Tensor, "pairs steps units"]) -> Float[np.ndarray, "pairs steps"]:
+    """d(alpha) from the alpha = 0 point itself, so that d(0) is exactly 0; the norm is summed in float64."""
+    return torch.linalg.vector_norm(outputs - outputs[:, :1], dim=-1, dtype=torch.float64).cpu().numpy()
+
+
+def _fast_distances(
     model: LoadedModel, a: Sequence[Prompt], b: Sequence[Prompt], alphas: np.ndarray, layer: int, read: Read
-) -> Float[Tensor, "pairs steps units"]:
-    """The read at every alpha of pairs whose A prompts are equally long."""
+) -> _Distances:
+    """Distances at every alpha of pairs whose A prompts are equally long."""
     boundaries = _boundaries(model, dict.fromkeys((*a, *b)), layer)
     states = {prompt: state for prompt, (state, _) in boundaries.items()}
+    as_tuple = boundaries[a[0]][1]
     points = paths.segment(
         torch.stack([states[prompt][-1] for prompt in a]), torch.stack([states[prompt][-1] for prompt in b]), alphas
     )
     earlier = torch.stack([states[prompt][:-1] for prompt in a])
-    return forward.run_from_layer(model, earlier, points, layer, read, as_tuple=boundaries[a[0]][1])
+    outputs = forward.run_from_layer(model, earlier, points, layer, read, as_tuple=as_tuple)
+    line = paths.segment(outputs.residual[:, 0], outputs.residual[:, -1], alphas)
+    return _Distances.of(outputs.read, forward.run_norm_only(model, line, read, as_tuple=as_tuple))
 
 
 def _boundaries(
@@ -170,22 +198,11 @@ def _chunks(model: LoadedModel, pairs: Pairs, steps: int, read: Read, chunk: int
             yield rows[start : start + size]
 
 
-def _distances(outputs: Float[Tensor, "pairs steps units"]) -> Float[np.ndarray, "pairs steps"]:
-    """d(alpha) from the alpha = 0 point itself, so that d(0) is exactly 0; the norm is summed in float64."""
-    return torch.linalg.vector_norm(outputs - outputs[:, :1], dim=-1, dtype=torch.float64).cpu().numpy()
-
-
-def _norms(outputs: Float[Tensor, "pairs steps units"]) -> Float[np.ndarray, " pairs"]:
-    """||F(A)||."""
-    return torch.linalg.vector_norm(outputs[:, 0], dim=-1, dtype=torch.float64).cpu().numpy()
-
-
 def _curves(
     model: LoadedModel,
     pairs: Pairs,
     alphas: np.ndarray,
-    distance: np.ndarray,
-    norms: np.ndarray,
+    found: _Distances,
     details: dict[str, Any],
 ) -> Curves:
     provenance = {
@@ -197,7 +214,7 @@ def _curves(
         **details,
         **environment(model),
     }
-    return Curves(alphas, distance, norms, np.array(pairs.units), provenance)
+    return Curves(alphas, found.curve, found.null, found.norm, np.array(pairs.units), provenance)
 
 
 def environment(model: LoadedModel) -> dict[str, str]:

@@ -6,7 +6,7 @@ import io
 import json
 import os
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,13 +88,16 @@ class Curves:
     """Interpolation curves of many pairs.
 
     `alphas` (steps,); `distance` (pairs, steps): d(alpha) = ||F(A) - F(X(alpha))|| in the units of the read;
-    `reference_norm` (pairs,): ||F(A)||; `units` (pairs,): rows with the same number are one independent unit
-    of inference (the two directions of a pair, say), -1 marks rows that share a prompt with an earlier unit
-    and are left out of every interval; `provenance`: what was measured, on what, with which versions.
+    `null_distance` (pairs, steps): the same for the norm-only null, see `null`;
+    `reference_norm` (pairs,): ||F(A)||;
+    `units` (pairs,): rows with the same number are one independent unit of inference (the two directions of a pair,
+    say), -1 marks rows that share a prompt with an earlier unit and are left out of every interval;
+    `provenance`: what was measured, on what, with which versions.
     """
 
     alphas: Float[np.ndarray, " steps"]
     distance: Float[np.ndarray, "pairs steps"]
+    null_distance: Float[np.ndarray, "pairs steps"]
     reference_norm: Float[np.ndarray, " pairs"]
     units: Int[np.ndarray, " pairs"]
     provenance: dict[str, Any] = field(default_factory=dict)
@@ -134,6 +137,15 @@ class Curves:
         """First alpha with r = 0.5, interpolated, per pair, (pairs,)."""
         return first_crossing(self.relative, self.alphas, 0.5)
 
+    @cached_property
+    def null(self) -> Curves:
+        """The norm-only null, pair by pair: what follows the blocks, applied to the straight line between the two ends.
+
+        The final norm alone bends a straight line (two orthogonal residuals give max slope 1.32): what a curve has
+        beyond its null is the blocks' doing.
+        """
+        return replace(self, distance=self.null_distance, null_distance=self.null_distance)
+
     def by_unit(self, metric: str) -> Float[np.ndarray, " units"]:
         """One value of `metric` per independent unit, (units,): rows of a unit are averaged, NaN where one is NaN.
 
@@ -151,6 +163,12 @@ class Curves:
             return np.full((3, len(self.alphas)), np.nan)
         return np.quantile(kept, [0.25, 0.5, 0.75], axis=0)
 
+    def metric_quartiles(self, metric: str) -> Float[np.ndarray, " quartiles"]:
+        """25, 50 and 75 % quantiles of a metric over all pairs that have it, (3,)."""
+        values = getattr(self, metric)
+        finite = values[np.isfinite(values)]
+        return np.quantile(finite, [0.25, 0.5, 0.75]) if len(finite) else np.full(3, np.nan)
+
     def summary(self) -> dict[str, dict[str, float | int]]:
         """For each metric: median and quartiles over pairs, n and degenerate counts, and the 95 % interval.
 
@@ -159,15 +177,13 @@ class Curves:
         return {metric: self._summary(metric) for metric in METRICS}
 
     def _summary(self, metric: str) -> dict[str, float | int]:
-        values = getattr(self, metric)
-        finite = values[np.isfinite(values)]
-        q25, median, q75 = np.quantile(finite, [0.25, 0.5, 0.75]) if len(finite) else [np.nan] * 3
+        q25, median, q75 = self.metric_quartiles(metric)
         interval = stats.median_interval(self.by_unit(metric))
         return {
             "median": float(median),
             "q25": float(q25),
             "q75": float(q75),
-            "n": len(finite),
+            "n": int(np.isfinite(getattr(self, metric)).sum()),
             "degenerate": int(self.degenerate.sum()),
             "estimate": interval.estimate,
             "low": interval.low,
@@ -186,6 +202,7 @@ class Curves:
             buffer,
             alphas=self.alphas,
             distance=self.distance,
+            null_distance=self.null_distance,
             reference_norm=self.reference_norm,
             units=self.units,
             header=np.array(json.dumps({"format": _FORMAT, "kind": "curves", "provenance": self.provenance})),
@@ -205,7 +222,9 @@ class Curves:
         try:
             with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as archive:
                 header = json.loads(str(archive["header"]))
-                arrays = {name: archive[name] for name in ("alphas", "distance", "reference_norm", "units")}
+                arrays = {
+                    name: archive[name] for name in ("alphas", "distance", "null_distance", "reference_norm", "units")
+                }
         except FileNotFoundError:
             raise MeasureError(f"{path} does not exist; give the path that Curves.save returned.") from None
         except Exception as error:

@@ -6,7 +6,7 @@ All inference is over independent units (disjoint pairs). Treating chained pairs
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -75,10 +75,15 @@ class Trend:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the evidence says of one claim: every part must be supported; one contradicted part contradicts it."""
+    """What the evidence says of one claim: every part must be supported; one contradicted part contradicts it.
+
+    Asking for every part needs no correction for their number: a false claim passes only if its false part does.
+    `notes` are shown beside the verdict and decide nothing.
+    """
 
     effects: tuple[Effect, ...]
     trends: tuple[Trend, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def parts(self) -> list[Effect | Trend]:
@@ -107,11 +112,34 @@ def _finite_rows(*columns: Float[np.ndarray, " units"]) -> Float[np.ndarray, "ke
 
 
 def _bootstrap_medians(
-    table: Float[np.ndarray, "units conditions"], seed: int
+    table: Float[np.ndarray, "units conditions"], seed: int, resamples: int
 ) -> Float[np.ndarray, "resamples conditions"]:
     """Medians of each condition over resampled units; the same units for every condition, so pairing is kept."""
-    rows = np.random.default_rng(seed).integers(0, len(table), size=(RESAMPLES, len(table)))
+    rows = np.random.default_rng(seed).integers(0, len(table), size=(resamples, len(table)))
     return np.stack([np.median(column[rows], axis=1) for column in table.T], axis=1)
+
+
+@dataclass(frozen=True)
+class Band:
+    """A trajectory with its simultaneous 95 % band: with that confidence the whole of it lies inside.
+
+    `estimate`, `low`, `high` hold one number for each of `labels`; `n` independent units.
+    """
+
+    labels: tuple[str, ...]
+    estimate: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    n: int
+
+    def onset(self, margin: float) -> str | None:
+        """First label from which on the whole band stays above `margin`; None when its end does not."""
+        found = None
+        for label, low in zip(reversed(self.labels), reversed(self.low), strict=True):
+            if not low > margin:
+                break
+            found = label
+        return found
 
 
 def _interval(estimate: float, draws: Float[np.ndarray, " resamples"], n: int) -> Interval:
@@ -120,15 +148,21 @@ def _interval(estimate: float, draws: Float[np.ndarray, " resamples"], n: int) -
     return Interval(float(estimate), float(low), float(high), n)
 
 
-def median_interval(values: Float[np.ndarray, " units"], *, seed: int = 0) -> Interval:
+def median_interval(values: Float[np.ndarray, " units"], *, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
     """Median over units with its percentile-bootstrap interval; NaN units are left out, no interval below 6 of them."""
     table = _finite_rows(values)
     if len(table) < FEWEST:
         return Interval(float(np.median(table)) if len(table) else np.nan, np.nan, np.nan, len(table))
-    return _interval(np.median(table), _bootstrap_medians(table, seed)[:, 0], len(table))
+    return _interval(np.median(table), _bootstrap_medians(table, seed, resamples)[:, 0], len(table))
 
 
-def median_rise(before: Float[np.ndarray, " before"], after: Float[np.ndarray, " after"], *, seed: int = 0) -> Interval:
+def median_rise(
+    before: Float[np.ndarray, " before"],
+    after: Float[np.ndarray, " after"],
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Interval:
     """median(after) - median(before) on the same units, with its paired-bootstrap interval.
 
     Units with a NaN on either side are left out. Raises ValueError when the two differ in length.
@@ -139,7 +173,7 @@ def median_rise(before: Float[np.ndarray, " before"], after: Float[np.ndarray, "
     medians = np.median(table, axis=0) if len(table) else np.array([np.nan, np.nan])
     if len(table) < FEWEST:
         return Interval(float(medians[1] - medians[0]), np.nan, np.nan, len(table))
-    draws = _bootstrap_medians(table, seed)
+    draws = _bootstrap_medians(table, seed, resamples)
     return _interval(medians[1] - medians[0], draws[:, 1] - draws[:, 0], len(table))
 
 
@@ -151,6 +185,52 @@ def negated(interval: Interval) -> Interval:
 def shifted(interval: Interval, by: float) -> Interval:
     """The interval of the estimate plus a constant: a distance to a fixed bound."""
     return Interval(interval.estimate + by, interval.low + by, interval.high + by, interval.n)
+
+
+def rises_band(
+    labels: Sequence[str],
+    conditions: Sequence[Float[np.ndarray, " units"]],
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Band:
+    """median(condition) - median(first condition) along `conditions`, with a simultaneous 95 % band.
+
+    Whole trajectories are resampled, unit by unit; the band's half-width at each point is the 95 % quantile of the
+    largest deviation, in units of that point's own standard error, of a resampled trajectory from the measured one. So
+    an onset read off it is no artefact of many comparisons. The first condition, zero by definition, is left out.
+    """
+    table = _finite_rows(*conditions)
+    medians = np.median(table, axis=0)
+    estimate = medians[1:] - medians[0]
+    if len(table) < FEWEST:
+        nothing = (float("nan"),) * len(estimate)
+        return Band(tuple(labels[1:]), tuple(estimate.tolist()), nothing, nothing, len(table))
+    drawn = _bootstrap_medians(table, seed, resamples)
+    deviations = drawn[:, 1:] - drawn[:, :1] - estimate
+    errors = deviations.std(axis=0)
+    # Where resampling never moves a median its error is 0, and so is its deviation.
+    scaled = np.abs(deviations) / np.where(errors > 0, errors, 1.0)
+    reach = np.quantile(scaled.max(axis=1), CONFIDENCE) * errors
+    low, high = (tuple((estimate + sign * reach).tolist()) for sign in (-1, 1))
+    return Band(tuple(labels[1:]), tuple(estimate.tolist()), low, high, len(table))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values, in the order given: reject those below alpha, and at most one claim in 20 is false."""
+    adjusted = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, position in enumerate(np.argsort(p_values)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[position]))
+        adjusted[position] = largest
+    return adjusted
+
+
+def page_trends(named: dict[str, Sequence[Float[np.ndarray, " units"]]]) -> tuple[Trend, ...]:
+    """Page's test for each of a claim's trends, p-values adjusted by Holm; none with fewer than three conditions."""
+    found = [trend for name, conditions in named.items() if (trend := page_trend(name, conditions)) is not None]
+    rising, falling = (holm([getattr(trend, side) for trend in found]) for side in ("p", "p_reversed"))
+    return tuple(replace(trend, p=p, p_reversed=q) for trend, p, q in zip(found, rising, falling, strict=True))
 
 
 def page_trend(name: str, conditions: Sequence[Float[np.ndarray, " units"]]) -> Trend | None:

@@ -125,8 +125,20 @@ def test_a_corrupt_or_missing_baseline_is_said(curves: Curves) -> None:
 
 
 def test_a_number_against_none_is_a_deviation() -> None:
-    assert baselines.Deviation("x", np.nan, 1.0, 0.1).excess == np.inf
-    assert baselines.Deviation("x", np.nan, np.nan, 0.1).excess == 0
+    assert baselines.Deviation("x", None, 1.0, 0.1).excess == np.inf
+    assert baselines.Deviation("x", None, None, 0.1).excess == 0
+    assert "measured None, baseline 1.0" in str(baselines.Deviation("x", None, 1.0, 0.1))
+
+
+def test_a_curve_of_degenerate_pairs_has_a_baseline_of_plain_json() -> None:
+    flat = Curves(
+        np.linspace(0, 1, 5), np.zeros((3, 5)), np.zeros((3, 5)), np.ones(3), np.arange(3),
+        {"spec": {}, "prompts_sha256": "p", **dict.fromkeys(baselines.ENVIRONMENT, "x")},
+    )  # fmt: skip
+    content = json.loads(text(flat), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert content["metrics"]["max_slope"]["median"] is None
+    assert content["degenerate"] == 3
+    assert baselines.explain(text(flat), text(flat)) == []
 
 
 def project(pytester: pytest.Pytester, more: str = "") -> Path:

@@ -38,6 +38,7 @@ def test_fast_is_reference(model: LoadedModel, pairs: Pairs, layer: int, read: R
     fast, reference = both(model, pairs, layer, read)
     assert not fast.degenerate.any()
     assert disagreement(fast, reference) <= BOUND
+    assert disagreement(fast.null, reference.null) <= BOUND
     np.testing.assert_allclose(fast.distance, reference.distance, atol=float(BOUND * fast.reference_norm.max()))
 
 
@@ -157,6 +158,25 @@ def test_last_layer_residual_is_a_straight_line(model: LoadedModel, pairs: Pairs
     for curves in (fast, reference):
         np.testing.assert_allclose(curves.relative, np.tile(curves.alphas, (len(pairs), 1)), atol=1e-6)
         np.testing.assert_allclose(curves.max_slope, 1.0, atol=1e-4)
+
+
+def test_the_null_is_the_norm_of_the_straight_line_between_the_final_residuals(olmo: LoadedModel) -> None:
+    prompt_a, prompt_b = random_prompts([6, 6])
+    pair = Pairs((prompt_a,), (prompt_b,), (0,))
+    fast = measurements.curves(olmo, pair, layer=2, read="final_norm", steps=STEPS, origin={})
+    ids = torch.tensor(prompt_a)
+    with torch.no_grad():
+        ends = [
+            forward.reference_read(olmo, ids, forward.reference_state(olmo, torch.tensor(p), 2), 2, "residual")
+            for p in (prompt_a, prompt_b)
+        ]
+        line = torch.stack([ends[0] + alpha * (ends[1] - ends[0]) for alpha in np.linspace(0, 1, STEPS)])
+        normed = olmo.network.model.norm(line)
+    expected = torch.linalg.vector_norm(normed - normed[0], dim=-1)
+    np.testing.assert_allclose(fast.null_distance[0], expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(fast.null_distance[0, -1], fast.distance[0, -1], rtol=1e-5)
+    straight = measurements.curves(olmo, pair, layer=2, read="residual", steps=STEPS, origin={})
+    np.testing.assert_allclose(straight.null.max_slope, 1, atol=1e-4)
 
 
 def test_float64_agrees_to_float64_before_the_norm(olmo: LoadedModel, pairs: Pairs) -> None:

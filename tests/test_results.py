@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,9 @@ from measure.spec import MeasureError
 def curves_of(*relative: np.ndarray, scale: float = 3.0) -> Curves:
     distance = scale * np.stack(relative)
     steps = distance.shape[1]
-    return Curves(
-        np.linspace(0, 1, steps), distance, np.full(len(distance), 10.0), np.arange(len(distance)), {"model": "known"}
-    )
+    null = scale * np.tile(np.linspace(0, 1, steps), (len(distance), 1))
+    units = np.arange(len(distance))
+    return Curves(np.linspace(0, 1, steps), distance, null, np.full(len(distance), 10.0), units, {"model": "known"})
 
 
 def line(steps: int = 50) -> np.ndarray:
@@ -67,6 +68,14 @@ def test_sharp_without_a_plateau_is_told_by_edge_drift() -> None:
     assert plateau.edge_drift[0] < 0.03
 
 
+def test_the_norm_alone_bends_a_straight_line_between_orthogonal_residuals() -> None:
+    """protocol `strict`: A orthogonal to B and of one length gives max slope 1.32."""
+    alphas = line()
+    points = np.stack([1 - alphas, alphas], axis=1)
+    chords = np.linalg.norm(points / np.linalg.norm(points, axis=1, keepdims=True) - [1, 0], axis=1)
+    assert curves_of(chords / chords[-1]).max_slope[0] == pytest.approx(1.32, abs=0.01)
+
+
 def test_crossings_are_interpolated_and_may_be_missing() -> None:
     alphas = np.array([0.0, 0.5, 1.0])
     found = results.first_crossing(np.array([[0.0, 0.4, 1.0], [0.0, 0.2, 0.3], [0.7, 0.8, 1.0]]), alphas, 0.5)
@@ -94,7 +103,7 @@ def test_only_degenerate_pairs_give_no_number_and_no_warning() -> None:
 
 def test_units_average_directions_and_leave_dependent_pairs_out() -> None:
     known = curves_of(line(), step(), step(), line())
-    known = Curves(known.alphas, known.distance, known.reference_norm, np.array([0, 1, -1, 1]), {})
+    known = replace(known, units=np.array([0, 1, -1, 1]))
     np.testing.assert_allclose(known.by_unit("max_slope"), [1, 25])
     assert known.summary()["max_slope"]["median"] == pytest.approx(25)
     assert known.summary()["max_slope"]["estimate"] == pytest.approx(13)
@@ -113,7 +122,7 @@ def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
     path = known.save(tmp_path / "curve")
     assert path.name == "curve.npz"
     again = Curves.load(path)
-    for name in ("alphas", "distance", "reference_norm", "units"):
+    for name in ("alphas", "distance", "null_distance", "reference_norm", "units"):
         np.testing.assert_array_equal(getattr(again, name), getattr(known, name))
     assert again.provenance == known.provenance
     assert [file.name for file in tmp_path.iterdir()] == ["curve.npz"]
