@@ -163,6 +163,9 @@ def explain(measured_text: str, accepted_text: str) -> list[str]:
 
 def _counts(measured: dict[str, Any], accepted: dict[str, Any]) -> list[str]:
     lines = []
+    lengths = [sorted(len(content["curve"][quartile]) for quartile in QUARTILES) for content in (measured, accepted)]
+    if lengths[0] != lengths[1]:
+        lines.append(f"curves of {lengths[0][0]} points, in the baseline of {' and '.join(map(str, lengths[1]))}")
     if measured["prompts_sha256"] != accepted["prompts_sha256"]:
         lines.append("the prompts are not those of the baseline (corpus, tokenizer or sampling changed)")
     for name in ("pairs", "degenerate"):

@@ -42,7 +42,10 @@ class Shape:
 
 @dataclass(frozen=True)
 class Model:
-    """One model of the catalog. `revisions` run from untrained to `main`, the fully trained one."""
+    """One model of the catalog. `revisions` run from untrained to `main`, the fully trained one.
+
+    Models that differ in `seed` alone were trained on one recipe from different random seeds.
+    """
 
     name: str
     family: str
@@ -51,6 +54,7 @@ class Model:
     parameters: int
     layers: int
     revisions: tuple[str, ...]
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,7 @@ def _ladder_model(folder: Path) -> Model:
         parameters=card["parameters"],
         layers=card["rung"]["blocks"],
         revisions=tuple(revision["revision"] for revision in card["revisions"]),
+        seed=card["rung"]["seed"],
     )
 
 
@@ -111,6 +116,18 @@ def models() -> Mapping[str, Model]:
         for name, family, hub_id, shape, revisions in _HUB
     ]
     return {model.name: model for model in (*rungs, *hub)}
+
+
+def sizes(family: str, source: Source) -> list[Model]:
+    """The models of one family from smallest to largest, one training seed of each."""
+    found = [m for m in models().values() if m.family == family and m.source == source and m.seed == 0]
+    return sorted(found, key=lambda model: model.parameters)
+
+
+def seeds(model: Model) -> list[Model]:
+    """`model` and the models trained like it from other random seeds."""
+    base = model.name.rpartition("-seed")[0] if model.seed else model.name
+    return [m for m in models().values() if m.name == base or m.name.rpartition("-seed")[0] == base]
 
 
 def resolve(text: str) -> Reference:

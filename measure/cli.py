@@ -1,4 +1,4 @@
-"""The command face: `measure models | curve | ladder`. Parses and prints; the work is done below."""
+"""The command face: `measure models | curve | refresh | ladder`. Parses and prints; the work is done below."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("measure", description="Measure stable regions in the residual stream.")
-    commands = parser.add_subparsers(required=True, metavar="models | curve | ladder")
+    commands = parser.add_subparsers(required=True, metavar="models | curve | refresh | ladder")
     _add_models(commands)
     _add_curve(commands)
+    _add_refresh(commands)
     _add_ladder(commands)
     return parser
 
@@ -111,6 +112,39 @@ def _curve(options: argparse.Namespace) -> int:
     return 0
 
 
+def _add_refresh(commands: Any) -> None:
+    command = _command(
+        commands,
+        "refresh",
+        _refresh,
+        "Measure baselines anew, past the store: writes what moved beyond tolerance or is new, deletes nothing.",
+        "measure refresh -k qwen2 --dry-run",
+    )
+    choice = command.add_mutually_exclusive_group(required=True)
+    choice.add_argument("-k", dest="expression", metavar="EXPR", help="the tests to measure, as for pytest -k")
+    choice.add_argument("--orphans", action="store_true", help="list baselines that no test has")
+    choice.add_argument("--remove", nargs="+", metavar="FILE", help="delete these orphans")
+    command.add_argument("--dry-run", action="store_true", help="show the table and write nothing")
+    command.add_argument("--models", default="auto", help="as for pytest --models")
+
+
+def _refresh(options: argparse.Namespace) -> int:
+    from measure import refresh
+
+    if not Path("suites").is_dir():
+        raise MeasureError("there is no folder suites/ here; run `measure refresh` in the root of the project.")
+    if options.orphans:
+        found = refresh.orphans()
+        print(*found, sep="\n") if found else print("no orphans: every baseline has its test")
+        return 0
+    if options.remove:
+        print(*(f"removed {path}" for path in refresh.remove_orphans(options.remove)), sep="\n")
+        return 0
+    lines, status = refresh.refresh(options.expression, dry=options.dry_run, arguments=["--models", options.models])
+    print(*lines, sep="\n")
+    return status
+
+
 def _add_ladder(commands: Any) -> None:
     parser = commands.add_parser("ladder", help="Train and check the small models that come with the project.")
     parts = parser.add_subparsers(required=True, metavar="tokenizer | train | card | verify")
@@ -129,6 +163,7 @@ def _add_ladder(commands: Any) -> None:
         "measure ladder train ladder-olmo-0.2m --corpus 'corpus/train*' --heldout 'corpus/heldout*' --out runs/ladder",
     )
     train.add_argument("rung", help="ladder-olmo-0.2m, ladder-qwen2-1.1m, ...; -seedN at the end gives another seed")
+    train.add_argument("--revisions", default="all", help="which to keep: all, main, or steps such as 0,256 (and main)")
     train.add_argument("--steps", type=int, default=Recipe().steps, help="optimizer steps (default %(default)s)")
     train.add_argument("--threads", type=int, default=None, help="processor threads (default: torch's choice)")
     for command in (tokenizer, train):
@@ -165,7 +200,7 @@ def _ladder_train(options: argparse.Namespace) -> int:
     from measure.ladder import train as training
 
     chosen = rung(options.rung)
-    recipe = Recipe(steps=options.steps, revisions=tuple(step for step in Recipe().revisions if step < options.steps))
+    recipe = Recipe(steps=options.steps, revisions=_revisions(options.revisions, options.steps))
     if options.threads:
         torch.set_num_threads(options.threads)
     folder = options.out / chosen.name
@@ -175,6 +210,20 @@ def _ladder_train(options: argparse.Namespace) -> int:
     training.forget_state(folder)
     print(f"{chosen.name}: {', '.join(recipe.schedule().values())} in {folder}")
     return 0
+
+
+def _revisions(text: str, steps: int) -> tuple[int, ...]:
+    """The steps whose weights are kept, `main` aside."""
+    if text == "main":
+        return ()
+    if text == "all":
+        return tuple(step for step in Recipe().revisions if step < steps)
+    wrong = [part for part in text.split(",") if not part.isdigit() or int(part) >= steps]
+    if wrong:
+        raise MeasureError(
+            f"--revisions {text!r}: {wrong[0]!r} is no step below {steps}; give all, main, or steps such as 0,256."
+        )
+    return tuple(sorted({int(part) for part in text.split(",")}))
 
 
 def _tokenized(source: str, out: Path) -> Text:

@@ -17,14 +17,15 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from measure import catalog, engine, report
-from measure.baselines import CurveBaseline
+from measure.baselines import CurveBaseline, explain
 from measure.results import Curves
 from measure.spec import DEFAULT_PAIRS, PROTOCOLS, CurveSpec, MeasureError
 from measure.stats import Verdict
 from measure.store import Store
 
 _UNSAFE = re.compile(r'[\\/:*?|"<>]')
-_KEY = pytest.StashKey["Harness"]()
+KEY = pytest.StashKey["Harness"]()
+_BASELINE = pytest.StashKey[SnapshotAssertion]()
 _CLAIM = pytest.StashKey[dict[str, Any]]()
 
 
@@ -53,7 +54,9 @@ class Harness:
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
-        self.store = Store(Path(config.getoption("--store") or config.rootpath / ".store"))
+        refresh = config.getoption("--refresh")
+        folder = Path(config.getoption("--store") or config.rootpath / ".store")
+        self.store = Store(folder, refreshing=refresh is not None, dry=refresh == "dry")
         self.records = config.rootpath / "reports" / "records.jsonl"
         self.rows: list[dict[str, Any]] = []
         self._gathered: dict[engine.Load, list[CurveSpec]] = {}
@@ -106,6 +109,8 @@ class Harness:
     def record(self, row: dict[str, Any]) -> None:
         """Keep one test's record in memory and, at once, on disk."""
         self.rows.append(row)
+        if self.store.dry:
+            return
         self.records.parent.mkdir(exist_ok=True)
         with self.records.open("a") as file:
             file.write(json.dumps(row) + "\n")
@@ -144,6 +149,7 @@ def _verdict_record(verdict: Verdict) -> dict[str, Any]:
             for e in verdict.effects
         ],
         "trends": [{**dataclasses.asdict(trend), "outcome": trend.outcome} for trend in verdict.trends],
+        "notes": list(verdict.notes),
     }
 
 
@@ -157,11 +163,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--pairs", type=int, default=None, help=f"pairs of prompts (default {DEFAULT_PAIRS})")
     group.addoption("--protocol", choices=PROTOCOLS, default="paper", help="how pairs are drawn and read")
+    group.addoption("--refresh", choices=("write", "dry"), default=None, help="used by `measure refresh`")
     group.addoption("--store", metavar="DIR", default=None, help="folder of measured results (default .store)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_KEY] = Harness(config)
+    config.stash[KEY] = Harness(config)
 
 
 @pytest.hookimpl(trylast=True)
@@ -228,16 +235,16 @@ def not_measured(name: str, choice: str) -> str | None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Gather the specs of the tests that were chosen."""
-    harness = session.config.stash[_KEY]
+    harness = session.config.stash[KEY]
     harness.gather(session.items)
-    if any(map(_item_specs, session.items)) and not session.config.option.collectonly:
+    if any(map(_item_specs, session.items)) and not session.config.option.collectonly and not harness.store.dry:
         harness.records.unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="session")
 def measured(request: pytest.FixtureRequest) -> Callable[[CurveSpec], Curves]:
     """Spec in, result out: `measured(spec)` returns the `Curves` of a spec that stands in the test's parameters."""
-    return request.config.stash[_KEY].measured
+    return request.config.stash[KEY].measured
 
 
 @pytest.fixture
@@ -249,9 +256,11 @@ def claim(request: pytest.FixtureRequest) -> Claim:
 @pytest.fixture
 def baseline(request: pytest.FixtureRequest, snapshot: SnapshotAssertion) -> SnapshotAssertion:
     """The accepted curve of this test: `assert baseline == measured(spec)`."""
-    if not request.config.stash[_KEY].default_sample:
+    if not request.config.stash[KEY].default_sample:
         pytest.skip("baselines belong to protocol paper with the default pairs; the claim is tested all the same")
-    return snapshot.use_extension(CurveBaseline)
+    assertion = snapshot.use_extension(CurveBaseline)
+    request.node.stash[_BASELINE] = assertion
+    return assertion
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # outermost: sees the outcome after xfail and skip were applied
@@ -262,7 +271,7 @@ def pytest_runtest_makereport(
     outcome = yield
     ends = outcome.when == "call" or (outcome.when == "setup" and not outcome.passed)
     if ends and _item_specs(item):
-        item.config.stash[_KEY].record(_record(item, outcome))
+        item.config.stash[KEY].record(_record(item, outcome))
     return outcome
 
 
@@ -279,20 +288,44 @@ def _record(item: pytest.Item, report: pytest.TestReport) -> dict[str, Any]:
         "test": item.nodeid,
         "kind": getattr(item, "originalname", item.name).removeprefix("test_"),
         "claim": getattr(module, "CLAIM", None),
-        "model": _item_specs(item)[0].model.partition("@")[0],
+        "subject": item.callspec.id,  # type: ignore[attr-defined]
         "outcome": outcome,
         "reason": reason.removeprefix("Skipped: ") if reason else None,
         "seconds": round(report.duration, 3),
+        "baseline": _baseline_record(item),
         **note,
     }
 
 
+def _baseline_record(item: pytest.Item) -> dict[str, Any] | None:
+    """What became of a test's baseline: new, moved or as accepted, its file, and what was said of it."""
+    assertion = item.stash.get(_BASELINE, None)
+    if assertion is None or not assertion.executions:
+        return None
+    last = assertion.executions[max(assertion.executions)]
+    measured, accepted = str(last.asserted_data), str(last.recalled_data or "")
+    reasons = explain(measured, accepted)
+    state = "as accepted" if not reasons else "moved" if accepted else "new"
+    return {"state": state, "file": Path(last.snapshot_location).name, "why": reasons if accepted else []}
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """A refresh that came to its end is over; one that was interrupted goes on next time."""
+    harness = session.config.stash[KEY]
+    if (
+        harness.store.refreshing
+        and not harness.store.dry
+        and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+    ):
+        harness.store.end_refresh()
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """The table of claims: verdict, effects with intervals, n and control of each, or why it was not measured."""
-    rows = config.stash[_KEY].rows
+    rows = config.stash[KEY].rows
     if not rows:
         return
-    sample = "" if config.stash[_KEY].default_sample else "not the baselines' sample: "
+    sample = "" if config.stash[KEY].default_sample else "not the baselines' sample: "
     protocol, pairs = config.getoption("--protocol"), config.getoption("--pairs") or DEFAULT_PAIRS
     terminalreporter.section(f"claims ({sample}protocol {protocol}, {pairs} pairs)")
     for line in report.claim_table(rows):

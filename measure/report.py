@@ -11,38 +11,39 @@ Record = dict[str, Any]
 def claim_table(rows: list[Record]) -> list[str]:
     """The lines of the claim table, at most 100 columns wide."""
     lines: list[str] = []
-    for title in dict.fromkeys(row["claim"] for row in rows if row["claim"]):
+    # In the order of the paper's figures, which stand in brackets at the end of a title.
+    for title in sorted({row["claim"] for row in rows if row["claim"]}, key=lambda title: title.rpartition("(")[2]):
         lines.append(title)
         of_claim = [row for row in rows if row["claim"] == title and row["kind"] in ("claim", "control")]
-        for model in dict.fromkeys(row["model"] for row in of_claim):
-            kinds = {row["kind"]: row for row in of_claim if row["model"] == model}
-            lines += _model_lines(model, kinds.get("claim"), kinds.get("control"))
+        for subject in dict.fromkeys(row["subject"] for row in of_claim):
+            kinds = {row["kind"]: row for row in of_claim if row["subject"] == subject}
+            lines += _subject_lines(subject, kinds.get("claim"), kinds.get("control"))
     return lines
 
 
-def _model_lines(model: str, claim_row: Record | None, control_row: Record | None) -> list[str]:
+def _subject_lines(subject: str, claim_row: Record | None, control_row: Record | None) -> list[str]:
     shown = claim_row or control_row
     assert shown is not None
     verdict = shown.get("verdict")
     if verdict is None:
         state = shown["reason"] if shown["outcome"] == "skipped" else f"no verdict: the test {shown['outcome']}"
         return [
-            f"  {model:<20} {line}" if not i else f"  {'':<20} {line}" for i, line in enumerate(_wrapped(state or ""))
+            f"  {subject:<20} {line}" if not i else f"  {'':<20} {line}" for i, line in enumerate(_wrapped(state or ""))
         ]
     accepted = "" if shown.get("expected", "supported") == "supported" else " (expected)"
     accepted = "" if shown["expected"] == "supported" else " (expected)"
     outcome = verdict["outcome"] + accepted
-    head = f"  {model:<20} {outcome:<23} n = {verdict['n']:<5} control: {_control(control_row)}"
+    head = f"  {subject:<20} {outcome:<23} n = {verdict['n']:<5} control: {_control(control_row)}"
     effects = [
         f"      {e['name']:<44} {e['estimate']:+.3f} [{e['low']:+.3f}, {e['high']:+.3f}]  "
         f"margin {e['margin']:g}  {'' if e['outcome'] == 'supported' else e['outcome']}".rstrip()
         for e in verdict["effects"]
     ]
     trends = [
-        f"      {t['name']:<44} p {_p_value(t['p'])}, {t['treatments']} revisions  {t['outcome']}"
+        f"      {t['name']:<44} p {_p_value(t['p'])}, {t['treatments']} conditions  {t['outcome']}"
         for t in verdict["trends"]
     ]
-    return [head, *effects, *trends]
+    return [head, *effects, *trends, *(f"      {note}" for note in verdict["notes"])]
 
 
 def _p_value(p: float) -> str:

@@ -148,12 +148,30 @@ def _interval(estimate: float, draws: Float[np.ndarray, " resamples"], n: int) -
     return Interval(float(estimate), float(low), float(high), n)
 
 
-def median_interval(values: Float[np.ndarray, " units"], *, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
-    """Median over units with its percentile-bootstrap interval; NaN units are left out, no interval below 6 of them."""
-    table = _finite_rows(values)
+def median_contrast(
+    columns: Sequence[Float[np.ndarray, " units"]],
+    weights: Sequence[float],
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """sum_i weights[i] median(columns[i]) with its paired-bootstrap interval: the columns hold the same units.
+
+    Units without a value in every column are left out; below 6 units there is an estimate and no interval.
+    """
+    table = _finite_rows(*columns)
+    if not len(table):
+        return Interval(np.nan, np.nan, np.nan, 0)
+    factors = np.asarray(weights, dtype=float)
+    estimate = float(np.median(table, axis=0) @ factors)
     if len(table) < FEWEST:
-        return Interval(float(np.median(table)) if len(table) else np.nan, np.nan, np.nan, len(table))
-    return _interval(np.median(table), _bootstrap_medians(table, seed, resamples)[:, 0], len(table))
+        return Interval(estimate, np.nan, np.nan, len(table))
+    return _interval(estimate, _bootstrap_medians(table, seed, resamples) @ factors, len(table))
+
+
+def median_interval(values: Float[np.ndarray, " units"], *, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
+    """Median over units with its percentile-bootstrap interval; see `median_contrast`."""
+    return median_contrast([values], [1.0], seed=seed, resamples=resamples)
 
 
 def median_rise(
@@ -163,18 +181,13 @@ def median_rise(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Interval:
-    """median(after) - median(before) on the same units, with its paired-bootstrap interval.
+    """median(after) - median(before) on the same units, with its paired-bootstrap interval; see `median_contrast`.
 
-    Units with a NaN on either side are left out. Raises ValueError when the two differ in length.
+    Raises ValueError when the two differ in length.
     """
     if before.shape != after.shape:
         raise ValueError(f"a paired effect needs the same units twice; found {len(before)} and {len(after)}.")
-    table = _finite_rows(before, after)
-    medians = np.median(table, axis=0) if len(table) else np.array([np.nan, np.nan])
-    if len(table) < FEWEST:
-        return Interval(float(medians[1] - medians[0]), np.nan, np.nan, len(table))
-    draws = _bootstrap_medians(table, seed, resamples)
-    return _interval(medians[1] - medians[0], draws[:, 1] - draws[:, 0], len(table))
+    return median_contrast([before, after], [-1.0, 1.0], seed=seed, resamples=resamples)
 
 
 def negated(interval: Interval) -> Interval:

@@ -37,9 +37,28 @@ def key(spec: CurveSpec, conditions: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True)
 class Store:
-    """A folder of results, one file each."""
+    """A folder of results, one file each.
+
+    `refreshing` passes over what was stored before, but not over what this refresh, or an earlier one that was killed,
+    has measured already: a journal in the folder remembers it until `end_refresh`. `dry` writes nothing at all.
+    """
 
     folder: Path
+    refreshing: bool = False
+    dry: bool = False
+
+    @property
+    def _journal(self) -> Path:
+        return self.folder / "refreshed"
+
+    def _passed_over(self, address: str) -> bool:
+        if not self.refreshing:
+            return False
+        return not self._journal.exists() or address not in self._journal.read_text().splitlines()
+
+    def end_refresh(self) -> None:
+        """Forget what the refresh measured: the next one measures everything again."""
+        self._journal.unlink(missing_ok=True)
 
     def _path(self, address: str) -> Path:
         return self.folder / address[:2] / f"{address}.npz"
@@ -47,7 +66,7 @@ class Store:
     def get(self, address: str) -> Curves | None:
         """The result at `address`, or None when there is none or its file is damaged (it is then measured again)."""
         path = self._path(address)
-        if not path.exists():
+        if self._passed_over(address) or not path.exists():
             return None
         try:
             return Curves.load(path)
@@ -56,4 +75,9 @@ class Store:
 
     def put(self, address: str, result: Curves) -> None:
         """Keep `result`; a kill at any moment leaves the whole file or none."""
+        if self.dry:
+            return
         write_atomically(self._path(address), result.to_bytes())
+        if self.refreshing:
+            with self._journal.open("a") as journal:
+                journal.write(address + "\n")

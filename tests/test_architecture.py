@@ -13,11 +13,12 @@ ROOT = Path(__file__).parent.parent
 RANKS = [
     {"spec", "paths", "stats", "figures"},
     {"results", "catalog", "ladder.recipe"},
-    {"prompts", "models", "store", "baselines"},
+    {"prompts", "models", "store", "baselines", "claims"},
     {"forward", "ladder", "report"},
     {"measurements"},
     {"engine"},
     {"plugin"},
+    {"refresh"},
     {"cli"},
 ]
 # Inside the ladder: what may import what.

@@ -201,5 +201,5 @@ def test_the_reason_for_leaving_a_model_out(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_claim_test_that_died_has_no_verdict(tmp_path: Path) -> None:
-    row = {"claim": "C", "kind": "claim", "model": "m", "outcome": "failed", "reason": "boom"}
+    row = {"claim": "C", "kind": "claim", "subject": "m", "outcome": "failed", "reason": "boom"}
     assert report.claim_table([row]) == ["C", f"  {'m':<20} no verdict: the test failed"]

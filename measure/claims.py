@@ -1,0 +1,78 @@
+"""What claims share: which curves may be compared, and what counts as sharper. Curves in, parts of a verdict out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from measure import stats
+from measure.results import Curves
+from measure.spec import MeasureError
+from measure.stats import Effect, Interval, Trend
+
+# Fixed before measuring: two training seeds already differ by 0.03 in median max slope.
+SLOPE_MARGIN = 0.1
+DRIFT_MARGIN = 0.01
+
+
+def check_paired(curves: Sequence[Curves]) -> None:
+    """Raise `MeasureError` unless all curves were measured on the same prompts, unit by unit."""
+    prompts = {result.provenance["prompts_sha256"]: result.provenance["model"] for result in curves}
+    if len(prompts) > 1:
+        found = ", ".join(f"{model} on {sha256[:12]}" for sha256, model in prompts.items())
+        raise MeasureError(
+            f"a paired claim needs the same token ids for every model; found {found}. "
+            "Models with different tokenizers cannot be paired: compare models of one tokenizer."
+        )
+
+
+def sharper(before: Curves, after: Curves, scrambled: Curves, between: str) -> tuple[Effect, ...]:
+    """What must hold for `after` to have sharper regions than `before`, `between` saying which the two are.
+
+    Median max slope rises and median edge drift falls; and since shuffled weights have as steep a slope as trained
+    ones, the edges must be flatter than those of `scrambled`, the shuffled copy of `after`.
+    """
+    check_paired([before, after, scrambled])
+    slopes = [result.by_unit("max_slope") for result in (before, after)]
+    drifts = [result.by_unit("edge_drift") for result in (before, after, scrambled)]
+    return (
+        Effect(f"max slope rises, {between}", stats.median_rise(slopes[0], slopes[1]), SLOPE_MARGIN),
+        Effect(f"edge drift falls, {between}", stats.median_rise(drifts[1], drifts[0]), DRIFT_MARGIN),
+        Effect("edge drift below shuffled weights'", stats.median_rise(drifts[1], drifts[2]), DRIFT_MARGIN),
+    )
+
+
+def sharpening_trends(ordered: Sequence[Curves]) -> tuple[Trend, ...]:
+    """Page's test, adjusted by Holm, that max slope rises and edge drift falls along `ordered`; none below three."""
+    check_paired(ordered)
+    return stats.page_trends(
+        {
+            "trend: max slope rises": [result.by_unit("max_slope") for result in ordered],
+            "trend: edge drift falls": [-result.by_unit("edge_drift") for result in ordered],
+        }
+    )
+
+
+def onsets(labels: Sequence[str], ordered: Sequence[Curves]) -> tuple[str, ...]:
+    """From which of `labels` on the simultaneous 95 % band of the change since the first lies beyond the margin."""
+    slopes = stats.rises_band(labels, [result.by_unit("max_slope") for result in ordered])
+    drifts = stats.rises_band(labels, [-result.by_unit("edge_drift") for result in ordered])
+    return (f"onset (95 % band): max slope {slopes.onset(SLOPE_MARGIN)}, edge drift {drifts.onset(DRIFT_MARGIN)}",)
+
+
+def null_note(curves: Curves) -> str:
+    """Median metrics of the norm-only null beside which the curve is to be read."""
+    slope, drift = (stats.median_interval(curves.null.by_unit(metric)) for metric in ("max_slope", "edge_drift"))
+    return f"norm-only null of the last: max slope {_short(slope)}, edge drift {_short(drift)}"
+
+
+def seed_note(seeds: Sequence[Curves]) -> str:
+    """Smallest and largest median of max slope and edge drift over training seeds of one model."""
+    ranges = []
+    for metric, called in (("max_slope", "max slope"), ("edge_drift", "edge drift")):
+        medians = [stats.median_interval(result.by_unit(metric)).estimate for result in seeds]
+        ranges.append(f"{called} {min(medians):.3f} to {max(medians):.3f}")
+    return f"{len(seeds)} training seeds of the smallest: {', '.join(ranges)}"
+
+
+def _short(interval: Interval) -> str:
+    return f"{interval.estimate:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
