@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from syrupy.data import SnapshotCollection
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 from syrupy.location import PyTestLocation
@@ -24,13 +25,26 @@ FORMAT = 1
 DIGITS = 6
 HASH = 12
 QUARTILES = ("q25", "median", "q75")
+# Accepted change of d(1) and ||F(A)||, which r hides, relative to the number itself.
+SCALE_TOLERANCE = 2e-4
 # Largest accepted change of a point of the quartile curves, and of a quartile of each metric.
 TOLERANCE = {"curve": 2e-4, "max_slope": 1e-2, "transition_width": 1e-3, "edge_drift": 2e-4, "jump_location": 1e-3}
 TOLERANCE_FROM = (
     "twice the 1e-4 allowed between processor and accelerator; float32 against float64, 1 or 2 threads and any chunk "
     "size move these curves by less than a tenth of that (tests/test_baselines.py)"
 )
-ENVIRONMENT = ("measure", "torch", "transformers", "numpy", "python", "device", "dtype", "weights_sha256", "path")
+ENVIRONMENT = (
+    "measure",
+    "torch",
+    "transformers",
+    "numpy",
+    "python",
+    "device",
+    "dtype",
+    "weights_sha256",
+    "config_sha256",
+    "path",
+)
 
 
 def describe(curves: Curves) -> dict[str, Any]:
@@ -44,9 +58,17 @@ def describe(curves: Curves) -> dict[str, Any]:
         "curve": {q: [_number(value) for value in row] for q, row in zip(QUARTILES, curves.quartiles(), strict=True)},
         "metrics": _metrics(curves),
         "null_metrics": _metrics(curves.null),
-        "tolerance": {**TOLERANCE, "from": TOLERANCE_FROM},
+        "scale": {
+            "end_distance": _by_quartile(_quartiles(curves.distance[:, -1])),
+            "reference_norm": _by_quartile(_quartiles(curves.reference_norm)),
+        },
+        "tolerance": {**TOLERANCE, "scale": SCALE_TOLERANCE, "from": TOLERANCE_FROM},
         "environment": {name: curves.provenance[name] for name in ENVIRONMENT},
     }
+
+
+def _quartiles(values: np.ndarray) -> np.ndarray:
+    return np.quantile(values, [0.25, 0.5, 0.75])
 
 
 def _metrics(curves: Curves) -> dict[str, dict[str, float | None]]:
@@ -104,14 +126,25 @@ def deviations(measured: dict[str, Any], accepted: dict[str, Any]) -> list[Devia
                 Deviation(f"{quartile} of {m}{called}", new[m][quartile], old[m][quartile], tolerance[m])
                 for m in METRICS
             ]
+    for name, called in (("end_distance", "d(1)"), ("reference_norm", "||F(A)||")):
+        new, old = measured["scale"][name], accepted["scale"][name]
+        found += [
+            Deviation(f"{q} of {called}", new[q], old[q], tolerance["scale"] * max(abs(old[q] or 0.0), 1e-12))
+            for q in QUARTILES
+        ]
     return sorted(found, key=lambda deviation: -deviation.excess)
+
+
+def _no_constant(name: str) -> float:
+    # A NaN would match anything.
+    raise ValueError(f"{name} is no JSON number")
 
 
 def _parse(text: str) -> dict[str, Any] | str:
     """A baseline, or what is wrong with its text."""
     try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
+        content = json.loads(text, parse_constant=_no_constant)
+    except ValueError as error:
         return f"the baseline file is not whole JSON ({error})"
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         return f"the baseline file is not of format {FORMAT}"
@@ -142,9 +175,13 @@ def explain(measured_text: str, accepted_text: str) -> list[str]:
             *asked,
             "if this spec is meant, accept its curve with --snapshot-update",
         ]
-    reasons = _counts(measured, accepted)
+    try:
+        reasons = _counts(measured, accepted)
+        off = [] if reasons else [found for found in deviations(measured, accepted) if not found.excess <= 1]
+        source = accepted["tolerance"]["from"]
+    except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
+        return [f"the baseline file is not as this version writes it ({error!r}): restore it (git checkout)"]
     if not reasons:
-        off = [deviation for deviation in deviations(measured, accepted) if deviation.excess > 1]
         if not off:
             return []
         reasons = [f"the curve moved: {len(off)} numbers are out of tolerance, the worst is", f"  {off[0]}"]
@@ -153,7 +190,7 @@ def explain(measured_text: str, accepted_text: str) -> list[str]:
     else_changed = _changes(measured["environment"], accepted["environment"])
     return [
         *reasons,
-        f"tolerance: {accepted['tolerance']['from']}",
+        f"tolerance: {source}",
         "what else differs from when the baseline was accepted:" if else_changed else
         "nothing else differs (same weights, versions, device): the measuring code changed the number",
         *else_changed,
@@ -163,6 +200,11 @@ def explain(measured_text: str, accepted_text: str) -> list[str]:
 
 def _counts(measured: dict[str, Any], accepted: dict[str, Any]) -> list[str]:
     lines = []
+    if measured["environment"]["path"] != accepted["environment"]["path"]:
+        lines.append(
+            f"measured on the {measured['environment']['path']} path, the baseline on the "
+            f"{accepted['environment']['path']} path: the two no longer agree on this model"
+        )
     lengths = [sorted(len(content["curve"][quartile]) for quartile in QUARTILES) for content in (measured, accepted)]
     if lengths[0] != lengths[1]:
         lines.append(f"curves of {lengths[0][0]} points, in the baseline of {' and '.join(map(str, lengths[1]))}")

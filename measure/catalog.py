@@ -118,6 +118,18 @@ def models() -> Mapping[str, Model]:
     return {model.name: model for model in (*rungs, *hub)}
 
 
+def _folder(name: str, revision: str) -> Reference:
+    """A local model; `@revision` names a folder inside it."""
+    location = Path(name) / revision
+    if not (location / "config.json").is_file():
+        inside = ", ".join(sorted(path.parent.name for path in Path(name).glob("*/config.json"))) or "none"
+        raise MeasureError(
+            f"{location} has no config.json, so it holds no model; models in folders of {name}: {inside} "
+            "(write FOLDER@NAME for one of them)."
+        )
+    return Reference(name, revision or "main", "folder", str(location))
+
+
 def sizes(family: str, source: Source) -> list[Model]:
     """The models of one family from smallest to largest, one training seed of each."""
     found = [m for m in models().values() if m.family == family and m.source == source and m.seed == 0]
@@ -143,8 +155,8 @@ def resolve(text: str) -> Reference:
             raise MeasureError(f"{name} has no revision {revision!r}; it has {', '.join(model.revisions)}.")
         location = str(Path(model.location) / revision) if model.source == "ladder" else model.location
         return Reference(name, revision, model.source, location, model)
-    if (Path(name) / "config.json").is_file():
-        return Reference(name, revision or "main", "folder", name)
+    if Path(name).is_dir():
+        return _folder(name, revision)
     if name.count("/") == 1 and not name.startswith((".", "/")) and not Path(name).exists():
         return Reference(name, revision or "main", "hub", name)
     near = difflib.get_close_matches(name, models(), n=3, cutoff=0.4) or list(models())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import traceback
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import cache
 
 from measure import catalog, measurements, models, prompts
 from measure.results import Curves
-from measure.spec import CurveSpec
+from measure.spec import CurveSpec, MeasureError
 from measure.store import Store, key
 
 Outcome = Curves | Exception
@@ -41,16 +42,23 @@ def _measure_group(group: list[CurveSpec], store: Store | None, report: Report) 
     try:
         model = models.load(first.model, weights=first.weights, precision=first.precision)
     except Exception as error:  # handed to the tests that asked
-        model, failure = None, error
+        model, failure = None, _kept(error)
     for spec in group:
         try:
             if model is None:
                 raise failure
             outcomes[spec], how = _measure_one(spec, model, store)
         except Exception as error:  # handed to the tests that asked
-            outcomes[spec], how = error, "failed"
+            outcomes[spec], how = _kept(error), "failed"
         report(spec, how)
     return outcomes
+
+
+def _kept(error: Exception) -> MeasureError:
+    """An error to be kept for later: its text without its frames, which would hold the model in memory."""
+    if isinstance(error, MeasureError):
+        return MeasureError(str(error))
+    return MeasureError(f"unexpected error while measuring:\n{''.join(traceback.format_exception(error))}")
 
 
 def _measure_one(spec: CurveSpec, model: models.LoadedModel, store: Store | None) -> tuple[Curves, str]:
@@ -60,6 +68,7 @@ def _measure_one(spec: CurveSpec, model: models.LoadedModel, store: Store | None
     versions = measurements.environment(model)
     conditions = {
         "weights": model.sha256,
+        "config": model.config_sha256,
         "prompts": pairs.sha256,
         "torch": versions["torch"],
         "transformers": versions["transformers"],

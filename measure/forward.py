@@ -152,15 +152,15 @@ def run_norm_only(
     return run_from_layer(model, points[:, :0], points, model.depth, read, as_tuple=as_tuple).read
 
 
-def reference_state(model: LoadedModel, ids: Int[Tensor, " tokens"], layer: int) -> Float[Tensor, " width"]:
-    """Residual state of the last position after `layer` blocks, from one plain forward of the whole model."""
+def reference_states(model: LoadedModel, ids: Int[Tensor, " tokens"], layer: int) -> Float[Tensor, "tokens width"]:
+    """Residual states of a prompt after `layer` blocks, from one plain forward of the whole model."""
     kept: list[Tensor] = []
     hook = model.block_list[layer - 1].register_forward_hook(lambda _, __, output: kept.append(_tensor(output)))
     try:
         model.network(input_ids=ids[None], use_cache=False)
     finally:
         hook.remove()
-    return kept[0][0, -1]
+    return kept[0][0]
 
 
 def reference_read(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import platform
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -19,10 +20,23 @@ from measure import forward, paths, prompts
 from measure.models import LoadedModel, adopt, as_measured, load
 from measure.prompts import Pairs, Prompt
 from measure.results import Curves
-from measure.spec import PRECISIONS, READS, CurveSpec, MeasureError, Precision, Read, check_choice, check_steps
+from measure.spec import (
+    PRECISIONS,
+    READS,
+    CurveSpec,
+    MeasureError,
+    Precision,
+    Read,
+    check_choice,
+    check_integer,
+    check_steps,
+)
 
 # Logits of one forward held at a time, in numbers: 256 MB in float32.
 LOGIT_VALUES = 2**26
+
+# How far d may differ between the two paths, relative to ||F(A)||: rounding, no more.
+AGREEMENT = {torch.float64: 1e-5, torch.float32: 1e-5, torch.bfloat16: 5e-2, torch.float16: 5e-3}
 
 PromptsInput = str | Sequence[str] | Sequence[Sequence[int]] | np.ndarray | Tensor
 
@@ -57,8 +71,12 @@ def interpolate(
     """
     check_choice("read", read, READS)
     check_choice("precision", precision, PRECISIONS)
+    layer, steps, bos = check_integer("layer", layer), check_integer("steps", steps), bool(bos)
     check_steps(steps)
-    loaded = load(model, precision=precision) if isinstance(model, str) else adopt(model, tokenizer, precision)
+    if isinstance(model, str | os.PathLike):
+        loaded = load(os.fspath(model), precision=precision)
+    else:
+        loaded = adopt(model, tokenizer, precision)
     text = tokenizer or loaded.tokenizer
     a = _token_ids("prompts_a", prompts_a, text, bos, loaded)
     b = _token_ids("prompts_b", prompts_b, text, bos, loaded)
@@ -76,7 +94,19 @@ def measure_spec(spec: CurveSpec, model: LoadedModel, pairs: Pairs, *, origin: d
     return curves(model, pairs, layer=spec.layer, read=spec.read, steps=spec.steps, origin=details)
 
 
-def curves(
+def curves(model: LoadedModel, pairs: Pairs, *, layer: int, read: Read, steps: int, origin: dict[str, Any]) -> Curves:
+    """Curves of every pair, by the fast path where it gives what the reference path gives, else by the reference path.
+
+    `origin` is added to the provenance, which says which path it was, and why if it was the slow one.
+    Raises `MeasureError` when the model has no such layer or does not read from left to right.
+    """
+    _check_layer(model, layer)
+    if (doubt := _doubt(model, pairs, layer, read, steps)) is None:
+        return fast_curves(model, pairs, layer=layer, read=read, steps=steps, origin=origin)
+    return reference_curves(model, pairs, layer=layer, read=read, steps=steps, origin={**origin, "path_reason": doubt})
+
+
+def fast_curves(
     model: LoadedModel,
     pairs: Pairs,
     *,
@@ -86,13 +116,7 @@ def curves(
     origin: dict[str, Any],
     chunk: int = forward.CHUNK_POSITIONS,
 ) -> Curves:
-    """Curves of every pair by the fast path, `chunk` positions to a forward; the result does not depend on `chunk`.
-
-    `origin` is added to the provenance. Raises `MeasureError` when the model has no such layer.
-    """
-    _check_layer(model, layer)
-    if _slides(model, pairs):
-        return reference_curves(model, pairs, layer=layer, read=read, steps=steps, origin=origin)
+    """The curves by the fast path, `chunk` positions to a forward; the result does not depend on `chunk`."""
     alphas = paths.alphas(steps)
     found = _Distances.empty(len(pairs), steps)
     with as_measured(model.network):
@@ -100,6 +124,47 @@ def curves(
             part = [pairs.a[i] for i in rows], [pairs.b[i] for i in rows]
             found.fill(rows, _fast_distances(model, *part, alphas, layer, read))
     return _curves(model, pairs, alphas, found, {"layer": layer, "read": read, "path": "fast", **origin})
+
+
+def _doubt(model: LoadedModel, pairs: Pairs, layer: int, read: Read, steps: int) -> str | None:
+    """Why the fast path is not to be trusted with this model and prompts; None when it agrees with the reference.
+
+    Compared on a pair with the longest context, and one as long beside it, at the first, middle and last alpha; a
+    model that passed is not asked again for prompts as long or shorter.
+    """
+    tokens = max(map(len, pairs.a))
+    if model.verified.get((layer, read), 0) >= tokens + steps:
+        return None
+    rows = [row for row in range(len(pairs)) if len(pairs.a[row]) == tokens][:2]
+    alphas = paths.alphas(steps)
+    some = [0, steps // 2, steps - 1]
+    with as_measured(model.network):
+        _check_causal(model, pairs.a[rows[0]], layer)
+        expected = [_reference_distances(model, pairs.a[r], pairs.b[r], alphas[some], layer, read) for r in rows]
+        try:
+            found = _fast_distances(model, [pairs.a[r] for r in rows], [pairs.b[r] for r in rows], alphas, layer, read)
+        except Exception as error:  # whatever a model unlike those we know may raise
+            return f"the fast path failed: {error!r}"
+    for place, reference in enumerate(expected):
+        difference = float(np.abs(found.curve[place, some] - reference.curve[0]).max()) / float(reference.norm[0])
+        if not difference <= AGREEMENT[model.dtype]:
+            return f"the fast path differs from the reference by {difference:.2g} of ||F(A)||"
+    model.verified[layer, read] = tokens + steps
+    return None
+
+
+def _check_causal(model: LoadedModel, prompt: Prompt, layer: int) -> None:
+    """Raise `MeasureError` when changing the last token changes what stands before it."""
+    if len(prompt) < 2:
+        return
+    other = (*prompt[:-1], (prompt[-1] + 1) % model.vocabulary)
+    states = [forward.reference_states(model, torch.tensor(ids, device=model.device), layer) for ids in (prompt, other)]
+    moved = float((states[0][:-1] - states[1][:-1]).abs().max())
+    if moved > AGREEMENT[model.dtype] * float(states[0].abs().max()):
+        raise MeasureError(
+            f"{model.name} does not read from left to right: its last token changes the states before it, so that "
+            "patching the last position alone has no meaning. Only causal language models can be measured."
+        )
 
 
 def reference_curves(
@@ -111,15 +176,21 @@ def reference_curves(
     found = _Distances.empty(len(pairs), steps)
     with as_measured(model.network):
         for row, (prompt_a, prompt_b) in enumerate(zip(pairs.a, pairs.b, strict=True)):
-            ids_a, ids_b = (torch.tensor(prompt, device=model.device) for prompt in (prompt_a, prompt_b))
-            a, b = (forward.reference_state(model, ids, layer)[None] for ids in (ids_a, ids_b))
-            points = paths.segment(a, b, alphas)[0]
-            outputs = [forward.reference_read(model, ids_a, x, layer, read) for x in points]
-            ends = [forward.reference_read(model, ids_a, x, layer, "residual")[None] for x in (points[0], points[-1])]
-            line = paths.segment(ends[0], ends[1], alphas)[0]
-            null = [forward.reference_read(model, ids_a, x, model.depth, read) for x in line]
-            found.fill([row], _Distances.of(torch.stack(outputs)[None], torch.stack(null)[None]))
+            found.fill([row], _reference_distances(model, prompt_a, prompt_b, alphas, layer, read))
     return _curves(model, pairs, alphas, found, {"layer": layer, "read": read, "path": "reference", **origin})
+
+
+def _reference_distances(
+    model: LoadedModel, prompt_a: Prompt, prompt_b: Prompt, alphas: np.ndarray, layer: int, read: Read
+) -> _Distances:
+    ids_a, ids_b = (torch.tensor(prompt, device=model.device) for prompt in (prompt_a, prompt_b))
+    a, b = (forward.reference_states(model, ids, layer)[-1:] for ids in (ids_a, ids_b))
+    points = paths.segment(a, b, alphas)[0]
+    outputs = [forward.reference_read(model, ids_a, x, layer, read) for x in points]
+    ends = [forward.reference_read(model, ids_a, x, layer, "residual")[None] for x in (points[0], points[-1])]
+    line = paths.segment(ends[0], ends[1], alphas)[0]
+    null = [forward.reference_read(model, ids_a, x, model.depth, read) for x in line]
+    return _Distances.of(torch.stack(outputs)[None], torch.stack(null)[None])
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,14 +249,6 @@ def _boundaries(
     return found
 
 
-def _slides(model: LoadedModel, pairs: Pairs) -> bool:
-    """Whether a prompt is longer than the model's attention window, which the fast path's one mask cannot express."""
-    config = model.network.config.get_text_config()
-    window = getattr(config, "sliding_window", None)
-    slides = "sliding_attention" in (getattr(config, "layer_types", None) or ["sliding_attention"])
-    return window is not None and slides and max(map(len, pairs.a)) > window
-
-
 def _chunks(model: LoadedModel, pairs: Pairs, steps: int, read: Read, chunk: int) -> Iterator[list[int]]:
     """Rows to run together: A prompts of one length, at most `chunk` positions to a forward (one pair at least)."""
     positions = min(chunk, LOGIT_VALUES // model.vocabulary) if read == "logits" else chunk
@@ -210,6 +273,7 @@ def _curves(
         "revision": model.revision,
         "weights": model.weights,
         "weights_sha256": model.sha256,
+        "config_sha256": model.config_sha256,
         "prompts_sha256": pairs.sha256,
         **details,
         **environment(model),
@@ -245,6 +309,11 @@ def _token_ids(name: str, given: PromptsInput, tokenizer: Any, bos: bool, model:
     """Strings or token ids as checked token ids."""
     if isinstance(given, str):
         given = [given]
+    if isinstance(given, Mapping) or not isinstance(given, Iterable) or getattr(given, "ndim", 1) == 0:
+        raise MeasureError(
+            f"{name} is a {type(given).__name__}; expected a string, a list of strings, or token ids of shape "
+            "(pairs, tokens), such as the input_ids of a tokenizer's output."
+        )
     rows = list(given)
     if not rows:
         raise MeasureError(f"{name} is empty; give at least one prompt.")
@@ -264,7 +333,10 @@ def _token_ids(name: str, given: PromptsInput, tokenizer: Any, bos: bool, model:
 
 
 def _as_prompt(name: str, row: Any) -> Prompt:
-    values = np.asarray(row)
+    try:
+        values = np.asarray(row)
+    except ValueError:  # nested lists of unequal lengths
+        values = np.empty((0, 0))
     if values.ndim != 1 or (values.size and values.dtype.kind not in "iu"):
         raise MeasureError(
             f"{name} holds {row!r}; expected strings, or token ids of shape (pairs, tokens): "

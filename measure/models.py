@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,9 @@ class LoadedModel:
     weights: str
     source: str
     sha256: str
+    config_sha256: str
+    # (layer, read) -> most positions at which the fast path was seen to agree with the reference.
+    verified: dict[tuple[int, str], int] = field(default_factory=dict)
 
     @property
     def base(self) -> nn.Module:
@@ -111,8 +115,12 @@ def load(name: str, *, weights: str = "stored", precision: Precision = "float32"
     device = "cuda" if torch.cuda.is_available() and reference.source == "hub" else "cpu"
     try:
         with _no_progress_bars():
-            network = AutoModelForCausalLM.from_pretrained(
-                reference.location, dtype=_DTYPES[precision], use_safetensors=True, **options
+            network, report = AutoModelForCausalLM.from_pretrained(
+                reference.location,
+                dtype=_DTYPES[precision],
+                use_safetensors=True,
+                output_loading_info=True,
+                **options,
             )
     except Exception as error:
         # transformers, safetensors and huggingface_hub each raise their own errors here.
@@ -121,6 +129,7 @@ def load(name: str, *, weights: str = "stored", precision: Precision = "float32"
             "Expected a config.json beside a whole model.safetensors. For the ladder, restore the file "
             "(`git checkout -- measure/ladder/weights`); for a hub model, check the id, the network or the local cache."
         ) from error
+    _check_complete(name, report)
     network = _counterfeit(network, weights).to(device)
     return _describe(network, _tokenizer(reference), reference.name, reference.revision, weights, reference.source)
 
@@ -135,7 +144,14 @@ def adopt(network: Any, tokenizer: Any, precision: Precision) -> LoadedModel:
             f"model is a {type(network).__name__}; expected a catalog name, a folder, a hub id, "
             "or a Hugging Face causal language model."
         )
+    if next(network.parameters()).is_meta:
+        raise MeasureError("the model is on the meta device and has no weights; load it on a processor or accelerator.")
     found = str(next(network.parameters()).dtype).removeprefix("torch.")
+    if precision not in ("float32", found):
+        raise MeasureError(
+            f"precision={precision!r}, but the loaded model is in {found} and is measured as it is; leave "
+            f"precision out, or convert it first: model.to(torch.{precision})."
+        )
     if found in ("float16", "bfloat16") and precision != found:
         raise MeasureError(
             f"the model is in {found}, which moves distances visibly; pass precision={found!r} to measure it so, "
@@ -148,7 +164,27 @@ def adopt(network: Any, tokenizer: Any, precision: Precision) -> LoadedModel:
 
 def _describe(network: Any, tokenizer: Any, name: str, revision: str, weights: str, source: str) -> LoadedModel:
     blocks = find_blocks(network)
-    return LoadedModel(network, tokenizer, blocks, name, revision, weights, source, weights_hash(network))
+    hashes = weights_hash(network), config_hash(network)
+    return LoadedModel(network, tokenizer, blocks, name, revision, weights, source, *hashes)
+
+
+def config_hash(network: Any) -> str:
+    """sha256 over what the configuration says of the computation: same weights, other activation, other hash."""
+    known = {k: v for k, v in network.config.to_dict().items() if k not in ("_name_or_path", "transformers_version")}
+    known["attention"] = getattr(network.config, "_attn_implementation", None)
+    return hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _check_complete(name: str, report: dict[str, Any]) -> None:
+    """Refuse weights that do not fit their configuration: transformers would fill what is missing at random."""
+    kinds = ("missing_keys", "unexpected_keys", "mismatched_keys")
+    wrong = {kind: sorted(map(str, report.get(kind) or ())) for kind in kinds}
+    found = "; ".join(f"{kind.replace('_', ' ')}: {', '.join(keys[:3])}" for kind, keys in wrong.items() if keys)
+    if found:
+        raise MeasureError(
+            f"the weights of {name} do not fit its config.json ({found}). Restore the folder, or convert the "
+            "checkpoint to the form that transformers writes."
+        )
 
 
 def _tokenizer(reference: catalog.Reference) -> Any:
@@ -158,9 +194,15 @@ def _tokenizer(reference: catalog.Reference) -> Any:
         return AutoTokenizer.from_pretrained(reference.location, revision=reference.revision)
     folder = Path(reference.location)
     # A revision of the ladder lies in DIR/RUNG/REVISION; one tokenizer in DIR/tokenizer serves them all.
-    for place in (folder, folder.parent.parent / "tokenizer"):
+    shared = [folder.parent.parent / "tokenizer"] if (folder.parent / "card.json").is_file() else []
+    for place in (folder, *shared):
         if (place / "tokenizer.json").is_file() or (place / "tokenizer_config.json").is_file():
-            return AutoTokenizer.from_pretrained(place)
+            try:
+                return AutoTokenizer.from_pretrained(place)
+            except Exception as error:  # transformers and tokenizers each raise their own
+                raise MeasureError(
+                    f"the tokenizer in {place} could not be loaded ({error}); restore its files."
+                ) from error
     return None
 
 
@@ -199,18 +241,29 @@ def _no_progress_bars() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
+def _exact_switches() -> list[tuple[Any, str, Any]]:
+    """Every setting that lets torch round float32 products: (holder, attribute, its exact value)."""
+    if hasattr(torch.backends.cuda.matmul, "fp32_precision"):
+        backends: Any = torch.backends
+        holders = backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul
+        return [(holder, "fp32_precision", "ieee") for holder in holders]
+    return [(torch.backends.cuda.matmul, "allow_tf32", False), (torch.backends.cudnn, "allow_tf32", False)]
+
+
 @contextmanager
 def as_measured(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode, no gradients, TF32 off; every module's mode and the settings are put back, also on an error."""
+    """Evaluation mode, no gradients, no autocast, exact float32 (TF32 off); all put back after, also on an error."""
     training = [module for module in network.modules() if module.training]
-    tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    before = [(holder, name, getattr(holder, name)) for holder, name, _ in _exact_switches()]
     try:
         for module in training:
             module.training = False
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-        with torch.no_grad():
+        for holder, name, exact in _exact_switches():
+            setattr(holder, name, exact)
+        with torch.no_grad(), torch.autocast(next(network.parameters()).device.type, enabled=False):
             yield
     finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
+        for holder, name, value in before:
+            setattr(holder, name, value)
         for module in training:
             module.training = True

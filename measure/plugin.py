@@ -20,7 +20,7 @@ from measure import catalog, engine, report
 from measure.baselines import CurveBaseline, explain
 from measure.results import Curves
 from measure.spec import DEFAULT_PAIRS, PROTOCOLS, CurveSpec, MeasureError
-from measure.stats import Verdict
+from measure.stats import FEWEST, Verdict
 from measure.store import Store
 
 _UNSAFE = re.compile(r'[\\/:*?|"<>]')
@@ -66,16 +66,12 @@ class Harness:
     @property
     def default_sample(self) -> bool:
         """Whether pairs and protocol are those that the baselines were made with."""
-        return self.config.getoption("--pairs") is None and self.config.getoption("--protocol") == "paper"
+        return self.config.getoption("--pairs") is None and self.config.getoption("--protocol") in (None, "paper")
 
     def effective(self, spec: CurveSpec) -> CurveSpec:
         """`spec` under this session's --pairs and --protocol."""
-        pairs = self.config.getoption("--pairs")
-        return dataclasses.replace(
-            spec,
-            protocol=self.config.getoption("--protocol"),
-            pairs=spec.pairs if pairs is None else pairs,
-        )
+        given = {name: self.config.getoption(f"--{name}") for name in ("pairs", "protocol")}
+        return dataclasses.replace(spec, **{name: value for name, value in given.items() if value is not None})
 
     def gather(self, items: list[pytest.Item]) -> None:
         """Take note of every spec that the chosen tests will ask for."""
@@ -96,7 +92,7 @@ class Harness:
             self._outcomes.update(engine.measure(specs, self.store, self._progress))
         outcome = self._outcomes[spec]
         if isinstance(outcome, Exception):
-            raise outcome
+            raise MeasureError(str(outcome))
         return outcome
 
     def _progress(self, spec: CurveSpec, how: str) -> None:
@@ -126,6 +122,7 @@ class Claim:
         """Pass when the measured verdict is the expected one; an accepted negative is shown as an expected failure."""
         self._note["verdict"] = _verdict_record(verdict)
         self._note["expected"] = expected
+        _skip_unmeasured({"the claim": verdict})
         if verdict.outcome != expected:
             pytest.fail(f"expected the claim to be {expected}, measured: {verdict}", pytrace=False)
         if expected != "supported":
@@ -134,10 +131,17 @@ class Claim:
     def refute(self, counterfeits: Mapping[str, Verdict]) -> None:
         """Pass when the claim is supported by none of the counterfeits: each is data on which it must not hold."""
         self._note["controls"] = {name: _verdict_record(verdict) for name, verdict in counterfeits.items()}
+        _skip_unmeasured(counterfeits)
         believed = {name: verdict for name, verdict in counterfeits.items() if verdict.outcome == "supported"}
         if believed:
             lines = "\n".join(f"  {name}: {verdict}" for name, verdict in believed.items())
             pytest.fail(f"the claim is supported by data on which it must not hold:\n{lines}", pytrace=False)
+
+
+def _skip_unmeasured(verdicts: Mapping[str, Verdict]) -> None:
+    for name, verdict in verdicts.items():
+        if verdict.outcome == "not measured":
+            pytest.skip(f"not measured: {name} has no interval (n = {verdict.n}); measure more pairs, see --pairs")
 
 
 def _verdict_record(verdict: Verdict) -> dict[str, Any]:
@@ -162,12 +166,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="models to measure: auto (default) is the ladder, and hub models where an accelerator can hold them",
     )
     group.addoption("--pairs", type=int, default=None, help=f"pairs of prompts (default {DEFAULT_PAIRS})")
-    group.addoption("--protocol", choices=PROTOCOLS, default="paper", help="how pairs are drawn and read")
+    group.addoption("--protocol", choices=PROTOCOLS, default=None, help="how pairs are drawn (default paper)")
     group.addoption("--refresh", choices=("write", "dry"), default=None, help="used by `measure refresh`")
     group.addoption("--store", metavar="DIR", default=None, help="folder of measured results (default .store)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    pairs = config.getoption("--pairs")
+    if pairs is not None and pairs < 2 * FEWEST:
+        raise pytest.UsageError(
+            f"--pairs {pairs}: half of them are independent, and no interval stands on fewer than {FEWEST}; "
+            f"give {2 * FEWEST} or more."
+        )
     config.stash[KEY] = Harness(config)
 
 
@@ -237,7 +247,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Gather the specs of the tests that were chosen."""
     harness = session.config.stash[KEY]
     harness.gather(session.items)
-    if any(map(_item_specs, session.items)) and not session.config.option.collectonly and not harness.store.dry:
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """The records of the run before make room, once tests are really about to run."""
+    harness = session.config.stash[KEY]
+    chosen = any(map(_item_specs, session.items))
+    if chosen and not session.config.option.collectonly and not harness.store.dry and not session.testsfailed:
         harness.records.unlink(missing_ok=True)
 
 
@@ -325,9 +342,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     rows = config.stash[KEY].rows
     if not rows:
         return
-    sample = "" if config.stash[KEY].default_sample else "not the baselines' sample: "
-    protocol, pairs = config.getoption("--protocol"), config.getoption("--pairs") or DEFAULT_PAIRS
-    terminalreporter.section(f"claims ({sample}protocol {protocol}, {pairs} pairs)")
+    protocol, pairs = config.getoption("--protocol") or "paper", config.getoption("--pairs") or DEFAULT_PAIRS
+    drawn = "chained pairs, every second one" if protocol == "paper" else "pairs in both directions, half of them"
+    terminalreporter.section(f"claims (protocol {protocol}: {pairs} {drawn} independent)")
     for line in report.claim_table(rows):
         terminalreporter.write_line(line)
     terminalreporter.write_line(report.baseline_line(rows))

@@ -74,6 +74,11 @@ def load_corpus(source: str) -> Corpus:
             "rename the column that holds the texts to TEXT."
         )
     texts = tuple(table["TEXT"])
+    wrong = next((row for row, text in enumerate(texts) if not isinstance(text, str)), None)
+    if wrong is not None:
+        raise MeasureError(
+            f"corpus {source!r}: TEXT of row {wrong} is {texts[wrong]!r}, no text; drop or mend that row."
+        )
     digest = hashlib.sha256()
     for text in texts:
         digest.update(hashlib.sha256(text.encode()).digest())
@@ -94,7 +99,13 @@ def _local_table(source: str) -> Any:
             f"with a TEXT column, {PAPER_CORPUS!r}, or leave it at 'default'."
         )
     datasets.disable_progress_bars()
-    return datasets.load_dataset(_READERS[Path(files[0]).suffix], data_files=files, split="train")
+    try:
+        return datasets.load_dataset(_READERS[Path(files[0]).suffix], data_files=files, split="train")
+    except Exception as error:  # datasets and pyarrow each raise their own
+        cause = error.__cause__ or error
+        raise MeasureError(
+            f"corpus {source!r} could not be read ({cause}); expected whole parquet, JSON or CSV files of one kind."
+        ) from error
 
 
 def _local_files(source: str) -> list[str]:
@@ -141,7 +152,7 @@ def windows(corpus: Corpus, tokenizer: Any, count: int, seed: int) -> tuple[Prom
 
     Raises `MeasureError` when the corpus is too short to hold that many.
     """
-    texts = [np.asarray(ids) for ids in tokenize(tokenizer, corpus.texts)]
+    texts = [np.asarray(ids, dtype=np.int64) for ids in tokenize(tokenizer, corpus.texts)]
     rows = np.concatenate(texts) if texts else np.empty(0, int)
     ends = np.cumsum([len(text) for text in texts])
     starts = np.concatenate(

@@ -25,11 +25,11 @@ def _subject_lines(subject: str, claim_row: Record | None, control_row: Record |
     shown = claim_row or control_row
     assert shown is not None
     verdict = shown.get("verdict")
-    if verdict is None:
+    if shown["outcome"] == "skipped" or verdict is None:
         state = shown["reason"] if shown["outcome"] == "skipped" else f"no verdict: the test {shown['outcome']}"
-        return [
-            f"  {subject:<20} {line}" if not i else f"  {'':<20} {line}" for i, line in enumerate(_wrapped(state or ""))
-        ]
+        state = state if claim_row is not None else f"claim not run; control: {_control(control_row)}"
+        lines = _wrapped(state or "")
+        return [f"  {subject if not i else '':<20} {line}" for i, line in enumerate(lines)]
     accepted = "" if shown.get("expected", "supported") == "supported" else " (expected)"
     accepted = "" if shown["expected"] == "supported" else " (expected)"
     outcome = verdict["outcome"] + accepted

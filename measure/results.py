@@ -76,10 +76,13 @@ def edge_drift(
 ) -> Float[np.ndarray, " pairs"]:
     """How far r moves near its ends: mean of r(t) - r(0) over t <= 0.2 plus mean of r(1) - r(t) over t >= 0.8.
 
-    Near 0 on plateaus, 0.184 for a straight line at 50 points; a sharp curve without plateaus stays high.
+    Near 0 on plateaus, 0.184 for a straight line at 50 points; a sharp curve without plateaus stays high. NaN on a
+    grid so coarse that an edge holds its end point alone: nothing could drift there.
     """
     head = alphas <= EDGE + 1e-9
     tail = alphas >= 1 - EDGE - 1e-9
+    if head.sum() < 2:
+        return np.full(len(relative), np.nan)
     return (relative[:, head] - relative[:, :1]).mean(axis=1) + (relative[:, -1:] - relative[:, tail]).mean(axis=1)
 
 
@@ -107,9 +110,9 @@ class Curves:
 
     @cached_property
     def degenerate(self) -> np.ndarray:
-        """(pairs,) bool: d(1) <= 1e-5 ||F(A)||, so that r would be a ratio of rounding errors (or not finite)."""
-        end = self.distance[:, -1]
-        return ~(end > DEGENERATE * self.reference_norm)
+        """(pairs,) bool: d(1) <= 1e-5 ||F(A)||, so that r would be a ratio of rounding errors, or d is not finite."""
+        finite = np.isfinite(self.distance).all(axis=1)
+        return ~(finite & (self.distance[:, -1] > DEGENERATE * self.reference_norm))
 
     @cached_property
     def relative(self) -> Float[np.ndarray, "pairs steps"]:
@@ -222,9 +225,7 @@ class Curves:
         try:
             with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as archive:
                 header = json.loads(str(archive["header"]))
-                arrays = {
-                    name: archive[name] for name in ("alphas", "distance", "null_distance", "reference_norm", "units")
-                }
+                arrays = {name: archive[name] for name in archive.files if name != "header"}
         except FileNotFoundError:
             raise MeasureError(f"{path} does not exist; give the path that Curves.save returned.") from None
         except Exception as error:

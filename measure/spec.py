@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 import re
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -28,6 +29,14 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     """Raise `MeasureError` unless `value` is one of `choices`."""
     if value not in choices:
         raise MeasureError(f"{name}={value!r} is not known; choose one of {', '.join(choices)}.")
+
+
+def check_integer(name: str, value: object) -> int:
+    """`value` as a plain int, NumPy's integers included. Raises `MeasureError` for anything else."""
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise MeasureError(f"{name}={value!r} is a {type(value).__name__}; expected an integer.") from None
 
 
 def check_steps(steps: int) -> None:

@@ -12,9 +12,11 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-Outcome = Literal["supported", "contradicted", "inconclusive"]
+Outcome = Literal["supported", "contradicted", "inconclusive", "not measured"]
 CONFIDENCE = 0.95
 RESAMPLES = 4000
+# Values drawn at a time, so that memory does not grow with the number of units.
+RESAMPLED_VALUES = 2_000_000
 # Smallest n whose extremes hold a median with 95 % confidence: 1 - 2 * 0.5**6 = 0.97. Below it no interval is given.
 FEWEST = 6
 
@@ -42,7 +44,12 @@ class Effect:
 
     @property
     def outcome(self) -> Outcome:
-        """Supported when the whole interval lies above the margin, contradicted when all of it lies below -margin."""
+        """Supported when the whole interval lies above the margin, contradicted when all of it lies below -margin.
+
+        Not measured when there is no interval: nothing is inconclusive on no data.
+        """
+        if not np.isfinite([self.interval.low, self.interval.high]).all():
+            return "not measured"
         if self.interval.low > self.margin:
             return "supported"
         if self.interval.high < -self.margin:
@@ -92,6 +99,8 @@ class Verdict:
     @property
     def outcome(self) -> Outcome:
         outcomes = {part.outcome for part in self.parts}
+        if "not measured" in outcomes:
+            return "not measured"
         if "contradicted" in outcomes:
             return "contradicted"
         return "supported" if outcomes == {"supported"} else "inconclusive"
@@ -115,8 +124,13 @@ def _bootstrap_medians(
     table: Float[np.ndarray, "units conditions"], seed: int, resamples: int
 ) -> Float[np.ndarray, "resamples conditions"]:
     """Medians of each condition over resampled units; the same units for every condition, so pairing is kept."""
-    rows = np.random.default_rng(seed).integers(0, len(table), size=(resamples, len(table)))
-    return np.stack([np.median(column[rows], axis=1) for column in table.T], axis=1)
+    generator = np.random.default_rng(seed)
+    block = max(1, RESAMPLED_VALUES // len(table))
+    parts = []
+    for start in range(0, resamples, block):
+        rows = generator.integers(0, len(table), size=(min(block, resamples - start), len(table)))
+        parts.append(np.stack([np.median(column[rows], axis=1) for column in table.T], axis=1))
+    return np.concatenate(parts)
 
 
 @dataclass(frozen=True)
@@ -230,7 +244,7 @@ def rises_band(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values, in the order given: reject those below alpha, and at most one claim in 20 is false."""
+    """Holm's adjusted p-values, in order: rejecting those below 0.05 keeps the chance of any false one at 5 %."""
     adjusted = [0.0] * len(p_values)
     largest = 0.0
     for rank, position in enumerate(np.argsort(p_values)):
@@ -249,7 +263,8 @@ def page_trends(named: dict[str, Sequence[Float[np.ndarray, " units"]]]) -> tupl
 def page_trend(name: str, conditions: Sequence[Float[np.ndarray, " units"]]) -> Trend | None:
     """Page's test that values rise along `conditions` (in order), on the units that have them all.
 
-    None when there are fewer than three conditions: a trend is then not applicable.
+    None when there are fewer than three conditions or 6 units: a trend is then not applicable. Supported means that
+    the order is not chance; how large the change is, and whether it is steady, is for the effects to say.
     Source: Page (1963), by `scipy.stats.page_trend_test`, asymptotic p.
     """
     from scipy.stats import page_trend_test
@@ -257,6 +272,8 @@ def page_trend(name: str, conditions: Sequence[Float[np.ndarray, " units"]]) -> 
     if len(conditions) < 3:
         return None
     table = _finite_rows(*conditions)
+    if len(table) < FEWEST:
+        return None
     rising = page_trend_test(table, method="asymptotic").pvalue
     falling = page_trend_test(table[:, ::-1], method="asymptotic").pvalue
     return Trend(name, float(rising), float(falling), len(table), len(conditions))

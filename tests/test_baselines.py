@@ -20,7 +20,7 @@ SUITE = """
 import pytest
 from measure.spec import CurveSpec
 
-@pytest.mark.parametrize("spec", [pytest.param(CurveSpec({model!r}, pairs=200{more}), id="rung")])
+@pytest.mark.parametrize("spec", [pytest.param(CurveSpec({model!r}, pairs={pairs}), id="rung")])
 def test_baseline(spec, measured, baseline):
     assert baseline == measured(spec)
 """
@@ -36,7 +36,7 @@ def curves() -> Curves:
     model = models.load(RUNG)
     pairs = prompts.draw(prompts.load_corpus("default"), model.tokenizer, "paper", 200, 0)
     spec = CurveSpec(RUNG, pairs=200)
-    return measurements.curves(model, pairs, layer=1, read="final_norm", steps=50, origin={"spec": asdict(spec)})
+    return measurements.fast_curves(model, pairs, layer=1, read="final_norm", steps=50, origin={"spec": asdict(spec)})
 
 
 def text(curves: Curves) -> str:
@@ -75,10 +75,14 @@ def test_rounding_stays_within_a_tenth_of_the_tolerance(curves: Curves, nearly: 
         chunk = 100 if nearly == "chunk" else forward.CHUNK_POSITIONS
         if nearly == "reference path":
             pairs = prompts.Pairs(pairs.a[:20], pairs.b[:20], pairs.units[:20])
-            curves = measurements.curves(models.load(RUNG), pairs, layer=1, read="final_norm", steps=50, origin=origin)
+            curves = measurements.fast_curves(
+                models.load(RUNG), pairs, layer=1, read="final_norm", steps=50, origin=origin
+            )
             other = measurements.reference_curves(model, pairs, layer=1, read="final_norm", steps=50, origin=origin)
         else:
-            other = measurements.curves(model, pairs, layer=1, read="final_norm", steps=50, origin=origin, chunk=chunk)
+            other = measurements.fast_curves(
+                model, pairs, layer=1, read="final_norm", steps=50, origin=origin, chunk=chunk
+            )
     finally:
         torch.set_num_threads(threads)
     worst = baselines.deviations(baselines.describe(other), baselines.describe(curves))[0]
@@ -112,6 +116,17 @@ def test_with_nothing_else_changed_the_code_is_named(curves: Curves) -> None:
         (lambda content: content.update(degenerate=3), "degenerate: measured 0, baseline 3"),
         (lambda content: content.update(prompts_sha256="x"), "the prompts are not those of the baseline"),
         (lambda content: content.pop("metrics"), "the baseline file lacks metrics: restore it"),
+        (
+            lambda content: content["curve"].update(median=[0.0]),
+            "curves of 50 points, in the baseline of 1 and 50 and 50",
+        ),
+        (lambda content: content["tolerance"].update(curve=0), "not as this version writes it (ZeroDivisionError"),
+        (lambda content: content["tolerance"].pop("from"), "not as this version writes it (KeyError('from'))"),
+        (
+            lambda content: content["curve"]["median"].__setitem__(3, float("nan")),
+            "not whole JSON (NaN is no JSON number)",
+        ),
+        (lambda content: content["scale"]["end_distance"].update(median=1.0), "median of d(1): measured"),
         (lambda content: content.update(format=0), "not of format 1: restore it"),
     ],
 )
@@ -141,7 +156,7 @@ def test_a_curve_of_degenerate_pairs_has_a_baseline_of_plain_json() -> None:
     assert baselines.explain(text(flat), text(flat)) == []
 
 
-def project(pytester: pytest.Pytester, more: str = "") -> Path:
+def project(pytester: pytest.Pytester, pairs: int = 200) -> Path:
     """A project with a rung of its own, a suite on it, and a baseline accepted from a run that filled the store."""
     rung = pytester.path / "rung"
     shutil.copytree(catalog.LADDER / RUNG / "main", rung)
@@ -150,7 +165,7 @@ def project(pytester: pytest.Pytester, more: str = "") -> Path:
     pytester.makeini(
         "[pytest]\naddopts = --snapshot-no-cleanup\ntruncation_limit_lines = 0\ntruncation_limit_chars = 0"
     )
-    pytester.mkdir("suites").joinpath("test_rung.py").write_text(SUITE.format(model=str(rung), more=more))
+    pytester.mkdir("suites").joinpath("test_rung.py").write_text(SUITE.format(model=str(rung), pairs=pairs))
     return rung
 
 
@@ -180,13 +195,15 @@ def test_a_scaled_matrix_fails_its_baseline_also_after_a_run_that_filled_the_sto
 
 
 def test_a_broken_fast_path_fails_the_suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    project(pytester)
+    project(pytester, pairs=12)
     pytester.runpytest("suites", "--snapshot-update").assert_outcomes(passed=1)
     whole = forward.run_from_layer
     monkeypatch.setattr(forward, "run_from_layer", lambda m, earlier, *a, **k: whole(m, earlier.roll(1, 0), *a, **k))
     result = pytester.runpytest("suites", "--store", "elsewhere")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*the measuring code changed the number*"])
+    result.stdout.fnmatch_lines(
+        ["*measured on the reference path, the baseline on the fast path: the two no longer agree*"]
+    )
 
 
 def test_a_baseline_within_tolerance_is_not_rewritten(pytester: pytest.Pytester) -> None:

@@ -41,6 +41,19 @@ def test_names_resolve_with_a_revision_or_to_main() -> None:
 def test_a_folder_resolves(tmp_path: Path) -> None:
     tiny_network("olmo").save_pretrained(tmp_path)
     assert catalog.resolve(str(tmp_path)).source == "folder"
+    with pytest.raises(MeasureError, match="step9 has no config.json, so it holds no model"):
+        catalog.resolve(f"{tmp_path}@step9")
+    rung = catalog.LADDER / "ladder-olmo-0.2m"
+    assert catalog.resolve(f"{rung}@step0-tokens0M").location.endswith("step0-tokens0M")
+    with pytest.raises(MeasureError, match="models in folders of .*: main, step0-tokens0M"):
+        catalog.resolve(str(rung))
+
+
+def test_sizes_go_up_and_seeds_stay_together() -> None:
+    sizes = [model.name for model in catalog.sizes("olmo", "ladder")]
+    assert sizes == ["ladder-olmo-0.2m", "ladder-olmo-1.1m", "ladder-olmo-3m"]
+    assert [model.name for model in catalog.sizes("qwen2", "hub")] == ["qwen2-0.5b", "qwen2-1.5b", "qwen2-7b"]
+    assert {model.seed for model in catalog.seeds(catalog.models()["ladder-olmo-0.2m"])} == {0, 1, 2}
 
 
 def test_an_unknown_model_names_the_nearest() -> None:

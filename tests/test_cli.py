@@ -106,4 +106,4 @@ def test_the_command_is_installed() -> None:
         [Path(sys.executable).with_name("measure"), "--help"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0
-    assert "models | curve | ladder" in done.stdout
+    assert "models | curve | refresh | ladder" in done.stdout

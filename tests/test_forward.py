@@ -21,7 +21,7 @@ STEPS = 9
 
 
 def both(model: LoadedModel, pairs: Pairs, layer: int, read: Read = "final_norm") -> tuple[Curves, Curves]:
-    fast = measurements.curves(model, pairs, layer=layer, read=read, steps=STEPS, origin={})
+    fast = measurements.fast_curves(model, pairs, layer=layer, read=read, steps=STEPS, origin={})
     reference = measurements.reference_curves(model, pairs, layer=layer, read=read, steps=STEPS, origin={})
     return fast, reference
 
@@ -135,18 +135,18 @@ def test_a_broken_fast_path_is_seen(family: str, monkeypatch: pytest.MonkeyPatch
     reference = measurements.reference_curves(model, same, layer=2, read="final_norm", steps=STEPS, origin={})
     with monkeypatch.context() as patch:
         broken(patch)
-        fast = measurements.curves(model, same, layer=2, read="final_norm", steps=STEPS, origin={})
+        fast = measurements.fast_curves(model, same, layer=2, read="final_norm", steps=STEPS, origin={})
     assert disagreement(fast, reference) > 100 * BOUND
 
 
 def test_a_dead_hook_in_the_reference_is_seen(
     model: LoadedModel, pairs: Pairs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fast = measurements.curves(model, pairs, layer=2, read="final_norm", steps=STEPS, origin={})
+    fast = measurements.fast_curves(model, pairs, layer=2, read="final_norm", steps=STEPS, origin={})
     whole = forward.reference_read
 
     def dead(m: LoadedModel, ids: torch.Tensor, point: torch.Tensor, *rest: Any) -> torch.Tensor:
-        return whole(m, ids, forward.reference_state(m, ids, rest[0]), *rest)
+        return whole(m, ids, forward.reference_states(m, ids, rest[0])[-1], *rest)
 
     monkeypatch.setattr(forward, "reference_read", dead)
     reference = measurements.reference_curves(model, pairs, layer=2, read="final_norm", steps=STEPS, origin={})
@@ -163,11 +163,11 @@ def test_last_layer_residual_is_a_straight_line(model: LoadedModel, pairs: Pairs
 def test_the_null_is_the_norm_of_the_straight_line_between_the_final_residuals(olmo: LoadedModel) -> None:
     prompt_a, prompt_b = random_prompts([6, 6])
     pair = Pairs((prompt_a,), (prompt_b,), (0,))
-    fast = measurements.curves(olmo, pair, layer=2, read="final_norm", steps=STEPS, origin={})
+    fast = measurements.fast_curves(olmo, pair, layer=2, read="final_norm", steps=STEPS, origin={})
     ids = torch.tensor(prompt_a)
     with torch.no_grad():
         ends = [
-            forward.reference_read(olmo, ids, forward.reference_state(olmo, torch.tensor(p), 2), 2, "residual")
+            forward.reference_read(olmo, ids, forward.reference_states(olmo, torch.tensor(p), 2)[-1], 2, "residual")
             for p in (prompt_a, prompt_b)
         ]
         line = torch.stack([ends[0] + alpha * (ends[1] - ends[0]) for alpha in np.linspace(0, 1, STEPS)])
@@ -175,12 +175,12 @@ def test_the_null_is_the_norm_of_the_straight_line_between_the_final_residuals(o
     expected = torch.linalg.vector_norm(normed - normed[0], dim=-1)
     np.testing.assert_allclose(fast.null_distance[0], expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(fast.null_distance[0, -1], fast.distance[0, -1], rtol=1e-5)
-    straight = measurements.curves(olmo, pair, layer=2, read="residual", steps=STEPS, origin={})
+    straight = measurements.fast_curves(olmo, pair, layer=2, read="residual", steps=STEPS, origin={})
     np.testing.assert_allclose(straight.null.max_slope, 1, atol=1e-4)
 
 
 def test_float64_agrees_to_float64_before_the_norm(olmo: LoadedModel, pairs: Pairs) -> None:
-    model = LoadedModel(olmo.network.double(), None, olmo.blocks, "tiny", "main", "stored", "loaded", "")
+    model = LoadedModel(olmo.network.double(), None, olmo.blocks, "tiny", "main", "stored", "loaded", "", "")
     fast, reference = both(model, pairs, 1, "residual")
     assert disagreement(fast, reference) <= 1e-13
 

@@ -15,6 +15,7 @@ import measure
 from measure import measurements
 from measure.models import LoadedModel
 from measure.prompts import Pairs
+from measure.results import Curves
 from measure.spec import MeasureError
 from tests.conftest import DEPTH, VOCABULARY, WordTokenizer, tiny_network
 
@@ -25,8 +26,8 @@ A, B = [[5, 6, 7, 8]], [[9, 10, 11, 12]]
 @pytest.mark.parametrize("read", ["final_norm", "residual", "logits"])
 @pytest.mark.parametrize("chunk", [1, 64, 100_000])
 def test_chunks_do_not_change_a_number(model: LoadedModel, pairs: Pairs, read: Any, chunk: int) -> None:
-    whole = measurements.curves(model, pairs, layer=1, read=read, steps=9, origin={})
-    parts = measurements.curves(model, pairs, layer=1, read=read, steps=9, origin={}, chunk=chunk)
+    whole = measurements.fast_curves(model, pairs, layer=1, read=read, steps=9, origin={})
+    parts = measurements.fast_curves(model, pairs, layer=1, read=read, steps=9, origin={}, chunk=chunk)
     change = np.abs(parts.distance - whole.distance).max(axis=1)
     assert (change <= 1e-5 * whole.reference_norm).all()
 
@@ -37,16 +38,16 @@ def test_threads_do_not_change_a_number(model: LoadedModel, pairs: Pairs) -> Non
     try:
         for count in (1, 2):
             torch.set_num_threads(count)
-            found.append(measurements.curves(model, pairs, layer=1, read="final_norm", steps=9, origin={}))
+            found.append(measurements.fast_curves(model, pairs, layer=1, read="final_norm", steps=9, origin={}))
     finally:
         torch.set_num_threads(threads)
     assert (np.abs(found[0].distance - found[1].distance).max(axis=1) <= 1e-5 * found[0].reference_norm).all()
 
 
 def test_each_pair_is_measured_in_its_own_context(model: LoadedModel, pairs: Pairs) -> None:
-    together = measurements.curves(model, pairs, layer=2, read="final_norm", steps=5, origin={})
+    together = measurements.fast_curves(model, pairs, layer=2, read="final_norm", steps=5, origin={})
     for row in range(len(pairs)):
-        alone = measurements.curves(
+        alone = measurements.fast_curves(
             model,
             Pairs(pairs.a[row : row + 1], pairs.b[row : row + 1], (0,)),
             layer=2,
@@ -116,6 +117,27 @@ def test_sixteen_bits_must_be_said_aloud(dtype: torch.dtype) -> None:
     assert measure.interpolate(network, A, B, precision=name).provenance["dtype"] == name
 
 
+@pytest.mark.parametrize("setting", ["medium", "autocast"])
+def test_rounding_switched_on_around_us_changes_no_number(setting: str) -> None:
+    network = tiny_network("llama")
+    exact = measure.interpolate(network, A, B)
+    before = torch.get_float32_matmul_precision()
+    try:
+        if setting == "medium":
+            torch.set_float32_matmul_precision("medium")
+        with torch.autocast("cpu", enabled=setting == "autocast"):
+            rounded = measure.interpolate(network, A, B)
+    finally:
+        torch.set_float32_matmul_precision(before)
+    np.testing.assert_array_equal(rounded.distance, exact.distance)
+
+
+def test_in_sixteen_bits_the_known_line_is_still_nearly_straight() -> None:
+    network = tiny_network("olmo").to(torch.float16)
+    line = measure.interpolate(network, A, B, layer=DEPTH, read="residual", precision="float16")
+    np.testing.assert_allclose(line.relative[0], line.alphas, atol=1e-3)
+
+
 def test_a_prompt_longer_than_the_attention_window_takes_the_reference_path() -> None:
     from transformers import MistralConfig, MistralForCausalLM
 
@@ -127,7 +149,50 @@ def test_a_prompt_longer_than_the_attention_window_takes_the_reference_path() ->
         )
     )  # fmt: skip
     assert measure.interpolate(network, A, B, steps=3).provenance["path"] == "reference"
-    assert measure.interpolate(network, [[5, 6, 7]], B, steps=3).provenance["path"] == "fast"
+    assert measure.interpolate(network, [[5, 6]], B, steps=2).provenance["path"] == "fast"
+
+
+def test_a_model_that_the_fast_path_cannot_run_takes_the_reference_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = tiny_network("olmo")
+    fast = measure.interpolate(network, A, B, steps=5)
+
+    def unlike(*_: Any, **__: Any) -> Any:
+        raise TypeError("this model is unlike the others")
+
+    monkeypatch.setattr(measurements.forward, "run_from_layer", unlike)
+    slow = measure.interpolate(network, A, B, steps=5)
+    assert slow.provenance["path"] == "reference"
+    assert "the fast path failed: TypeError('this model is unlike" in slow.provenance["path_reason"]
+    np.testing.assert_allclose(slow.relative, fast.relative, atol=1e-5)
+
+
+def test_a_fast_path_that_is_wrong_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = measurements.forward.run_from_layer
+    monkeypatch.setattr(
+        measurements.forward, "run_from_layer", lambda m, e, p, *a, **k: whole(m, e.flip(1), p, *a, **k)
+    )
+    curves = measure.interpolate(tiny_network("olmo"), A, B, steps=5)
+    assert curves.provenance["path"] == "reference"
+    assert "the fast path differs from the reference by" in curves.provenance["path_reason"]
+
+
+def test_a_model_that_reads_both_ways_is_refused() -> None:
+    from transformers import BertConfig, BertLMHeadModel
+
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
+        max_position_embeddings=64, initializer_range=0.3,
+    )  # fmt: skip
+    with pytest.raises(MeasureError, match="does not read from left to right"):
+        measure.interpolate(BertLMHeadModel(config), A, B)
+
+
+def test_numpy_integers_and_paths_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    tiny_network("olmo").save_pretrained(tmp_path)
+    curves = measure.interpolate(tmp_path, A, B, layer=np.int64(2), steps=np.int64(4))
+    assert Curves.load(curves.save(tmp_path / "c")).provenance["layer"] == 2
 
 
 @pytest.mark.parametrize(
@@ -135,6 +200,14 @@ def test_a_prompt_longer_than_the_attention_window_takes_the_reference_path() ->
     [
         ({"layer": 0}, "layer=0: OlmoForCausalLM has 4 blocks; layers are counted from 1"),
         ({"layer": DEPTH + 1}, "choose 1 to 4"),
+        ({"layer": "1"}, "layer='1' is a str; expected an integer"),
+        ({"layer": None}, "layer=None is a NoneType"),
+        ({"steps": 2.5}, "steps=2.5 is a float"),
+        ({"prompts_a": {"input_ids": A}}, "prompts_a is a dict; expected a string, a list of strings, or token ids"),
+        ({"prompts_a": None}, "prompts_a is a NoneType"),
+        ({"prompts_a": np.array(3)}, "prompts_a is a ndarray"),
+        ({"prompts_a": [[[1, 2], [3]]]}, "one list of integers a prompt"),
+        ({"precision": "float64"}, "the loaded model is in float32 and is measured as it is"),
         ({"steps": 1}, "steps=1: a curve needs at least 2 points"),
         ({"read": "hidden"}, "read='hidden' is not known; choose one of final_norm, residual, logits"),
         ({"precision": "half"}, "precision='half' is not known"),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from measure import models
 from measure.spec import MeasureError
@@ -58,6 +59,30 @@ def test_untrained_weights_are_seeded_and_of_the_initial_scale() -> None:
         assert float(new.detach().std()) == pytest.approx(float(old.detach().std()), rel=0.1)
 
 
+def test_weights_that_do_not_fit_their_config_are_refused(tmp_path: Path) -> None:
+    tiny_network("olmo").save_pretrained(tmp_path)
+    path = tmp_path / "model.safetensors"
+    weights = load_file(path)
+    whole = dict(weights)
+    del weights["model.layers.2.mlp.down_proj.weight"]
+    save_file(weights, path, metadata={"format": "pt"})
+    with pytest.raises(MeasureError, match=r"missing keys: model.layers.2.mlp.down_proj.weight"):
+        models.load(str(tmp_path))
+    save_file({**whole, "model.layers.0.extra": torch.ones(2)}, path, metadata={"format": "pt"})
+    with pytest.raises(MeasureError, match=r"unexpected keys: model.layers.0.extra"):
+        models.load(str(tmp_path))
+
+
+def test_the_same_weights_under_another_configuration_have_another_hash(tmp_path: Path) -> None:
+    tiny_network("olmo").save_pretrained(tmp_path)
+    first = models.load(str(tmp_path))
+    config = tmp_path / "config.json"
+    config.write_text(config.read_text().replace('"silu"', '"relu"'))
+    second = models.load(str(tmp_path))
+    assert first.sha256 == second.sha256
+    assert first.config_sha256 != second.config_sha256
+
+
 @pytest.mark.parametrize("damage", ["missing", "truncated"])
 def test_missing_or_truncated_weights_are_one_clear_error(tmp_path: Path, damage: str) -> None:
     tiny_network("olmo").save_pretrained(tmp_path)
@@ -74,16 +99,18 @@ def test_modes_and_settings_come_back_after_an_error() -> None:
     network = tiny_network("gpt2").train()
     network.transformer.h[0].eval()
     modes = [module.training for module in network.modules()]
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = True
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
     try:
-        with pytest.raises(RuntimeError, match="inside"), models.as_measured(network):
+        with pytest.raises(RuntimeError, match="inside"), torch.autocast("cpu"), models.as_measured(network):
             assert not any(module.training for module in network.modules())
             assert not torch.is_grad_enabled()
-            assert not torch.backends.cuda.matmul.allow_tf32
+            assert not torch.is_autocast_enabled("cpu")
+            assert torch.backends.cuda.matmul.fp32_precision == "ieee"
+            assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"
             raise RuntimeError("inside")
-        assert torch.backends.cuda.matmul.allow_tf32
+        assert torch.get_float32_matmul_precision() == "medium"
     finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
+        torch.set_float32_matmul_precision(before)
     assert modes == [module.training for module in network.modules()]
     assert torch.is_grad_enabled()

@@ -37,6 +37,11 @@ def test_baseline(spec, measured, baseline):
 """
 
 
+@pytest.fixture(autouse=True)
+def no_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "accelerator_bytes", lambda: 0)
+
+
 @pytest.fixture
 def suite(pytester: pytest.Pytester) -> pytest.Pytester:
     write(pytester)
@@ -55,7 +60,7 @@ def test_the_ladder_runs_and_hub_models_say_why_not(suite: pytest.Pytester) -> N
     result.assert_outcomes(passed=3, skipped=3)
     result.stdout.fnmatch_lines(
         [
-            "*claims (protocol paper, 800 pairs)*",
+            "*claims (protocol paper: 800 chained pairs, every second one independent)*",
             "Curves exist (Fig. 0)",
             "  ladder-olmo-0.2m * supported * n = 4 * control: held against 1 counterfeits",
             "      an effect * +0.300 [[]+0.200, +0.400[]]  margin 0.1",
@@ -116,7 +121,7 @@ def test_each_test_leaves_one_record_as_it_ends(suite: pytest.Pytester) -> None:
     assert "no baseline yet" in failed["reason"]
 
 
-@pytest.mark.parametrize("option", [("--pairs", "6"), ("--protocol", "strict")])
+@pytest.mark.parametrize("option", [("--pairs", "16"), ("--protocol", "strict")])
 def test_another_sample_asserts_claims_and_skips_baselines(suite: pytest.Pytester, option: tuple[str, str]) -> None:
     result = suite.runpytest("suites", *option, "-rs")
     result.assert_outcomes(passed=2, skipped=4)
@@ -145,6 +150,50 @@ def test_a_wrong_model_choice_is_one_message(suite: pytest.Pytester, models: str
     result = suite.runpytest("suites", "--models", models)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([message])
+
+
+@pytest.mark.parametrize("pairs", ["-5", "0", "11"])
+def test_too_few_pairs_for_an_interval_are_refused(suite: pytest.Pytester, pairs: str) -> None:
+    result = suite.runpytest("suites", "--pairs", pairs)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*--pairs {pairs}: half of them are independent*give 12 or more*"])
+
+
+def test_nothing_is_confirmed_or_refuted_on_no_data(pytester: pytest.Pytester) -> None:
+    nan = "float('nan'), float('nan')"
+    write(pytester, claim=f'{nan}), expected=("inconclusive"', control=nan)
+    result = pytester.runpytest("suites", "-k", "claim or control", "--models", "ladder-olmo-0.2m")
+    result.assert_outcomes(skipped=2, deselected=4)
+    result.stdout.fnmatch_lines(["  ladder-olmo-0.2m * not measured: the claim has no interval (n = 4)*"])
+
+
+def test_a_suite_that_asks_for_strict_gets_strict(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest('pytest_plugins = ["measure.plugin"]')
+    pytester.mkdir("suites").joinpath("test_strict.py").write_text(
+        """
+import pytest
+from measure.spec import CurveSpec
+
+@pytest.mark.parametrize("spec", [CurveSpec("ladder-olmo-0.2m", pairs=12, steps=5, protocol="strict")])
+def test_it(spec, measured):
+    assert measured(spec).provenance["spec"]["protocol"] == "strict"
+"""
+    )
+    pytester.runpytest("suites").assert_outcomes(passed=1)
+
+
+def test_a_control_alone_says_what_it_found(suite: pytest.Pytester) -> None:
+    result = suite.runpytest("suites", "-k", "control", "--models", "ladder-olmo-0.2m")
+    result.stdout.fnmatch_lines(["  ladder-olmo-0.2m     claim not run; control: held against 1 counterfeits"])
+
+
+def test_collecting_keeps_the_records_of_the_last_run(suite: pytest.Pytester) -> None:
+    suite.runpytest("suites")
+    records = suite.path / "reports" / "records.jsonl"
+    before = records.read_text()
+    suite.runpytest("suites", "--collect-only")
+    suite.runpytest("--fixtures", "suites")
+    assert records.read_text() == before
 
 
 def test_an_id_that_cannot_name_a_file_is_refused_at_collection(suite: pytest.Pytester) -> None:

@@ -93,6 +93,20 @@ def test_a_corpus_without_texts_is_refused(tmp_path: Path) -> None:
         prompts.load_corpus(str(tmp_path / "none*"))
 
 
+def test_rows_that_are_no_text_and_damaged_files_are_named(tmp_path: Path) -> None:
+    (tmp_path / "null.jsonl").write_text('{"TEXT": "one"}\n{"TEXT": null}\n')
+    with pytest.raises(MeasureError, match="TEXT of row 1 is None, no text"):
+        prompts.load_corpus(str(tmp_path / "null.jsonl"))
+    (tmp_path / "damaged.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(MeasureError, match=r"could not be read .* expected whole parquet"):
+        prompts.load_corpus(str(tmp_path / "damaged.parquet"))
+
+
+def test_an_empty_text_holds_no_prompt() -> None:
+    with_empty = Corpus("words", ("", WORDS), "hash")
+    assert prompts.draw(with_empty, WordTokenizer(), "paper", 5, 0).a[0][0] > 0
+
+
 def test_bos_is_put_in_front_or_refused() -> None:
     assert prompts.tokenize(WordTokenizer(bos=1), ["a b"], bos=True) == (
         (1, *prompts.tokenize(WordTokenizer(), ["a b"])[0]),

@@ -94,6 +94,18 @@ def test_degenerate_pairs_are_counted_never_divided() -> None:
     np.testing.assert_allclose(known.quartiles()[1], line())
 
 
+def test_a_curve_that_is_not_finite_is_degenerate() -> None:
+    known = curves_of(line(), line(), line())
+    known.distance[1, 7], known.distance[2, -1] = np.nan, np.inf
+    assert known.degenerate.tolist() == [False, True, True]
+    assert np.isfinite(known.quartiles()).all()
+
+
+def test_edges_too_coarse_to_drift_have_no_drift() -> None:
+    assert np.isnan(curves_of(line(5)).edge_drift[0])
+    assert curves_of(line(6)).edge_drift[0] == pytest.approx(0.2)
+
+
 def test_only_degenerate_pairs_give_no_number_and_no_warning() -> None:
     known = curves_of(np.zeros(50), np.zeros(50))
     assert np.isnan(known.summary()["edge_drift"]["median"])

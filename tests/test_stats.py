@@ -28,7 +28,8 @@ def test_the_whole_interval_must_lie_beyond_the_margin(low: float, high: float, 
 
 
 def test_an_effect_that_is_no_number_supports_nothing() -> None:
-    assert effect(np.nan, np.nan).outcome == "inconclusive"
+    assert effect(np.nan, np.nan).outcome == "not measured"
+    assert Verdict((effect(0.2, 0.3), effect(np.nan, np.nan))).outcome == "not measured"
 
 
 def test_a_verdict_needs_every_part() -> None:
@@ -71,6 +72,15 @@ def test_too_few_units_have_no_interval() -> None:
     assert (six.low, six.high) == (1, 1)
 
 
+def test_drawing_in_blocks_changes_no_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(1).normal(size=50)
+    whole = stats.median_interval(values)
+    monkeypatch.setattr(stats, "RESAMPLED_VALUES", 170)
+    parts = stats.median_interval(values)
+    assert parts.low == pytest.approx(whole.low, abs=0.05)
+    assert parts.high == pytest.approx(whole.high, abs=0.05)
+
+
 def test_intervals_are_seeded_and_turn_round() -> None:
     values = np.random.default_rng(1).normal(size=50)
     assert stats.median_interval(values) == stats.median_interval(values)
@@ -90,3 +100,4 @@ def test_page_tells_rising_from_falling_from_nothing() -> None:
     assert stats.page_trend("t", rising[::-1]).outcome == "contradicted"  # type: ignore[union-attr]
     assert stats.page_trend("t", noise).outcome == "inconclusive"  # type: ignore[union-attr]
     assert stats.page_trend("t", rising[:2]) is None
+    assert stats.page_trend("t", [column[:5] for column in rising]) is None

@@ -79,6 +79,12 @@ def test_an_error_strikes_its_own_specs_alone(tmp_path: Path) -> None:
     assert "is unknown" in str(outcomes[unknown])
 
 
+def test_a_kept_error_holds_no_frames(tmp_path: Path) -> None:
+    outcome = measured(Store(tmp_path), replace(SPEC, layer=9))[1].popitem()[1]
+    assert isinstance(outcome, Exception)
+    assert outcome.__traceback__ is outcome.__context__ is outcome.__cause__ is None
+
+
 def test_a_model_is_loaded_once_for_all_its_specs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loads: list[str] = []
     whole = engine.models.load
