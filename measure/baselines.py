@@ -43,6 +43,7 @@ ENVIRONMENT = (
     "dtype",
     "weights_sha256",
     "config_sha256",
+    "card",
     "path",
 )
 

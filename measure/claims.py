@@ -42,7 +42,12 @@ def sharper(before: Curves, after: Curves, scrambled: Curves, between: str) -> t
 
 
 def sharpening_trends(ordered: Sequence[Curves]) -> tuple[Trend, ...]:
-    """Page's test, adjusted by Holm, that max slope rises and edge drift falls along `ordered`; none below three."""
+    """Page's test, adjusted by Holm, that max slope rises and edge drift falls along `ordered`; none below three.
+
+    Raises `MeasureError` when there is nothing to compare.
+    """
+    if len(ordered) < 2:
+        raise MeasureError(f"a claim on growth needs two sizes or two revisions to compare; found {len(ordered)}.")
     check_paired(ordered)
     return stats.page_trends(
         {

@@ -274,6 +274,7 @@ def _curves(
         "weights": model.weights,
         "weights_sha256": model.sha256,
         "config_sha256": model.config_sha256,
+        "card": model.card,
         "prompts_sha256": pairs.sha256,
         **details,
         **environment(model),

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ class LoadedModel:
     source: str
     sha256: str
     config_sha256: str
+    card: str = "no card"
     # (layer, read) -> most positions at which the fast path was seen to agree with the reference.
     verified: dict[tuple[int, str], int] = field(default_factory=dict)
 
@@ -131,7 +132,19 @@ def load(name: str, *, weights: str = "stored", precision: Precision = "float32"
         ) from error
     _check_complete(name, report)
     network = _counterfeit(network, weights).to(device)
-    return _describe(network, _tokenizer(reference), reference.name, reference.revision, weights, reference.source)
+    found = _describe(network, _tokenizer(reference), reference.name, reference.revision, weights, reference.source)
+    return replace(found, card=_against_card(reference)) if reference.source == "ladder" else found
+
+
+def _against_card(reference: catalog.Reference) -> str:
+    """Whether a rung's weights file is the one its card was written for: what differs is drift, and is told as such."""
+    folder = Path(reference.location)
+    stated = {entry["revision"]: entry["sha256"] for entry in catalog.read_card(folder.parent)["revisions"]}
+    with (folder / "model.safetensors").open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found == stated[reference.revision]:
+        return "weights as the card says"
+    return f"weights NOT as card.json says ({found[:12]} against {stated[reference.revision][:12]})"
 
 
 def adopt(network: Any, tokenizer: Any, precision: Precision) -> LoadedModel:

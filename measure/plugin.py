@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -219,27 +219,28 @@ def _select_models(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         models = {spec.model.partition("@")[0] for spec in _item_specs(item)}
         (kept if names is None or models <= names else dropped).append(item)
-        reasons = [] if names is not None else [r for name in models if (r := not_measured(name, choice))]
-        if reasons:
-            item.add_marker(pytest.mark.skip(reason=reasons[0]))
+        if names is None and (reason := not_measured(models, choice)):
+            item.add_marker(pytest.mark.skip(reason=reason))
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = kept
 
 
-def not_measured(name: str, choice: str) -> str | None:
-    """Why the model `name` is not measured under --models `choice` on this machine; None when it is."""
-    model = catalog.models().get(name)
-    if model is None or model.source == "ladder" or choice == "all":
+def not_measured(names: Iterable[str], choice: str) -> str | None:
+    """Why a test of these models is not measured under --models `choice` on this machine; None when it is."""
+    found = [catalog.models()[name] for name in names if name in catalog.models()]
+    hub = sorted((model for model in found if model.source == "hub"), key=lambda model: model.parameters)
+    if not hub or choice == "all":
         return None
     if choice == "ladder":
         return "not measured: --models ladder leaves hub models out"
-    needed = 4 * model.parameters
+    # Models are loaded one after the other: the largest decides.
+    needed = 4 * hub[-1].parameters
     if engine.accelerator_bytes() > 1.2 * needed:
         return None
     return (
         f"not measured: {needed / 1e9:.1f} GB of float32 weights need an accelerator that holds them; "
-        f"force it with --models {name}"
+        f"force it with --models {','.join(model.name for model in hub)}"
     )
 
 

@@ -57,6 +57,11 @@ def test_models_of_different_tokenizers_are_not_paired() -> None:
         claims.sharpening_trends([one, one, other])
 
 
+def test_one_size_or_revision_is_nothing_to_compare() -> None:
+    with pytest.raises(MeasureError, match="needs two sizes or two revisions to compare; found 1"):
+        claims.sharpening_trends([family(1.5, 0)])
+
+
 def test_notes_carry_numbers() -> None:
     assert claims.null_note(family(2.0, 0)) == (
         "norm-only null of the last: max slope 1.00 [1.00, 1.00], edge drift 0.18 [0.18, 0.18]"

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from measure import models
+from measure import catalog, models
 from measure.spec import MeasureError
 from tests.conftest import DEPTH, tiny_network
 
@@ -31,6 +32,21 @@ def test_ladder_weights_are_stored_in_16_bits_and_loaded_in_32() -> None:
     assert {parameter.dtype for parameter in model.network.parameters()} == {torch.float32}
     assert model.tokenizer is not None
     assert models.load(RUNG, precision="float64").dtype == torch.float64
+
+
+def test_a_rung_that_is_not_the_one_of_its_card_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert models.load(RUNG).card == "weights as the card says"
+    shutil.copytree(catalog.LADDER / RUNG, tmp_path / RUNG)
+    path = tmp_path / RUNG / "main" / "model.safetensors"
+    weights = load_file(path)
+    weights["model.layers.2.mlp.down_proj.weight"] *= 1.1
+    save_file(weights, path, metadata={"format": "pt"})
+    monkeypatch.setattr(catalog, "LADDER", tmp_path)
+    catalog.models.cache_clear()
+    try:
+        assert models.load(RUNG).card.startswith("weights NOT as card.json says (")
+    finally:
+        catalog.models.cache_clear()
 
 
 def test_the_hash_is_of_the_weights() -> None:

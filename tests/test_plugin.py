@@ -238,15 +238,18 @@ def test_specs_are_found_wherever_they_stand() -> None:
     assert list(plugin.specs_in("text")) == []
 
 
-def test_the_reason_for_leaving_a_model_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert plugin.not_measured("ladder-olmo-0.2m", "auto") is None
-    assert "needs" in (plugin.not_measured("olmo-7b", "auto") or "") or "need" in (
-        plugin.not_measured("olmo-7b", "auto") or ""
+def test_the_reason_for_leaving_models_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = ["olmo-7b", "olmo-1b"]
+    assert plugin.not_measured(["ladder-olmo-0.2m"], "auto") is None
+    assert plugin.not_measured(both, "auto") == (
+        "not measured: 27.6 GB of float32 weights need an accelerator that holds them; "
+        "force it with --models olmo-1b,olmo-7b"
     )
-    assert "leaves hub models out" in (plugin.not_measured("olmo-7b", "ladder") or "")
-    assert plugin.not_measured("olmo-7b", "all") is None
-    monkeypatch.setattr(engine, "accelerator_bytes", lambda: 80 * 10**9)
-    assert plugin.not_measured("olmo-7b", "auto") is None
+    assert "leaves hub models out" in (plugin.not_measured(both, "ladder") or "")
+    assert plugin.not_measured(both, "all") is None
+    monkeypatch.setattr(engine, "accelerator_bytes", lambda: 20 * 10**9)
+    assert plugin.not_measured(["olmo-1b"], "auto") is None
+    assert plugin.not_measured(both, "auto") is not None
 
 
 def test_a_claim_test_that_died_has_no_verdict(tmp_path: Path) -> None:
