@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import cache
 
-from measure import catalog, measurements, models, prompts
+from measure import measurements, models, prompts
 from measure.results import Curves
 from measure.spec import CurveSpec, MeasureError
 from measure.store import Store, key
@@ -93,11 +93,6 @@ def corpus_of(spec: CurveSpec, source: str) -> str:
 @cache
 def _corpus(source: str) -> prompts.Corpus:
     return prompts.load_corpus(source)
-
-
-def needs_accelerator(reference: catalog.Reference) -> bool:
-    """Whether a model is too large to be measured on a processor in reasonable time."""
-    return reference.source == "hub"
 
 
 def accelerator_bytes() -> int:

@@ -115,7 +115,7 @@ def load(name: str, *, weights: str = "stored", precision: Precision = "float32"
     options: dict[str, Any] = {"revision": reference.revision} if reference.source == "hub" else {}
     device = "cuda" if torch.cuda.is_available() and reference.source == "hub" else "cpu"
     try:
-        with _no_progress_bars():
+        with no_progress_bars():
             network, report = AutoModelForCausalLM.from_pretrained(
                 reference.location,
                 dtype=_DTYPES[precision],
@@ -241,8 +241,8 @@ def _scrambled(network: Any, seed: int) -> Any:
 
 
 @contextmanager
-def _no_progress_bars() -> Iterator[None]:
-    """No bar for a load that takes milliseconds; downloads keep theirs, which are huggingface_hub's."""
+def no_progress_bars() -> Iterator[None]:
+    """No bar for a load or save that takes milliseconds; downloads keep theirs, which are huggingface_hub's."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()

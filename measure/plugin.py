@@ -90,6 +90,7 @@ class Harness:
             group = self._gathered.get(engine.load_of(spec), [])
             specs = [spec, *(other for other in group if other not in self._outcomes)]
             self._outcomes.update(engine.measure(specs, self.store, self._progress))
+            self._show("")
         outcome = self._outcomes[spec]
         if isinstance(outcome, Exception):
             raise MeasureError(str(outcome))
@@ -97,10 +98,16 @@ class Harness:
 
     def _progress(self, spec: CurveSpec, how: str) -> None:
         self._done += 1
+        self._show(f"[{self._done} of at most {sum(map(len, self._gathered.values()))}] {how} {spec.id}")
+
+    def _show(self, line: str) -> None:
+        """Write over the terminal's present line, around pytest's capture; nothing where there is no terminal."""
         reporter = self.config.pluginmanager.get_plugin("terminalreporter")
-        if reporter is not None and reporter.isatty:
-            total = sum(map(len, self._gathered.values()))
-            reporter.rewrite(f"[{self._done}/{total}] {how} {spec.id}", erase=True)
+        capture = self.config.pluginmanager.get_plugin("capturemanager")
+        if reporter is not None and capture is not None and reporter.isatty:
+            with capture.global_and_fixture_disabled():
+                reporter.rewrite(line, erase=True)
+                reporter.rewrite("")
 
     def record(self, row: dict[str, Any]) -> None:
         """Keep one test's record in memory and, at once, on disk."""
@@ -345,6 +352,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         return
     protocol, pairs = config.getoption("--protocol") or "paper", config.getoption("--pairs") or DEFAULT_PAIRS
     drawn = "chained pairs, every second one" if protocol == "paper" else "pairs in both directions, half of them"
+    terminalreporter.ensure_newline()
     terminalreporter.section(f"claims (protocol {protocol}: {pairs} {drawn} independent)")
     for line in report.claim_table(rows):
         terminalreporter.write_line(line)

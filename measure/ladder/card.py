@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM
 from measure.catalog import read_card
 from measure.ladder.recipe import VOCABULARY, Recipe, Rung
 from measure.ladder.train import Text, heldout_loss
+from measure.models import no_progress_bars
 from measure.results import write_atomically
 from measure.spec import MeasureError
 
@@ -56,7 +57,8 @@ def write_card(rung: Rung, recipe: Recipe, text: Text, heldout: Text, folder: Pa
 
 
 def _load(folder: Path) -> Any:
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    with no_progress_bars():
+        return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
 
 
 def verify(folder: Path, heldout: Text | None) -> list[str]:

@@ -27,6 +27,7 @@ from transformers import (
 )
 
 from measure.ladder.recipe import CONTEXT, END_OF_TEXT, VOCABULARY, Recipe, Rung
+from measure.models import no_progress_bars
 from measure.prompts import Corpus
 from measure.spec import MeasureError
 
@@ -128,7 +129,8 @@ def save_revision(model: PreTrainedModel, folder: Path) -> None:
     # float16 rather than bfloat16: eight times finer for weights of this size, which all lie far below its limit.
     halved = AutoModelForCausalLM.from_config(model.config, dtype=torch.float16)
     halved.load_state_dict(model.state_dict())
-    halved.save_pretrained(temporary)
+    with no_progress_bars():
+        halved.save_pretrained(temporary)
     (temporary / "generation_config.json").unlink(missing_ok=True)
     os.replace(temporary, folder)
 
