@@ -103,7 +103,7 @@ def test_holm_adjusts_in_order_and_never_below_the_raw_value() -> None:
 
 
 def test_an_onset_is_where_the_band_stays_above_the_margin() -> None:
-    band = stats.Band(("a", "b", "c", "d"), (1, 1, 1, 1), (0.3, -0.1, 0.2, 0.3), (2, 2, 2, 2), 50)
+    band = stats.Band(("a", "b", "c", "d"), (1.0,) * 4, (0.3, -0.1, 0.2, 0.3), (2.0,) * 4, 50)
     assert band.onset(0.1) == "c"
     assert band.onset(0.25) == "d"
     assert band.onset(0.5) is None
