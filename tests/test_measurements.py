@@ -176,6 +176,17 @@ def test_a_fast_path_that_is_wrong_is_not_used(monkeypatch: pytest.MonkeyPatch) 
     assert "the fast path differs from the reference by" in curves.provenance["path_reason"]
 
 
+def test_a_fast_path_that_is_wrong_on_a_catalogued_model_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = measurements.forward.run_from_layer
+    monkeypatch.setattr(
+        measurements.forward, "run_from_layer", lambda m, e, p, *a, **k: whole(m, e.flip(1), p, *a, **k)
+    )
+    with pytest.raises(
+        MeasureError, match=r"differs from the reference by .* the measuring code, torch or transformers"
+    ):
+        measure.interpolate(RUNG, " He said that", " She was not", steps=5)
+
+
 def test_a_model_that_reads_both_ways_is_refused() -> None:
     from transformers import BertConfig, BertLMHeadModel
 
