@@ -106,8 +106,8 @@ def curves(model: LoadedModel, pairs: Pairs, *, layer: int, read: Read, steps: i
         return fast_curves(model, pairs, layer=layer, read=read, steps=steps, origin=origin)
     if model.source in ("ladder", "hub") and model.name in catalog.models():
         raise MeasureError(
-            f"{doubt}, and {model.name} is of a family that the fast path is known to fit: the measuring code, torch or "
-            "transformers is broken here. Run the tests of measure/forward.py."
+            f"{doubt}, and {model.name} is of a family that the fast path is known to fit: the measuring code, torch "
+            "or transformers is broken here. Run the tests of measure/forward.py."
         )
     return reference_curves(model, pairs, layer=layer, read=read, steps=steps, origin={**origin, "path_reason": doubt})
 
