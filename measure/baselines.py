@@ -192,11 +192,30 @@ def explain(measured_text: str, accepted_text: str) -> list[str]:
     return [
         *reasons,
         f"tolerance: {source}",
+        *_metric_lines(measured, accepted),
         "what else differs from when the baseline was accepted:" if else_changed else
         "nothing else differs (same weights, versions, device): the measuring code changed the number",
         *else_changed,
-        "if the new curve is right, accept it with --snapshot-update in a commit that says why",
+        *_advice(measured["environment"]),
     ]  # fmt: skip
+
+
+def _metric_lines(measured: dict[str, Any], accepted: dict[str, Any]) -> list[str]:
+    """How far the medians of the two metrics that claims rest on went."""
+    medians = [
+        f"median {metric} {accepted['metrics'][metric]['median']} -> {measured['metrics'][metric]['median']}"
+        for metric in ("max_slope", "edge_drift")
+    ]
+    return [", ".join(medians)]
+
+
+def _advice(environment: dict[str, Any]) -> list[str]:
+    if "NOT" in str(environment.get("card")):
+        return [
+            "the rung's weights file was changed after its card was written: see `measure ladder verify`, and "
+            "restore it (git checkout -- measure/ladder/weights) unless it was meant"
+        ]
+    return ["if the new curve is right, accept it with --snapshot-update in a commit that says why"]
 
 
 def _counts(measured: dict[str, Any], accepted: dict[str, Any]) -> list[str]:

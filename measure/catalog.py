@@ -159,7 +159,7 @@ def resolve(text: str) -> Reference:
         return _folder(name, revision)
     if name.count("/") == 1 and not name.startswith((".", "/")) and not Path(name).exists():
         return Reference(name, revision or "main", "hub", name)
-    near = difflib.get_close_matches(name, models(), n=3, cutoff=0.4) or list(models())
+    near = difflib.get_close_matches(name, models(), n=3, cutoff=0.0)
     raise MeasureError(
         f"model {name!r} is unknown. Nearest in the catalog: {', '.join(near)}. "
         "Or give a folder with a config.json, or a hub id such as allenai/OLMo-1B-0724-hf."

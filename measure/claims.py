@@ -67,7 +67,7 @@ def onsets(labels: Sequence[str], ordered: Sequence[Curves]) -> tuple[str, ...]:
 def null_note(curves: Curves) -> str:
     """Median metrics of the norm-only null beside which the curve is to be read."""
     slope, drift = (stats.median_interval(curves.null.by_unit(metric)) for metric in ("max_slope", "edge_drift"))
-    return f"norm-only null of the last: max slope {_short(slope)}, edge drift {_short(drift)}"
+    return f"norm-only null of the last: max slope {_short(slope, 2)}, edge drift {_short(drift, 3)}"
 
 
 def seed_note(seeds: Sequence[Curves]) -> str:
@@ -79,5 +79,5 @@ def seed_note(seeds: Sequence[Curves]) -> str:
     return f"{len(seeds)} training seeds of the smallest: {', '.join(ranges)}"
 
 
-def _short(interval: Interval) -> str:
-    return f"{interval.estimate:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
+def _short(interval: Interval, digits: int) -> str:
+    return f"{interval.estimate:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"

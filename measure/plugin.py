@@ -6,6 +6,7 @@ model; the first test of a model has all its specs measured in one loading.
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
 import re
@@ -174,7 +175,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--pairs", type=int, default=None, help=f"pairs of prompts (default {DEFAULT_PAIRS})")
     group.addoption("--protocol", choices=PROTOCOLS, default=None, help="how pairs are drawn (default paper)")
-    group.addoption("--refresh", choices=("write", "dry"), default=None, help="used by `measure refresh`")
+    group.addoption("--refresh", choices=("write", "dry"), default=None, help=argparse.SUPPRESS)
     group.addoption("--store", metavar="DIR", default=None, help="folder of measured results (default .store)")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,7 +53,9 @@ def refresh(expression: str, *, dry: bool, arguments: Iterable[str] = ()) -> tup
     options = ["suites", "-k", expression, "--refresh", "dry" if dry else "write", "--quiet", "--tb=no", "--no-summary"]
     if not dry:
         options += ["--snapshot-update"]
-    ended = _pytest([*options, *arguments], witness)
+    print(f"measuring the baselines of {expression!r} past the store ...", flush=True)
+    with contextlib.redirect_stdout(io.StringIO()):
+        ended = _pytest([*options, *arguments], witness)
     if ended not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         reason = (
             "no test has such a name" if ended == pytest.ExitCode.NO_TESTS_COLLECTED else f"pytest ended: {ended!r}"
@@ -76,12 +80,12 @@ def _table(rows: list[Record], *, dry: bool) -> list[str]:
             lines += [f"      {line}" for line in row["baseline"]["why"] if "--snapshot-update" not in line]
     lines.append(f"  {'as accepted':<12} {sum(row['baseline']['state'] == 'as accepted' for row in kept)}")
     lines += [f"  {'failed':<12} {row['test']}: {_last_line(row['reason'])}" for row in rows if _failed(row)]
-    lines.append("claims")
-    for row in rows:
-        if row["kind"] == "claim":
-            lines.append(f"  {row['subject']:<20} {_standing(row):<42} {row['claim']}")
+    judged = [row for row in rows if row["kind"] == "claim"]
+    lines.append("claims" if judged else "claims: none among the chosen tests, so no verdict was looked at")
+    lines += [f"  {row['subject']:<26} {_standing(row):<42} {row['claim']}" for row in judged]
     changed = sum(row["baseline"]["state"] != "as accepted" for row in kept)
-    lines.append(f"{'dry run, nothing written; would write' if dry else 'written:'} {changed} baselines")
+    count = f"{changed} baseline{'' if changed == 1 else 's'}"
+    lines.append(f"dry run, nothing written; would write {count}" if dry else f"written: {count}")
     return lines
 
 
@@ -102,7 +106,8 @@ def _last_line(reason: str | None) -> str:
 def orphans(folder: Path = Path("suites")) -> list[Path]:
     """Baseline files that no test of the suites has, as paths from here."""
     witness = _Witness()
-    ended = _pytest([str(folder), "--collect-only", "-qq", "--no-summary"], witness)
+    with contextlib.redirect_stdout(io.StringIO()):
+        ended = _pytest([str(folder), "--collect-only", "-qq", "--no-summary"], witness)
     if ended != pytest.ExitCode.OK:
         raise MeasureError(f"the suites in {folder} could not be collected (pytest: {ended!r}); mend them first.")
     stored = (folder.resolve().parent / "baselines").rglob("*.json")

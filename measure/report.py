@@ -12,12 +12,14 @@ def claim_table(rows: list[Record]) -> list[str]:
     """The lines of the claim table, at most 100 columns wide."""
     lines: list[str] = []
     # In the order of the paper's figures, which stand in brackets at the end of a title.
-    for title in sorted({row["claim"] for row in rows if row["claim"]}, key=lambda title: title.rpartition("(")[2]):
+    judged = [row for row in rows if row["claim"] and row["kind"] in ("claim", "control")]
+    width = max([20, *(len(row["subject"]) for row in judged)])
+    for title in sorted({row["claim"] for row in judged}, key=lambda title: title.rpartition("(")[2]):
         lines.append(title)
-        of_claim = [row for row in rows if row["claim"] == title and row["kind"] in ("claim", "control")]
+        of_claim = [row for row in judged if row["claim"] == title]
         for subject in dict.fromkeys(row["subject"] for row in of_claim):
             kinds = {row["kind"]: row for row in of_claim if row["subject"] == subject}
-            lines += _subject_lines(subject, kinds.get("claim"), kinds.get("control"))
+            lines += _subject_lines(f"{subject:<{width}}", kinds.get("claim"), kinds.get("control"))
     return lines
 
 
@@ -28,12 +30,12 @@ def _subject_lines(subject: str, claim_row: Record | None, control_row: Record |
     if shown["outcome"] == "skipped" or verdict is None:
         state = shown["reason"] if shown["outcome"] == "skipped" else f"no verdict: the test {shown['outcome']}"
         state = state if claim_row is not None else f"claim not run; control: {_control(control_row)}"
-        lines = _wrapped(state or "")
-        return [f"  {subject if not i else '':<20} {line}" for i, line in enumerate(lines)]
+        lines = textwrap.wrap(state or "", 97 - len(subject))
+        return [f"  {subject if not i else ' ' * len(subject)} {line}" for i, line in enumerate(lines)]
     accepted = "" if shown.get("expected", "supported") == "supported" else " (expected)"
     accepted = "" if shown["expected"] == "supported" else " (expected)"
     outcome = verdict["outcome"] + accepted
-    head = f"  {subject:<20} {outcome:<23} n = {verdict['n']:<5} control: {_control(control_row)}"
+    head = f"  {subject} {outcome:<23} n = {verdict['n']:<5} control: {_control(control_row)}"
     effects = [
         f"      {e['name']:<44} {e['estimate']:+.3f} [{e['low']:+.3f}, {e['high']:+.3f}]  "
         f"margin {e['margin']:g}  {'' if e['outcome'] == 'supported' else e['outcome']}".rstrip()
@@ -56,10 +58,6 @@ def _control(row: Record | None) -> str:
         return "not run" if row is None else row["outcome"]
     believed = [name for name, verdict in row["controls"].items() if verdict["outcome"] == "supported"]
     return f"BROKEN by {', '.join(believed)}" if believed else f"held against {len(row['controls'])} counterfeits"
-
-
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, 76) or [""]
 
 
 def baseline_line(rows: list[Record]) -> str:

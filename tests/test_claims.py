@@ -64,7 +64,7 @@ def test_one_size_or_revision_is_nothing_to_compare() -> None:
 
 def test_notes_carry_numbers() -> None:
     assert claims.null_note(family(2.0, 0)) == (
-        "norm-only null of the last: max slope 1.00 [1.00, 1.00], edge drift 0.18 [0.18, 0.18]"
+        "norm-only null of the last: max slope 1.00 [1.00, 1.00], edge drift 0.184 [0.184, 0.184]"
     )
     note = claims.seed_note([family(2.0, seed) for seed in range(3)])
     assert note.startswith("3 training seeds of the smallest: max slope ")

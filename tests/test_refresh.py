@@ -89,13 +89,13 @@ def test_new_then_unchanged_then_moved(project: Path, capsys: pytest.CaptureFixt
 
     status, out = run(capsys, "-k", "test", "--dry-run")
     assert status == 0
-    assert "dry run, nothing written; would write 1 baselines" in out
+    assert "dry run, nothing written; would write 1 baseline" in out
     assert {name: baseline(project, name).read_text() for name in MODELS} == moved
     assert re.search(r"moved +test_baseline\[one\]\.json\n +the curve moved: 1 numbers", out)
     assert re.search(r"off by -0\.01 where 0\.0002 is accepted", out)
     assert re.search(r"torch: 1\.0 -> \S+", out)
 
-    assert "written: 1 baselines" in run(capsys, "-k", "test")[1]
+    assert "written: 1 baseline" in run(capsys, "-k", "test")[1]
     assert baseline(project, "one").read_text() == accepted["one"]
     assert baseline(project, "two").read_text() == moved["two"], "within tolerance: not rewritten"
 
@@ -107,7 +107,7 @@ def test_only_the_chosen_are_touched_and_nothing_is_deleted(project: Path, capsy
     for name in MODELS:
         edit(baseline(project, name), 0.01)
     two = baseline(project, "two").read_text()
-    assert "written: 1 baselines" in run(capsys, "-k", "one")[1]
+    assert "written: 1 baseline" in run(capsys, "-k", "one")[1]
     assert baseline(project, "two").read_text() == two
     assert stray.exists()
 
@@ -139,7 +139,7 @@ def test_a_failing_measurement_is_told_and_the_others_go_through(
     write(project, {"one": MODELS["one"], "broken": str(rung)})
     status, out = run(capsys, "-k", "test")
     assert status == 1
-    assert "written: 1 baselines" in out
+    assert "written: 1 baseline" in out
     assert baseline(project, "one").exists()
     assert re.search(r"failed .*test_baseline\[broken\].*could not be loaded", out)
     assert re.search(r"broken +no verdict: the measurement failed", out)
@@ -206,7 +206,7 @@ def test_the_installed_command_with_warnings_as_errors(project: Path) -> None:
     command = [Path(sys.executable).with_name("measure"), "refresh", "-k", "one", "--dry-run"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "would write 1 baselines" in done.stdout
+    assert "would write 1 baseline" in done.stdout
 
 
 def test_mistakes_are_one_message(

@@ -109,11 +109,14 @@ def ladder_page(folder: Path) -> str:
             f"{recipe['gradient_clip']}, batches of {recipe['batch']} windows of {recipe['sequence']} tokens, "
             f"{recipe['steps']} steps "
             f"({recipe['steps'] * recipe['batch'] * recipe['sequence']:,} tokens), no text seen twice, float32.",
-            f"- Corpus: English novels of the 1810s to 1930, public domain, {first['corpus']['tokens']:,} tokens "
-            f"(sha256 {first['corpus']['sha256'][:12]}); held out: ten others, {first['heldout']['tokens']:,} tokens "
+            f"- Corpus: English novels of the 1810s to 1930, public domain (90 of the benchmark set 100 English Novels "
+            f"1.4 of the Computational Stylistics Group), {first['corpus']['tokens']:,} tokens "
+            f"(sha256 {first['corpus']['sha256'][:12]}); held out: the ten others, "
+            f"{first['heldout']['tokens']:,} tokens "
             f"(sha256 {first['heldout']['sha256'][:12]}).",
             f"- Tokenizer: byte-level BPE, vocabulary {VOCABULARY}, trained on the same corpus; adds no BOS.",
             "- Weights: float16 in safetensors, tied embeddings; loaded in float32 by `measure`.",
+            "- Names give the non-embedding parameters; `measure models` counts all.",
             "- A training seed sets the initial weights and the order of the text.",
             "",
             *_loss_table(cards),
@@ -143,7 +146,10 @@ def _name(card: dict[str, Any]) -> str:
 
 
 def _loss_table(cards: list[dict[str, Any]]) -> list[str]:
-    lines = ["| model | revision | tokens | held-out loss | n windows | weights sha256 |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| model | revision | tokens | held-out loss | n windows | sha256 of the weights file |",
+        "|---|---|---|---|---|---|",
+    ]
     for card in cards:
         for revision in card["revisions"]:
             held = revision["heldout"]

@@ -1,0 +1,110 @@
+"""Claim: aggregate curves sharpen because single curves do, not because their jumps gather (footnote 5).
+
+"Another factor could be that the location of sharp jump is initially spread for different curves, but becomes more
+concentrated. That would affect the qualitative plots, (a,b) but not the quantitative plot (c)."
+
+From untrained to trained, and from the smallest to the largest model: the median transition width of single curves must
+fall, and the spread of their jump locations (median distance from the median location) must not shrink by its margin.
+No baselines here: the curves have theirs in the suites on training and size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from measure import catalog, claims, stats
+from measure.plugin import Claim
+from measure.results import Curves
+from measure.spec import CurveSpec
+from measure.stats import Effect, Verdict
+
+CLAIM = "Single curves sharpen, their jumps do not gather (footnote 5)"
+
+# Fixed before measuring, in units of alpha: a straight line's width is 0.8.
+WIDTH_MARGIN = 0.05
+SPREAD_MARGIN = 0.02
+# An accepted negative stands here with its verdict, case by case.
+EXPECTED = {
+    # The width falls from the smallest to the largest rung, but not surely by the whole margin at n = 400.
+    "size-ladder-olmo": "inconclusive",
+}
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Two models of which the second is further trained or larger, and the first one untrained anew."""
+
+    name: str
+    before: CurveSpec
+    after: CurveSpec
+    untrained_again: CurveSpec
+
+
+def growth(name: str, before: str, after: str) -> Growth:
+    return Growth(name, CurveSpec(before), CurveSpec(after), CurveSpec(after, weights="untrained:1"))
+
+
+def cases() -> list[Growth]:
+    found = [
+        growth(f"training-{model.name}", f"{model.name}@{model.revisions[0]}", f"{model.name}@{model.revisions[-1]}")
+        for model in catalog.models().values()
+        if len(model.revisions) > 1
+    ]
+    sources: tuple[tuple[catalog.Source, str], ...] = (("ladder", "ladder-"), ("hub", ""))
+    for source, prefix in sources:
+        for family in ("olmo", "qwen2"):
+            sizes = catalog.sizes(family, source)
+            found.append(growth(f"size-{prefix}{family}", f"{sizes[0].name}@main", f"{sizes[-1].name}@main"))
+    return found
+
+
+CASES = [pytest.param(case, id=case.name) for case in cases()]
+
+
+def off_centre(curves: Curves) -> np.ndarray:
+    """Distance of each unit's jump location from the median location, (units,)."""
+    location = curves.by_unit("jump_location")
+    return np.abs(location - np.nanmedian(location))
+
+
+def gathered(curves: Curves) -> Curves:
+    """The same curves moved along alpha until all jump at 0.5: what gathering alone would do."""
+    alphas = curves.alphas
+    moves = np.nan_to_num(curves.jump_location - 0.5)
+    moved = [np.interp(alphas + move, alphas, row) for move, row in zip(moves, curves.distance, strict=True)]
+    return replace(curves, distance=np.stack(moved))
+
+
+def judge(before: Curves, after: Curves) -> Verdict:
+    """The claim on two models measured on the same prompts."""
+    claims.check_paired([before, after])
+    width = stats.median_rise(after.by_unit("transition_width"), before.by_unit("transition_width"))
+    spread = stats.median_rise(off_centre(before), off_centre(after))
+    return Verdict(
+        effects=(
+            Effect("transition width of single curves falls", width, WIDTH_MARGIN),
+            Effect(f"spread of jumps, change + {SPREAD_MARGIN}", stats.shifted(spread, SPREAD_MARGIN), 0.0),
+        )
+    )
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_claim(case: Growth, measured: Callable[[CurveSpec], Curves], claim: Claim) -> None:
+    verdict = judge(measured(case.before), measured(case.after))
+    claim.check(verdict, expected=EXPECTED.get(case.name, "supported"))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_control(case: Growth, measured: Callable[[CurveSpec], Curves], claim: Claim) -> None:
+    before, after = measured(case.before), measured(case.after)
+    claim.refute(
+        {
+            "order reversed": judge(after, before),
+            "untrained for the grown": judge(before, measured(case.untrained_again)),
+            "jumps gathered, curves as they were": judge(after, gathered(after)),
+        }
+    )
