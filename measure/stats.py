@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -116,7 +117,7 @@ class Verdict:
 
 def _finite_rows(*columns: Float[np.ndarray, " units"]) -> Float[np.ndarray, "kept conditions"]:
     """Units that have a value under every condition: (kept, conditions)."""
-    table = np.stack(columns, axis=1)
+    table = np.stack(columns, axis=1).astype(np.float64)
     return table[np.isfinite(table).all(axis=1)]
 
 
@@ -124,13 +125,25 @@ def _bootstrap_medians(
     table: Float[np.ndarray, "units conditions"], seed: int, resamples: int
 ) -> Float[np.ndarray, "resamples conditions"]:
     """Medians of each condition over resampled units; the same units for every condition, so pairing is kept."""
+    return np.stack([_resampled_medians(column.tobytes(), seed, resamples) for column in table.T], axis=1)
+
+
+@lru_cache(maxsize=512)
+def _resampled_medians(column: bytes, seed: int, resamples: int) -> Float[np.ndarray, " resamples"]:
+    """Medians of resampled float64 values; one seed draws the same units of every column of one length.
+
+    Kept, since a curve's metric stands in many effects, controls and bands.
+    """
+    values = np.frombuffer(column)
     generator = np.random.default_rng(seed)
-    block = max(1, RESAMPLED_VALUES // len(table))
+    block = max(1, RESAMPLED_VALUES // len(values))
     parts = []
     for start in range(0, resamples, block):
-        rows = generator.integers(0, len(table), size=(min(block, resamples - start), len(table)))
-        parts.append(np.stack([np.median(column[rows], axis=1) for column in table.T], axis=1))
-    return np.concatenate(parts)
+        rows = generator.integers(0, len(values), size=(min(block, resamples - start), len(values)))
+        parts.append(np.median(values[rows], axis=1))
+    medians = np.concatenate(parts)
+    medians.flags.writeable = False
+    return medians
 
 
 @dataclass(frozen=True)
