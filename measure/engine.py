@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import traceback
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from functools import cache
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
+from typing import Any
 
 from measure import measurements, models, prompts
 from measure.results import Curves
-from measure.spec import CurveSpec, MeasureError
+from measure.spec import CurveSpec, MeasureError, Protocol
 from measure.store import Store, key
 
 Outcome = Curves | Exception
@@ -62,9 +65,13 @@ def _kept(error: Exception) -> MeasureError:
 
 
 def _measure_one(spec: CurveSpec, model: models.LoadedModel, store: Store | None) -> tuple[Curves, str]:
+    if model.tokenizer is None:
+        raise MeasureError(
+            f"{spec.model} has no tokenizer to draw prompts with; save the model's tokenizer in its folder."
+        )
     source = corpus_of(spec, model.source)
     corpus = _corpus(source)
-    pairs = prompts.draw(corpus, model.tokenizer, spec.protocol, spec.pairs, spec.seed)
+    pairs = _pairs(source, _Tokenizer.of(model.tokenizer), spec.protocol, spec.pairs, spec.seed)
     versions = measurements.environment(model)
     conditions = {
         "weights": model.sha256,
@@ -88,6 +95,26 @@ def corpus_of(spec: CurveSpec, source: str) -> str:
     if spec.corpus == "default" and source == "hub":
         return prompts.PAPER_CORPUS
     return spec.corpus
+
+
+@dataclass(frozen=True)
+class _Tokenizer:
+    """A tokenizer that is equal to another one of the same content: the revisions of a model each load their own."""
+
+    content: str
+    tokenizer: Any = field(compare=False)
+
+    @classmethod
+    def of(cls, tokenizer: Any) -> _Tokenizer:
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        text = backend.to_str() + str(tokenizer.bos_token_id) if backend is not None else f"object {id(tokenizer)}"
+        return cls(hashlib.sha256(text.encode()).hexdigest(), tokenizer)
+
+
+@lru_cache(maxsize=8)
+def _pairs(source: str, tokenizer: _Tokenizer, protocol: Protocol, pairs: int, seed: int) -> prompts.Pairs:
+    """The pairs of a spec, drawn once for all models that share a tokenizer: tokenizing a corpus takes its time."""
+    return prompts.draw(_corpus(source), tokenizer.tokenizer, protocol, pairs, seed)
 
 
 @cache

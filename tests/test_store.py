@@ -12,6 +12,7 @@ from measure import engine, store
 from measure.results import Curves
 from measure.spec import CurveSpec
 from measure.store import Store
+from tests.conftest import tiny_network
 from tests.test_results import curves_of, line
 
 SPEC = CurveSpec("ladder-olmo-0.2m", pairs=4, steps=5)
@@ -85,12 +86,30 @@ def test_a_kept_error_holds_no_frames(tmp_path: Path) -> None:
     assert outcome.__traceback__ is outcome.__context__ is outcome.__cause__ is None
 
 
+def test_a_model_without_a_tokenizer_says_so(tmp_path: Path) -> None:
+    tiny_network("olmo").save_pretrained(tmp_path / "model")
+    bare = replace(SPEC, model=str(tmp_path / "model"))
+    assert "has no tokenizer to draw prompts with" in str(measured(Store(tmp_path), bare)[1][bare])
+
+
 def test_a_model_is_loaded_once_for_all_its_specs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loads: list[str] = []
     whole = engine.models.load
     monkeypatch.setattr(engine.models, "load", lambda name, **k: loads.append(name) or whole(name, **k))
     measured(Store(tmp_path), SPEC, replace(SPEC, layer=2), replace(SPEC, model=f"{SPEC.model}@step0-tokens0M"), SPEC)
     assert loads == [SPEC.model, f"{SPEC.model}@step0-tokens0M"]
+
+
+def test_pairs_are_drawn_once_for_models_of_one_tokenizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+    whole = engine.prompts.draw
+    monkeypatch.setattr(engine.prompts, "draw", lambda *a: drawn.append(1) or whole(*a))
+    fresh = replace(SPEC, seed=12345)
+    outcomes = measured(
+        Store(tmp_path), fresh, replace(fresh, model=f"{SPEC.model}@step0-tokens0M"), replace(fresh, layer=2)
+    )[1]
+    assert len(drawn) == 1
+    assert len({outcome.provenance["prompts_sha256"] for outcome in outcomes.values()}) == 1  # type: ignore[union-attr]
 
 
 def test_hub_models_default_to_the_papers_corpus() -> None:
