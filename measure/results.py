@@ -196,7 +196,9 @@ class Curves:
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the median relative distance with its quartile band (as the paper's Fig. 3); returns the axes."""
-        return figures.curve_band(self.alphas, self.quartiles(), label=self.provenance.get("model", ""), ax=ax)
+        model, revision = (self.provenance.get(name, "") for name in ("model", "revision"))
+        label = f"{model}@{revision}" if revision not in ("", "main", "unknown") else model
+        return figures.curve_band(self.alphas, self.quartiles(), label=label, ax=ax)
 
     def to_bytes(self) -> bytes:
         """The result as one compressed `.npz` archive, provenance included."""

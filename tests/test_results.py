@@ -176,6 +176,9 @@ def test_plot_draws_the_median_and_its_band() -> None:
     axes = known.plot()
     np.testing.assert_allclose(axes.lines[0].get_ydata(), known.quartiles()[1])
     assert len(axes.collections) == 1
-    assert known.plot(axes) is axes
+    assert axes.get_title() == "known"
+    early = replace(known, provenance={"model": "known", "revision": "step8"})
+    assert early.plot(axes) is axes
+    assert axes.get_legend_handles_labels()[1] == ["known", "known@step8"]
     assert len(axes.collections) == 2
     pyplot.close("all")
