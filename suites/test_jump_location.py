@@ -24,7 +24,7 @@ from measure.stats import Effect, Verdict
 
 CLAIM = "Single curves sharpen, their jumps do not gather (footnote 5)"
 
-# Fixed before measuring, in units of alpha: a straight line's width is 0.8.
+# In units of alpha; a straight line's width is 0.8. Chosen when the rungs' median widths were known, not their spreads.
 WIDTH_MARGIN = 0.05
 SPREAD_MARGIN = 0.02
 # An accepted negative stands here with its verdict, case by case.
