@@ -136,6 +136,9 @@ def deviations(measured: dict[str, Any], accepted: dict[str, Any]) -> list[Devia
     return sorted(found, key=lambda deviation: -deviation.excess)
 
 
+_PARTS = {"spec", "prompts_sha256", "curve", "metrics", "null_metrics", "scale", "tolerance", "environment"}
+
+
 def _no_constant(name: str) -> float:
     # A NaN would match anything.
     raise ValueError(f"{name} is no JSON number")
@@ -149,15 +152,7 @@ def _parse(text: str) -> dict[str, Any] | str:
         return f"the baseline file is not whole JSON ({error})"
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         return f"the baseline file is not of format {FORMAT}"
-    missing = {
-        "spec",
-        "prompts_sha256",
-        "curve",
-        "metrics",
-        "null_metrics",
-        "tolerance",
-        "environment",
-    } - content.keys()
+    missing = _PARTS - content.keys()
     return f"the baseline file lacks {', '.join(sorted(missing))}" if missing else content
 
 
@@ -179,7 +174,7 @@ def explain(measured_text: str, accepted_text: str) -> list[str]:
     try:
         reasons = _counts(measured, accepted)
         off = [] if reasons else [found for found in deviations(measured, accepted) if not found.excess <= 1]
-        source = accepted["tolerance"]["from"]
+        source, metrics = accepted["tolerance"]["from"], _metric_line(measured, accepted)
     except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
         return [f"the baseline file is not as this version writes it ({error!r}): restore it (git checkout)"]
     if not reasons:
@@ -192,7 +187,7 @@ def explain(measured_text: str, accepted_text: str) -> list[str]:
     return [
         *reasons,
         f"tolerance: {source}",
-        *_metric_lines(measured, accepted),
+        metrics,
         "what else differs from when the baseline was accepted:" if else_changed else
         "nothing else differs (same weights, versions, device): the measuring code changed the number",
         *else_changed,
@@ -200,13 +195,13 @@ def explain(measured_text: str, accepted_text: str) -> list[str]:
     ]  # fmt: skip
 
 
-def _metric_lines(measured: dict[str, Any], accepted: dict[str, Any]) -> list[str]:
+def _metric_line(measured: dict[str, Any], accepted: dict[str, Any]) -> str:
     """How far the medians of the two metrics that claims rest on went."""
     medians = [
         f"median {metric} {accepted['metrics'][metric]['median']} -> {measured['metrics'][metric]['median']}"
         for metric in ("max_slope", "edge_drift")
     ]
-    return [", ".join(medians)]
+    return ", ".join(medians)
 
 
 def _advice(environment: dict[str, Any]) -> list[str]:

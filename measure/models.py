@@ -224,8 +224,9 @@ def _counterfeit(network: Any, weights: str) -> Any:
     if kind == "scrambled":
         return _scrambled(network, int(seed))
     if kind == "untrained":
-        torch.manual_seed(int(seed))
-        return type(network)(network.config).to(next(network.parameters()).dtype).eval()
+        with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they are
+            torch.manual_seed(int(seed))
+            return type(network)(network.config).to(next(network.parameters()).dtype).eval()
     return network
 
 

@@ -32,7 +32,6 @@ def _subject_lines(subject: str, claim_row: Record | None, control_row: Record |
         state = state if claim_row is not None else f"claim not run; control: {_control(control_row)}"
         lines = textwrap.wrap(state or "", 97 - len(subject))
         return [f"  {subject if not i else ' ' * len(subject)} {line}" for i, line in enumerate(lines)]
-    accepted = "" if shown.get("expected", "supported") == "supported" else " (expected)"
     accepted = "" if shown["expected"] == "supported" else " (expected)"
     outcome = verdict["outcome"] + accepted
     head = f"  {subject} {outcome:<23} n = {verdict['n']:<5} control: {_control(control_row)}"

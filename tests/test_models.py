@@ -68,7 +68,9 @@ def test_scrambled_weights_keep_every_value_and_nothing_else() -> None:
 
 
 def test_untrained_weights_are_seeded_and_of_the_initial_scale() -> None:
+    state = torch.get_rng_state()
     fresh, again = models.load(RUNG, weights="untrained:1"), models.load(RUNG, weights="untrained:1")
+    assert torch.equal(torch.get_rng_state(), state)
     step0 = models.load(f"{RUNG}@step0-tokens0M")
     assert fresh.sha256 == again.sha256 != step0.sha256
     for new, old in zip(fresh.network.parameters(), step0.network.parameters(), strict=True):
