@@ -8,53 +8,68 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, TypeGuard
 
 from measure import measurements, models, prompts
-from measure.results import Curves
-from measure.spec import CurveSpec, MeasureError, Protocol
+from measure.catalog import Shape
+from measure.results import Result
+from measure.spec import AnySpec, ConfigSpec, CurveSpec, MeasureError, Pairing, Protocol, SliceSpec, Spec
 from measure.store import Store, key
 
-Outcome = Curves | Exception
+Outcome = Result | Shape | Exception
 Load = tuple[str, str, str]
-Report = Callable[[CurveSpec, str], None]
+Report = Callable[[AnySpec, str], None]
 
 
-def load_of(spec: CurveSpec) -> Load:
+def load_of(spec: AnySpec) -> Load:
     """What has to be loaded for `spec`: specs with the same answer are measured on one loading."""
+    if isinstance(spec, ConfigSpec):
+        return spec.model, "config", ""
     return spec.model, spec.weights, spec.precision
 
 
-def measure(specs: Iterable[CurveSpec], store: Store | None, report: Report) -> dict[CurveSpec, Outcome]:
+def measure(specs: Iterable[AnySpec], store: Store | None, report: Report) -> dict[AnySpec, Outcome]:
     """Measure every spec, each model loaded once; an error belongs to the specs it struck and stops no other.
 
     `report` is told of each spec whether it was `stored`, `measured` or `failed`, as it ends.
     """
-    by_load: dict[Load, list[CurveSpec]] = defaultdict(list)
+    by_load: dict[Load, list[AnySpec]] = defaultdict(list)
     for spec in dict.fromkeys(specs):
         by_load[load_of(spec)].append(spec)
-    outcomes: dict[CurveSpec, Outcome] = {}
+    outcomes: dict[AnySpec, Outcome] = {}
     for group in by_load.values():
         outcomes.update(_measure_group(group, store, report))
     return outcomes
 
 
-def _measure_group(group: list[CurveSpec], store: Store | None, report: Report) -> dict[CurveSpec, Outcome]:
+def _measure_group(group: list[AnySpec], store: Store | None, report: Report) -> dict[AnySpec, Outcome]:
     first = group[0]
-    outcomes: dict[CurveSpec, Outcome] = {}
+    outcomes: dict[AnySpec, Outcome] = {}
     try:
-        model = models.load(first.model, weights=first.weights, precision=first.precision)
+        model = models.load(first.model, weights=first.weights, precision=first.precision) if _loaded(first) else None
+        failure = None
     except Exception as error:  # handed to the tests that asked
         model, failure = None, _kept(error)
     for spec in group:
         try:
-            if model is None:
+            if failure is not None:
                 raise failure
-            outcomes[spec], how = _measure_one(spec, model, store)
+            outcomes[spec], how = _outcome(spec, model, store)
         except Exception as error:  # handed to the tests that asked
             outcomes[spec], how = _kept(error), "failed"
         report(spec, how)
     return outcomes
+
+
+def _loaded(spec: AnySpec) -> TypeGuard[Spec]:
+    return isinstance(spec, Spec)
+
+
+def _outcome(spec: AnySpec, model: models.LoadedModel | None, store: Store | None) -> tuple[Outcome, str]:
+    if isinstance(spec, ConfigSpec):
+        return models.read_shape(spec.model), "measured"
+    assert model is not None
+    return _measure_one(spec, model, store)
 
 
 def _kept(error: Exception) -> MeasureError:
@@ -64,19 +79,19 @@ def _kept(error: Exception) -> MeasureError:
     return MeasureError(f"unexpected error while measuring:\n{''.join(traceback.format_exception(error))}")
 
 
-def _measure_one(spec: CurveSpec, model: models.LoadedModel, store: Store | None) -> tuple[Curves, str]:
+def _measure_one(spec: Spec, model: models.LoadedModel, store: Store | None) -> tuple[Result, str]:
     if model.tokenizer is None:
         raise MeasureError(
             f"{spec.model} has no tokenizer to draw prompts with; save the model's tokenizer in its folder."
         )
     source = corpus_of(spec, model.source)
     corpus = _corpus(source)
-    pairs = _pairs(source, _Tokenizer.of(model.tokenizer), spec.protocol, spec.pairs, spec.seed)
+    drawn = _drawn(spec, source, _Tokenizer.of(model.tokenizer))
     versions = measurements.environment(model)
     conditions = {
         "weights": model.sha256,
         "config": model.config_sha256,
-        "prompts": pairs.sha256,
+        "prompts": drawn.sha256,
         "torch": versions["torch"],
         "transformers": versions["transformers"],
         "device": model.device.type,
@@ -84,13 +99,13 @@ def _measure_one(spec: CurveSpec, model: models.LoadedModel, store: Store | None
     address = key(spec, conditions)
     if store is not None and (found := store.get(address)) is not None:
         return found, "stored"
-    result = measurements.measure_spec(spec, model, pairs, origin={"corpus": source, "corpus_sha256": corpus.sha256})
+    result = measurements.measure_spec(spec, model, drawn, origin={"corpus": source, "corpus_sha256": corpus.sha256})
     if store is not None:
         store.put(address, result)
     return result, "measured"
 
 
-def corpus_of(spec: CurveSpec, source: str) -> str:
+def corpus_of(spec: Spec, source: str) -> str:
     """What `default` means: the shipped prose for the ladder and local folders, the paper's corpus for hub models."""
     if spec.corpus == "default" and source == "hub":
         return prompts.PAPER_CORPUS
@@ -111,10 +126,24 @@ class _Tokenizer:
         return cls(hashlib.sha256(text.encode()).hexdigest(), tokenizer)
 
 
-@lru_cache(maxsize=8)
-def _pairs(source: str, tokenizer: _Tokenizer, protocol: Protocol, pairs: int, seed: int) -> prompts.Pairs:
-    """The pairs of a spec, drawn once for all models that share a tokenizer: tokenizing a corpus takes its time."""
-    return prompts.draw(_corpus(source), tokenizer.tokenizer, protocol, pairs, seed)
+def _drawn(spec: Spec, source: str, tokenizer: _Tokenizer) -> prompts.Pairs | prompts.Triples:
+    if isinstance(spec, SliceSpec):
+        return _triples(source, tokenizer, spec.protocol, spec.triples, spec.seed)
+    assert isinstance(spec, CurveSpec)
+    return _pairs(source, tokenizer, spec.protocol, spec.pairs, spec.seed, spec.pairing)
+
+
+# Prompts are drawn once for all models that share a tokenizer: tokenizing a corpus takes its time.
+@lru_cache(maxsize=16)
+def _pairs(
+    source: str, tokenizer: _Tokenizer, protocol: Protocol, pairs: int, seed: int, pairing: Pairing
+) -> prompts.Pairs:
+    return prompts.draw(_corpus(source), tokenizer.tokenizer, protocol, pairs, seed, pairing)
+
+
+@lru_cache(maxsize=4)
+def _triples(source: str, tokenizer: _Tokenizer, protocol: Protocol, triples: int, seed: int) -> prompts.Triples:
+    return prompts.draw_triples(_corpus(source), tokenizer.tokenizer, protocol, triples, seed)
 
 
 @cache

@@ -28,3 +28,30 @@ def curve_band(
         axes.plot([0, 1], [0, 1], color="0.6", linewidth=0.8, linestyle=":", zorder=0)
         axes.set(xlabel="interpolation coefficient alpha", ylabel="relative output distance d / d(1)", title=label)
     return axes
+
+
+def colour_slice(
+    rgb: Float[np.ndarray, "size size 3"],
+    extent: tuple[float, float, float, float],
+    references: Float[np.ndarray, "3 2"],
+    *,
+    title: str = "",
+    ax: Axes | None = None,
+) -> Axes:
+    """Colours over alpha (across) and beta (up), the references A, B and C marked, on `ax` or a new figure.
+
+    `extent`: lowest and highest alpha, lowest and highest beta. Cells are centred on their grid points.
+    """
+    from matplotlib import pyplot
+
+    axes = pyplot.figure(figsize=(3.6, 3.6), layout="constrained").gca() if ax is None else ax
+    half_a, half_b = ((extent[i + 1] - extent[i]) / (2 * (rgb.shape[i // 2] - 1)) for i in (0, 2))
+    edges = (extent[0] - half_a, extent[1] + half_a, extent[2] - half_b, extent[3] + half_b)
+    axes.imshow(np.clip(rgb, 0, 1), origin="lower", extent=edges, aspect="equal", interpolation="nearest")
+    for (alpha, beta), name in zip(references, "ABC", strict=True):
+        axes.plot(alpha, beta, "o", markerfacecolor="white", markeredgecolor="black", markersize=5, clip_on=False)
+        axes.annotate(
+            name, (alpha, beta), xytext=(5, 4), textcoords="offset points", color="white", weight="bold", fontsize=9
+        )
+    axes.set(xlabel="alpha", ylabel="beta", title=title)
+    return axes

@@ -11,6 +11,8 @@ for each point, with a hook.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +21,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from measure.models import LoadedModel
-from measure.spec import Read
+from measure.spec import MeasureError, Read
 
 # Positions per forward: enough rows to fill the matrix units, few enough that memory stays small.
 CHUNK_POSITIONS = 4096
@@ -150,6 +152,43 @@ def run_norm_only(
 ) -> Float[Tensor, "prompts points units"]:
     """The read of points that stand where the last block's output stands: what comes after the blocks, and no block."""
     return run_from_layer(model, points[:, :0], points, model.depth, read, as_tuple=as_tuple).read
+
+
+_ACTIVATIONS = ("torch.nn.modules.activation", "transformers.activations")
+
+
+def activation_functions(model: LoadedModel, layer: int) -> list[nn.Module]:
+    """The activation function of every block after `layer`, found by structure; its input is the gates' pre-activation.
+
+    It is `gate_proj`'s output in gated blocks (Llama and its kin), and the pre-activation itself in plain ones
+    (GPT-2, GPT-NeoX). Raises `MeasureError` for a block that has none, or several.
+    """
+    if layer == model.depth:
+        raise MeasureError(f"layer={layer}: {model.name} has no block after its last, so no gates; patch earlier.")
+    found = []
+    for number, block in enumerate(model.block_list[layer:], layer + 1):
+        inside = [module for module in block.modules() if type(module).__module__ in _ACTIVATIONS]
+        if len(inside) != 1:
+            names = ", ".join(type(module).__name__ for module in inside) or "none"
+            raise MeasureError(
+                f"{model.name}: looked for one activation function in block {number}, whose input is the gates' "
+                f"pre-activation, found {names}. Gate crossings can be counted in blocks with exactly one."
+            )
+        found.append(inside[0])
+    return found
+
+
+@contextmanager
+def gate_signs(model: LoadedModel, layer: int) -> Iterator[list[Tensor]]:
+    """Collects, block after block, where gates' pre-activations are positive: bool, (prompts, positions, gates)."""
+    kept: list[Tensor] = []
+    functions = activation_functions(model, layer)
+    hooks = [function.register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0] > 0)) for function in functions]
+    try:
+        yield kept
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def reference_states(model: LoadedModel, ids: Int[Tensor, " tokens"], layer: int) -> Float[Tensor, "tokens width"]:

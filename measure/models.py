@@ -136,6 +136,30 @@ def load(name: str, *, weights: str = "stored", precision: Precision = "float32"
     return replace(found, card=_against_card(reference)) if reference.source == "ladder" else found
 
 
+def read_shape(name: str) -> catalog.Shape:
+    """The dimensions in a model's own config, by transformers; takes no weights. Raises `MeasureError` without one."""
+    from transformers import AutoConfig
+
+    reference = catalog.resolve(name)
+    options: dict[str, Any] = {"revision": reference.revision} if reference.source == "hub" else {}
+    try:
+        config = AutoConfig.from_pretrained(reference.location, **options)
+    except Exception as error:  # transformers and huggingface_hub each raise their own
+        raise MeasureError(
+            f"the config of {name} could not be read from {reference.location}: {error} "
+            "Check the id, the network or the local cache."
+        ) from error
+    return catalog.Shape(
+        hidden=config.hidden_size,
+        layers=config.num_hidden_layers,
+        heads=config.num_attention_heads,
+        key_value_heads=getattr(config, "num_key_value_heads", None) or config.num_attention_heads,
+        intermediate=config.intermediate_size,
+        vocabulary=config.vocab_size,
+        tied=config.tie_word_embeddings,
+    )
+
+
 def _against_card(reference: catalog.Reference) -> str:
     """Whether a rung's weights file is the one its card was written for: what differs is drift, and is told as such."""
     folder = Path(reference.location)

@@ -1,4 +1,4 @@
-"""Where in residual space: points on a segment."""
+"""Where in residual space: points on a segment, on a plane."""
 
 from __future__ import annotations
 
@@ -24,3 +24,29 @@ def segment(
     start, end = a.to(exact)[:, None], b.to(exact)[:, None]
     weights = torch.as_tensor(at, dtype=exact, device=a.device)[:, None]
     return (start + weights * (end - start)).to(a.dtype)
+
+
+def foot(
+    a: Float[Tensor, "triples width"], b: Float[Tensor, "triples width"], c: Float[Tensor, "triples width"]
+) -> Float[Tensor, " triples"]:
+    """Where on the line AB the foot P of the perpendicular from C stands: P = A + foot (B - A). In float64."""
+    along, beside = (b - a).double(), (c - a).double()
+    return (beside * along).sum(-1) / (along * along).sum(-1)
+
+
+def plane(
+    a: Float[Tensor, "triples width"],
+    b: Float[Tensor, "triples width"],
+    c: Float[Tensor, "triples width"],
+    at: Float[np.ndarray, " size"],
+) -> Float[Tensor, "triples size size width"]:
+    """X = A + alpha (B - A) + beta (C - P), P the foot of C on the line AB; axes (triple, beta, alpha, width).
+
+    `at` holds the values of alpha, and of beta. Worked out in float64 and then rounded once. Source: Appendix C.
+    """
+    start, along = a.double(), (b - a).double()
+    across = c.double() - start - foot(a, b, c)[:, None] * along
+    weights = torch.as_tensor(at, dtype=torch.float64, device=a.device)
+    alpha, beta = weights[None, None, :, None], weights[None, :, None, None]
+    points = start[:, None, None] + alpha * along[:, None, None] + beta * across[:, None, None]
+    return points.to(a.dtype)

@@ -11,6 +11,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +20,22 @@ from syrupy.assertion import SnapshotAssertion
 
 from measure import catalog, engine, report
 from measure.baselines import CurveBaseline, explain
-from measure.results import Curves
-from measure.spec import DEFAULT_PAIRS, PROTOCOLS, CurveSpec, MeasureError
+from measure.results import Result
+from measure.spec import DEFAULT_PAIRS, PROTOCOLS, READS, AnySpec, ConfigSpec, MeasureError, Spec
 from measure.stats import FEWEST, Verdict
 from measure.store import Store
 
 _UNSAFE = re.compile(r'[\\/:*?|"<>]')
 KEY = pytest.StashKey["Harness"]()
 _BASELINE = pytest.StashKey[SnapshotAssertion]()
+# The parameter that --protocol strict gives every claim: what is read.
+_READ = "strict_read"
 _CLAIM = pytest.StashKey[dict[str, Any]]()
 
 
-def specs_in(value: object) -> Iterator[CurveSpec]:
+def specs_in(value: object) -> Iterator[AnySpec]:
     """Every spec inside a test's parameter: itself, or in a sequence, a mapping or a dataclass of them."""
-    if isinstance(value, CurveSpec):
+    if isinstance(value, Spec | ConfigSpec):
         yield value
     elif isinstance(value, Mapping):
         for item in value.values():
@@ -45,9 +48,14 @@ def specs_in(value: object) -> Iterator[CurveSpec]:
             yield from specs_in(getattr(value, field.name))
 
 
-def _item_specs(item: pytest.Item) -> list[CurveSpec]:
+def _item_specs(item: pytest.Item) -> list[AnySpec]:
     callspec = getattr(item, "callspec", None)
     return list(specs_in(callspec.params)) if callspec is not None else []
+
+
+def _strict_read(item: pytest.Item) -> str | None:
+    callspec = getattr(item, "callspec", None)
+    return callspec.params.get(_READ) if callspec is not None else None
 
 
 class Harness:
@@ -60,8 +68,8 @@ class Harness:
         self.store = Store(folder, refreshing=refresh is not None, dry=refresh == "dry")
         self.records = config.rootpath / "reports" / "records.jsonl"
         self.rows: list[dict[str, Any]] = []
-        self._gathered: dict[engine.Load, list[CurveSpec]] = {}
-        self._outcomes: dict[CurveSpec, engine.Outcome] = {}
+        self._gathered: dict[engine.Load, list[AnySpec]] = {}
+        self._outcomes: dict[AnySpec, engine.Outcome] = {}
         self._done = 0
 
     @property
@@ -69,24 +77,28 @@ class Harness:
         """Whether pairs and protocol are those that the baselines were made with."""
         return self.config.getoption("--pairs") is None and self.config.getoption("--protocol") in (None, "paper")
 
-    def effective(self, spec: CurveSpec) -> CurveSpec:
-        """`spec` under this session's --pairs and --protocol."""
-        given = {name: self.config.getoption(f"--{name}") for name in ("pairs", "protocol")}
-        return dataclasses.replace(spec, **{name: value for name, value in given.items() if value is not None})
+    def effective(self, spec: AnySpec, read: str | None = None) -> AnySpec:
+        """`spec` under this session's --pairs and --protocol, and the read that --protocol strict asks for."""
+        given = {name: self.config.getoption(f"--{name}") for name in ("pairs", "protocol")} | {"read": read}
+        fields = {field.name for field in dataclasses.fields(spec)}
+        return dataclasses.replace(
+            spec, **{n: value for n, value in given.items() if value is not None and n in fields}
+        )
 
     def gather(self, items: list[pytest.Item]) -> None:
         """Take note of every spec that the chosen tests will ask for."""
         for item in items:
             if item.get_closest_marker("skip"):
                 continue
-            for spec in map(self.effective, _item_specs(item)):
+            read = _strict_read(item)
+            for spec in (self.effective(asked, read) for asked in _item_specs(item)):
                 group = self._gathered.setdefault(engine.load_of(spec), [])
                 if spec not in group:
                     group.append(spec)
 
-    def measured(self, asked: CurveSpec) -> Curves:
+    def measured(self, asked: AnySpec, read: str | None = None) -> Result | catalog.Shape:
         """The result of a spec; the first one asked of a model measures all that were gathered for it."""
-        spec = self.effective(asked)
+        spec = self.effective(asked, read)
         if spec not in self._outcomes:
             group = self._gathered.get(engine.load_of(spec), [])
             specs = [spec, *(other for other in group if other not in self._outcomes)]
@@ -97,7 +109,7 @@ class Harness:
             raise MeasureError(str(outcome))
         return outcome
 
-    def _progress(self, spec: CurveSpec, how: str) -> None:
+    def _progress(self, spec: AnySpec, how: str) -> None:
         self._done += 1
         self._show(f"[{self._done} of at most {sum(map(len, self._gathered.values()))}] {how} {spec.id}")
 
@@ -123,11 +135,17 @@ class Harness:
 class Claim:
     """Holds a verdict against what the repository expects of it, and notes it for the record."""
 
-    def __init__(self, note: dict[str, Any]) -> None:
+    def __init__(self, note: dict[str, Any], subject: str) -> None:
         self._note = note
+        self._subject = subject
 
-    def check(self, verdict: Verdict, *, expected: str = "supported") -> None:
-        """Pass when the measured verdict is the expected one; an accepted negative is shown as an expected failure."""
+    def check(self, verdict: Verdict, accepted: Mapping[str, str]) -> None:
+        """Pass when the measured verdict is the expected one; an accepted negative is shown as an expected failure.
+
+        `accepted` names the verdicts that are not `supported`, by the id of the test; under --protocol strict an id
+        ends with the read.
+        """
+        expected = accepted.get(self._subject, "supported")
         self._note["verdict"] = _verdict_record(verdict)
         self._note["expected"] = expected
         _skip_unmeasured({"the claim": verdict})
@@ -161,6 +179,7 @@ def _verdict_record(verdict: Verdict) -> dict[str, Any]:
             for e in verdict.effects
         ],
         "trends": [{**dataclasses.asdict(trend), "outcome": trend.outcome} for trend in verdict.trends],
+        "facts": [{**dataclasses.asdict(fact), "outcome": fact.outcome} for fact in verdict.facts],
         "notes": list(verdict.notes),
     }
 
@@ -267,16 +286,32 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         harness.records.unlink(missing_ok=True)
 
 
-@pytest.fixture(scope="session")
-def measured(request: pytest.FixtureRequest) -> Callable[[CurveSpec], Curves]:
-    """Spec in, result out: `measured(spec)` returns the `Curves` of a spec that stands in the test's parameters."""
-    return request.config.stash[KEY].measured
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Under --protocol strict every claim and control is asked with each of the reads.
+
+    A suite that compares reads has chosen them itself, and says so by `READS`.
+    """
+    strict = metafunc.config.getoption("--protocol") == "strict"
+    if strict and "claim" in metafunc.fixturenames and not hasattr(metafunc.module, "READS"):
+        metafunc.parametrize(_READ, READS)
+
+
+@pytest.fixture
+def strict_read() -> str | None:
+    """What is read, where --protocol strict asks for it; None leaves it to the spec."""
+    return None
+
+
+@pytest.fixture
+def measured(request: pytest.FixtureRequest, strict_read: str | None) -> Callable[[AnySpec], Any]:
+    """Spec in, result out: `measured(spec)` returns the result of a spec that stands in the test's parameters."""
+    return partial(request.config.stash[KEY].measured, read=strict_read)
 
 
 @pytest.fixture
 def claim(request: pytest.FixtureRequest) -> Claim:
     """The claim that this test is about; see `Claim.check` and `Claim.refute`."""
-    return Claim(request.node.stash.setdefault(_CLAIM, {}))
+    return Claim(request.node.stash.setdefault(_CLAIM, {}), request.node.callspec.id)
 
 
 @pytest.fixture

@@ -1,9 +1,10 @@
-"""Which inputs: corpora through `datasets`, tokenization, seeded sampling of pairs."""
+"""Which inputs: corpora through `datasets`, tokenization, seeded sampling of pairs and triples, written pairs."""
 
 from __future__ import annotations
 
 import glob
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from measure.spec import PROMPT_TOKENS, MeasureError, Protocol
+from measure.spec import PROMPT_TOKENS, MeasureError, Pairing, Protocol
 
-DEFAULT_CORPUS = Path(__file__).parent / "corpus" / "prose.jsonl"
+_HERE = Path(__file__).parent / "corpus"
+DEFAULT_CORPUS = _HERE / "prose.jsonl"
+# Prefix, word, similar word (same part of speech, near in meaning), dissimilar word (another part of speech): all three
+# can stand next in running English. Written by that rule before any of them was measured.
+WORDS = _HERE / "words.jsonl"
+# S1 to S3 and D1 to D3 (paper, Appendix B), exactly as printed.
+PRINTED = _HERE / "printed.jsonl"
 # The paper's corpus: the authors kept the first 100 books of the first of 37 shards.
 PAPER_CORPUS = "sedthh/gutenberg_english"
 PAPER_BOOKS = 100
@@ -48,10 +55,37 @@ class Pairs:
     @property
     def sha256(self) -> str:
         """Hash of every token id, in order."""
-        digest = hashlib.sha256()
-        for prompt in (*self.a, *self.b):
-            digest.update(np.asarray([len(prompt), *prompt], dtype="<i8").tobytes())
-        return digest.hexdigest()
+        return _hash((*self.a, *self.b))
+
+    def independent(self) -> Pairs:
+        """The pairs that inference uses."""
+        rows = [row for row, unit in enumerate(self.units) if unit >= 0]
+        a, b = (tuple(side[row] for row in rows) for side in (self.a, self.b))
+        return Pairs(a, b, tuple(self.units[row] for row in rows))
+
+
+@dataclass(frozen=True)
+class Triples:
+    """Prompts A, B and C of each triple as token ids; no prompt stands in two triples."""
+
+    a: tuple[Prompt, ...]
+    b: tuple[Prompt, ...]
+    c: tuple[Prompt, ...]
+
+    def __len__(self) -> int:
+        return len(self.a)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of every token id, in order."""
+        return _hash((*self.a, *self.b, *self.c))
+
+
+def _hash(prompts: Sequence[Prompt]) -> str:
+    digest = hashlib.sha256()
+    for prompt in prompts:
+        digest.update(np.asarray([len(prompt), *prompt], dtype="<i8").tobytes())
+    return digest.hexdigest()
 
 
 def load_corpus(source: str) -> Corpus:
@@ -175,20 +209,92 @@ def windows(corpus: Corpus, tokenizer: Any, count: int, seed: int) -> tuple[Prom
     return tuple(drawn)
 
 
-def draw(corpus: Corpus, tokenizer: Any, protocol: Protocol, pairs: int, seed: int) -> Pairs:
-    """Draw `pairs` pairs of prompts.
+def draw(
+    corpus: Corpus, tokenizer: Any, protocol: Protocol, pairs: int, seed: int, pairing: Pairing = "random"
+) -> Pairs:
+    """Draw `pairs` pairs of prompts; see `CurveSpec` for what `pairing` may be.
 
     `paper`: chained, prompt i with prompt i + 1, no BOS; every second pair is an independent unit.
     `strict`: pairs // 2 disjoint pairs, first all in the direction A to B and then all in B to A, BOS where the
     tokenizer's own convention has it. Both protocols so rest on pairs // 2 independent units.
+    Pairs that share their last token are disjoint under `paper` too; pairs from a file are taken in both directions.
     """
+    half = pairs // 2
+    if pairing in ("similar", "dissimilar", "printed_similar", "printed_dissimilar"):
+        return _both_ways(*_with_bos(written(tokenizer, pairing), tokenizer, protocol))
+    if pairing == "same_last_token":
+        first, second = _with_bos(_same_last_token(corpus, tokenizer, half, seed), tokenizer, protocol)
+        return Pairs(first, second, tuple(range(half))) if protocol == "paper" else _both_ways(first, second)
     if protocol == "paper":
         drawn = windows(corpus, tokenizer, pairs + 1, seed)
-        units = tuple(i // 2 if i % 2 == 0 and i // 2 < pairs // 2 else -1 for i in range(pairs))
+        units = tuple(i // 2 if i % 2 == 0 and i // 2 < half else -1 for i in range(pairs))
         return Pairs(drawn[:-1], drawn[1:], units)
-    half = pairs // 2
     drawn = windows(corpus, tokenizer, 2 * half, seed)
-    if conventional_bos(tokenizer):
-        drawn = tuple((tokenizer.bos_token_id, *prompt) for prompt in drawn)
-    first, second = drawn[:half], drawn[half:]
-    return Pairs(first + second, second + first, tuple(range(half)) * 2)
+    return _both_ways(*_with_bos((drawn[:half], drawn[half:]), tokenizer, protocol))
+
+
+def draw_triples(corpus: Corpus, tokenizer: Any, protocol: Protocol, triples: int, seed: int) -> Triples:
+    """Draw `triples` triples of consecutive, disjoint windows; BOS under `strict` where the tokenizer has it."""
+    drawn = windows(corpus, tokenizer, 3 * triples, seed)
+    return Triples(*_with_bos((drawn[0::3], drawn[1::3], drawn[2::3]), tokenizer, protocol))
+
+
+_Side = tuple[Prompt, ...]
+
+
+def _both_ways(first: _Side, second: _Side) -> Pairs:
+    return Pairs(first + second, second + first, tuple(range(len(first))) * 2)
+
+
+def _with_bos(sides: tuple[_Side, ...], tokenizer: Any, protocol: Protocol) -> tuple[_Side, ...]:
+    """Every prompt behind the BOS where protocol `strict` and the tokenizer's own convention have it."""
+    if protocol == "paper" or not conventional_bos(tokenizer):
+        return sides
+    return tuple(tuple((tokenizer.bos_token_id, *prompt) for prompt in side) for side in sides)
+
+
+def _same_last_token(corpus: Corpus, tokenizer: Any, pairs: int, seed: int) -> tuple[_Side, _Side]:
+    """Disjoint pairs of windows that end on the same token, in the order in which windows are drawn."""
+    waiting: dict[int, Prompt] = {}
+    found: list[tuple[Prompt, Prompt]] = []
+    for prompt in windows(corpus, tokenizer, 4 * pairs, seed):
+        if (partner := waiting.pop(prompt[-1], None)) is None:
+            waiting[prompt[-1]] = prompt
+        elif len(found) < pairs:
+            found.append((partner, prompt))
+    if len(found) < pairs:
+        raise MeasureError(
+            f"corpus {corpus.name!r} is too short: of {4 * pairs:,} prompts {len(found):,} disjoint pairs end on the "
+            f"same token, {pairs:,} were asked for. Use a longer corpus or fewer pairs."
+        )
+    return tuple(a for a, _ in found), tuple(b for _, b in found)
+
+
+def written(tokenizer: Any, pairing: Pairing) -> tuple[_Side, _Side]:
+    """The pairs of a file whose two prompts, for this tokenizer, differ in their last token alone.
+
+    Of the word pairs a row is kept when all three of its words pass, so that `similar` and `dissimilar` hold the same
+    prefixes and first words in the same order. Raises `MeasureError` when no pair is left.
+    """
+    if pairing.startswith("printed_"):
+        initial = "S" if pairing == "printed_similar" else "D"
+        rows = [row for row in _rows(PRINTED) if row["name"][0] == initial]
+        columns, second = ["a", "b"], 1
+    else:
+        rows = _rows(WORDS)
+        columns, second = ["word", "similar", "dissimilar"], 1 if pairing == "similar" else 2
+    kept: list[tuple[Prompt, Prompt]] = []
+    for row in rows:
+        ids = tokenize(tokenizer, [row["prefix"] + row[column] for column in columns])
+        if len({prompt[:-1] for prompt in ids}) == 1 and len(set(ids)) == len(ids):
+            kept.append((ids[0], ids[second]))
+    if not kept:
+        raise MeasureError(
+            f"pairing={pairing!r}: with this tokenizer no pair of the file differs in its last token alone; "
+            "it splits their last words."
+        )
+    return tuple(a for a, _ in kept), tuple(b for _, b in kept)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]

@@ -1,7 +1,8 @@
-"""What came out: curves and their derived metrics; to and from disk."""
+"""What came out: results to and from disk; curves and their derived metrics."""
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
@@ -9,7 +10,7 @@ import tempfile
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -86,8 +87,63 @@ def edge_drift(
     return (relative[:, head] - relative[:, :1]).mean(axis=1) + (relative[:, -1:] - relative[:, tail]).mean(axis=1)
 
 
+class Result:
+    """What every measurement returns: frozen arrays and their provenance, to and from one `.npz` file.
+
+    Each subclass is a dataclass of NumPy arrays and a `provenance`; `kind` names it in its files.
+    """
+
+    kind: ClassVar[str]
+    provenance: dict[str, Any]
+    _kinds: ClassVar[dict[str, type[Result]]] = {}
+
+    def __init_subclass__(cls, kind: str) -> None:
+        cls.kind = kind
+        cls._kinds[kind] = cls
+
+    def to_bytes(self) -> bytes:
+        """The result as one compressed `.npz` archive, provenance included."""
+        names = [entry.name for entry in dataclasses.fields(self) if entry.name != "provenance"]  # type: ignore[arg-type]
+        header = json.dumps({"format": _FORMAT, "kind": self.kind, "provenance": self.provenance})
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **{name: getattr(self, name) for name in names}, header=np.array(header))
+        return buffer.getvalue()
+
+    def save(self, path: str | Path) -> Path:
+        """Write the result to `path` (`.npz`), under a temporary name and then renamed; returns the path written."""
+        target = Path(path)
+        target = target if target.suffix == ".npz" else target.with_name(target.name + ".npz")
+        write_atomically(target, self.to_bytes())
+        return target
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a result written by `save`. Raises `MeasureError` when the file is no such result."""
+        expected = getattr(cls, "kind", None)
+        try:
+            with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as archive:
+                header = json.loads(str(archive["header"]))
+                arrays = {name: archive[name] for name in archive.files if name != "header"}
+        except FileNotFoundError:
+            raise MeasureError(f"{path} does not exist; give the path that save returned.") from None
+        except Exception as error:
+            # numpy, zipfile, zlib and json each raise their own errors on a damaged archive.
+            raise MeasureError(
+                f"{path} is not a whole result file ({error}); measure again and save, or restore the file."
+            ) from error
+        found = header.get("kind")
+        if found not in ([expected] if expected else cls._kinds) or header.get("format") != _FORMAT:
+            raise MeasureError(
+                f"{path} holds {found!r} in format {header.get('format')!r}; expected "
+                f"{expected or ' or '.join(cls._kinds)!r} in format {_FORMAT}. "
+                "Use the class, or the version of this package, that wrote it."
+            )
+        result: Self = cls._kinds[found](**arrays, provenance=header["provenance"])  # type: ignore[assignment,call-arg]
+        return result
+
+
 @dataclass(frozen=True, eq=False)
-class Curves:
+class Curves(Result, kind="curves"):
     """Interpolation curves of many pairs.
 
     `alphas` (steps,); `distance` (pairs, steps): d(alpha) = ||F(A) - F(X(alpha))|| in the units of the read;
@@ -199,48 +255,6 @@ class Curves:
         model, revision = (self.provenance.get(name, "") for name in ("model", "revision"))
         label = f"{model}@{revision}" if revision not in ("", "main", "unknown") else model
         return figures.curve_band(self.alphas, self.quartiles(), label=label, ax=ax)
-
-    def to_bytes(self) -> bytes:
-        """The result as one compressed `.npz` archive, provenance included."""
-        buffer = io.BytesIO()
-        np.savez_compressed(
-            buffer,
-            alphas=self.alphas,
-            distance=self.distance,
-            null_distance=self.null_distance,
-            reference_norm=self.reference_norm,
-            units=self.units,
-            header=np.array(json.dumps({"format": _FORMAT, "kind": "curves", "provenance": self.provenance})),
-        )
-        return buffer.getvalue()
-
-    def save(self, path: str | Path) -> Path:
-        """Write the result to `path` (`.npz`), under a temporary name and then renamed; returns the path written."""
-        target = Path(path)
-        target = target if target.suffix == ".npz" else target.with_name(target.name + ".npz")
-        write_atomically(target, self.to_bytes())
-        return target
-
-    @classmethod
-    def load(cls, path: str | Path) -> Curves:
-        """Read a result written by `save`. Raises `MeasureError` when the file is no such result."""
-        try:
-            with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as archive:
-                header = json.loads(str(archive["header"]))
-                arrays = {name: archive[name] for name in archive.files if name != "header"}
-        except FileNotFoundError:
-            raise MeasureError(f"{path} does not exist; give the path that Curves.save returned.") from None
-        except Exception as error:
-            # numpy, zipfile, zlib and json each raise their own errors on a damaged archive.
-            raise MeasureError(
-                f"{path} is not a whole Curves file ({error}); measure again and save, or restore the file."
-            ) from error
-        if header.get("kind") != "curves" or header.get("format") != _FORMAT:
-            raise MeasureError(
-                f"{path} holds {header.get('kind')!r} in format {header.get('format')!r}; "
-                f"expected 'curves' in format {_FORMAT}. Use the version of this package that wrote it."
-            )
-        return cls(**arrays, provenance=header["provenance"])
 
     def __repr__(self) -> str:
         model = self.provenance.get("model", "?")

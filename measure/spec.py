@@ -11,10 +11,14 @@ from typing import Literal, get_args
 Read = Literal["final_norm", "residual", "logits"]
 Protocol = Literal["paper", "strict"]
 Precision = Literal["float32", "float64", "bfloat16", "float16"]
+Pairing = Literal[
+    "random", "same_last_token", "similar", "dissimilar", "printed_similar", "printed_dissimilar"
+]  # fmt: skip
 
 READS: tuple[str, ...] = get_args(Read)
 PROTOCOLS: tuple[str, ...] = get_args(Protocol)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
+PAIRINGS: tuple[str, ...] = get_args(Pairing)
 
 DEFAULT_PAIRS = 800
 PROMPT_TOKENS = 10
@@ -47,24 +51,31 @@ def check_steps(steps: int) -> None:
         )
 
 
+def check_plane(size: int, extent: tuple[float, float]) -> None:
+    """Raise `MeasureError` unless a slice can be drawn of `size` by `size` cells over `extent`."""
+    if not isinstance(size, int) or size < 2:
+        raise MeasureError(f"size={size!r}: a slice needs at least 2 points a side; 32 is the default.")
+    if not extent[0] <= 0 < 1 <= extent[1]:
+        raise MeasureError(
+            f"extent={extent}: alpha and beta must run from 0 or below to 1 or above, so that A, B and C are inside; "
+            "the paper uses (-0.25, 1.25)."
+        )
+
+
 @dataclass(frozen=True)
-class CurveSpec:
-    """One set of interpolation curves: a model, its weights, and the prompts it is measured on.
+class Spec:
+    """What every measurement names: a model, its weights, where it is patched and read, and what prompts come from.
 
     `model` is a catalog name, a local folder or a hub id, each with an optional `@revision`.
     `weights` is `stored`, or a counterfeit for a control: `scrambled:SEED` shuffles the entries of each
     weight matrix, `untrained:SEED` initialises the model afresh.
-    `pairs` counts the pairs drawn: chained under protocol `paper` (every second one is disjoint and used for
-    inference), disjoint and measured in both directions under `strict`.
     """
 
     model: str
     weights: str = "stored"
     layer: int = 1
     read: Read = "final_norm"
-    steps: int = 50
     protocol: Protocol = "paper"
-    pairs: int = DEFAULT_PAIRS
     seed: int = 0
     corpus: str = "default"
     precision: Precision = "float32"
@@ -73,22 +84,100 @@ class CurveSpec:
         check_choice("read", self.read, READS)
         check_choice("protocol", self.protocol, PROTOCOLS)
         check_choice("precision", self.precision, PRECISIONS)
-        check_steps(self.steps)
         if not _WEIGHTS.fullmatch(self.weights):
             raise MeasureError(
                 f"weights={self.weights!r} is not known; use 'stored', 'scrambled:SEED' or 'untrained:SEED'."
             )
         if self.layer < 1:
             raise MeasureError(f"layer={self.layer}: layers are counted from 1, 'after the first layer' is layer=1.")
-        if self.pairs < 2:
-            raise MeasureError(f"pairs={self.pairs}: at least 2 pairs are needed for a median with an interval.")
 
     @property
     def id(self) -> str:
-        """Short name, usable as a file name: model, then whatever differs from the defaults."""
-        parts = [self.model.replace("/", "--").replace("@", "-")]
+        """Short name, usable as a file name: model, kind if not a curve, then whatever differs from the defaults."""
+        kind = type(self).__name__.removesuffix("Spec").lower()
+        parts = [self.model.replace("/", "--").replace("@", "-"), *([kind] if kind != "curve" else [])]
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.name != "model" and value != field.default:
                 parts.append(str(value).replace(":", "") if field.name == "weights" else f"{field.name}{value}")
         return "-".join(parts)
+
+
+@dataclass(frozen=True)
+class CurveSpec(Spec):
+    """One set of interpolation curves, of `steps` points.
+
+    `pairing` says where pairs come from: `random` windows of the corpus, windows that share their last token
+    (`same_last_token`), or a file of this package whose prompts differ in their last token alone: `similar` and
+    `dissimilar` words, `printed_similar` and `printed_dissimilar`, the paper's S1 to S3 and D1 to D3.
+    `pairs` counts the pairs drawn: chained under protocol `paper` (every second one is disjoint and used for
+    inference), disjoint and measured in both directions under `strict`. A file's pairs are all taken, both ways.
+    """
+
+    steps: int = 50
+    pairs: int = DEFAULT_PAIRS
+    pairing: Pairing = "random"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_steps(self.steps)
+        check_choice("pairing", self.pairing, PAIRINGS)
+        if self.pairs < 2:
+            raise MeasureError(f"pairs={self.pairs}: at least 2 pairs are needed for a median with an interval.")
+
+
+@dataclass(frozen=True)
+class PredictionSpec(CurveSpec):
+    """Curves with the next-token distributions along them; `span` steps apart two points are compared."""
+
+    steps: int = 51
+    span: int = 10
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.span < self.steps:
+            raise MeasureError(f"span={self.span}: two points compared are 1 to steps - 1 = {self.steps - 1} apart.")
+
+
+@dataclass(frozen=True)
+class CrossingSpec(CurveSpec):
+    """Curves with the gates that change sign along them; an odd number of `steps`: each second one can be left out."""
+
+    steps: int = 257
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.steps % 2 == 0:
+            raise MeasureError(
+                f"steps={self.steps}: crossings are counted again on every second point; use an odd number."
+            )
+
+
+@dataclass(frozen=True)
+class SliceSpec(Spec):
+    """Two-dimensional slices through `triples` of prompts; alpha and beta run over `extent` in `size` steps."""
+
+    size: int = 32
+    extent: tuple[float, float] = (-0.25, 1.25)
+    triples: int = 18
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_plane(self.size, self.extent)
+        if self.triples < 1:
+            raise MeasureError(f"triples={self.triples}: at least one triple of prompts is needed.")
+
+
+@dataclass(frozen=True)
+class ConfigSpec:
+    """The dimensions in a model's own config; needs no weights."""
+
+    model: str
+
+    @property
+    def id(self) -> str:
+        """Short name."""
+        return f"{self.model.replace('/', '--').replace('@', '-')}-config"
+
+
+AnySpec = Spec | ConfigSpec

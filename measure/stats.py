@@ -82,6 +82,24 @@ class Trend:
 
 
 @dataclass(frozen=True)
+class Fact:
+    """One part of a claim that is so or not so: `agree` of `of` things looked at are as the claim says."""
+
+    name: str
+    agree: int
+    of: int
+
+    @property
+    def outcome(self) -> Outcome:
+        if not self.of:
+            return "not measured"
+        return "supported" if self.agree == self.of else "contradicted"
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.agree} of {self.of}"
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What the evidence says of one claim: every part must be supported; one contradicted part contradicts it.
 
@@ -89,13 +107,14 @@ class Verdict:
     `notes` are shown beside the verdict and decide nothing.
     """
 
-    effects: tuple[Effect, ...]
+    effects: tuple[Effect, ...] = ()
     trends: tuple[Trend, ...] = ()
+    facts: tuple[Fact, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
-    def parts(self) -> list[Effect | Trend]:
-        return [*self.effects, *self.trends]
+    def parts(self) -> list[Effect | Trend | Fact]:
+        return [*self.effects, *self.trends, *self.facts]
 
     @property
     def outcome(self) -> Outcome:
@@ -108,7 +127,7 @@ class Verdict:
 
     @property
     def n(self) -> int:
-        return min(effect.interval.n for effect in self.effects)
+        return min([effect.interval.n for effect in self.effects] or [fact.of for fact in self.facts])
 
     def __str__(self) -> str:
         parts = "; ".join(f"{part} ({part.outcome})" for part in self.parts)

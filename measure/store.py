@@ -10,11 +10,23 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from measure.results import Curves, write_atomically
-from measure.spec import CurveSpec, MeasureError
+from measure.results import Result, write_atomically
+from measure.spec import MeasureError, Spec
 
 # A change in any of these may change a number: results of the old source are not found again.
-MEASURING_MODULES = ("spec", "paths", "results", "prompts", "models", "forward", "measurements")
+MEASURING_MODULES = (
+    "spec",
+    "paths",
+    "results",
+    "predictions",
+    "crossings",
+    "slices",
+    "prompts",
+    "models",
+    "forward",
+    "runs",
+    "measurements",
+)
 
 
 @cache
@@ -26,12 +38,12 @@ def source_hash() -> str:
     return digest.hexdigest()
 
 
-def key(spec: CurveSpec, conditions: Mapping[str, str]) -> str:
+def key(spec: Spec, conditions: Mapping[str, str]) -> str:
     """Address of a result: the spec, the measuring source, and the `conditions` it was measured under.
 
     `conditions` are hashes of weights and prompts, versions and the device type.
     """
-    content = {"spec": dataclasses.asdict(spec), "source": source_hash(), **conditions}
+    content = {"kind": type(spec).__name__, "spec": dataclasses.asdict(spec), "source": source_hash(), **conditions}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -63,17 +75,17 @@ class Store:
     def _path(self, address: str) -> Path:
         return self.folder / address[:2] / f"{address}.npz"
 
-    def get(self, address: str) -> Curves | None:
+    def get(self, address: str) -> Result | None:
         """The result at `address`, or None when there is none or its file is damaged (it is then measured again)."""
         path = self._path(address)
         if self._passed_over(address) or not path.exists():
             return None
         try:
-            return Curves.load(path)
+            return Result.load(path)
         except MeasureError:
             return None
 
-    def put(self, address: str, result: Curves) -> None:
+    def put(self, address: str, result: Result) -> None:
         """Keep `result`; a kill at any moment leaves the whole file or none."""
         if self.dry:
             return

@@ -1,0 +1,244 @@
+"""Run points in their prompts' contexts, by the fast path or the reference path; check the one against the other."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from measure import catalog, forward, paths
+from measure.forward import Outputs
+from measure.models import LoadedModel, as_measured
+from measure.prompts import Prompt
+from measure.spec import MeasureError, Read
+
+Path = Literal["fast", "reference"]
+
+# Logits held at a time, in numbers: 256 MB in float32.
+LOGIT_VALUES = 2**26
+
+# How far d may differ between the two paths, relative to ||F(A)||: rounding, no more.
+AGREEMENT = {torch.float64: 1e-5, torch.float32: 1e-5, torch.bfloat16: 5e-2, torch.float16: 5e-3}
+
+
+@dataclass(frozen=True, eq=False)
+class Contexts:
+    """States after the patched block of some prompts, (tokens, width) each, and how the model's blocks hand them on."""
+
+    states: dict[Prompt, Float[Tensor, "tokens width"]]
+    as_tuple: bool
+
+    def last(self, prompts: Sequence[Prompt]) -> Float[Tensor, "prompts width"]:
+        """States at the last position of each prompt."""
+        return torch.stack([self.states[prompt][-1] for prompt in prompts])
+
+    def earlier(self, prompts: Sequence[Prompt]) -> Float[Tensor, "prompts earlier width"]:
+        """States at the positions before the last, of prompts of one length."""
+        return torch.stack([self.states[prompt][:-1] for prompt in prompts])
+
+
+def contexts(model: LoadedModel, prompts: Iterable[Prompt], layer: int, path: Path) -> Contexts:
+    """States after `layer` blocks of every distinct prompt, each run once; the fast path runs a length together."""
+    distinct = dict.fromkeys(prompts)
+    found: dict[Prompt, Tensor] = {}
+    if path == "reference":
+        for prompt in distinct:
+            found[prompt] = forward.reference_states(model, torch.tensor(prompt, device=model.device), layer)
+        return Contexts(found, as_tuple=False)
+    by_length: dict[int, list[Prompt]] = defaultdict(list)
+    for prompt in distinct:
+        by_length[len(prompt)].append(prompt)
+    as_tuple = False
+    for group in by_length.values():
+        boundary = forward.run_to_layer(model, torch.tensor(group, device=model.device), layer)
+        found.update(zip(group, boundary.states, strict=True))
+        as_tuple = boundary.as_tuple
+    return Contexts(found, as_tuple)
+
+
+def outputs(
+    model: LoadedModel,
+    known: Contexts,
+    prompts: Sequence[Prompt],
+    points: Float[Tensor, "prompts points width"],
+    layer: int,
+    read: Read,
+    path: Path,
+) -> Outputs:
+    """What comes out when each prompt's last position is overwritten by each of its points after `layer` blocks.
+
+    The fast path takes prompts of one length.
+    """
+    if path == "fast":
+        return forward.run_from_layer(model, known.earlier(prompts), points, layer, read, as_tuple=known.as_tuple)
+    both = []
+    for wanted in dict.fromkeys((read, "residual")):
+        rows = [_reference_row(model, prompt, row, layer, wanted) for prompt, row in zip(prompts, points, strict=True)]
+        both.append(torch.stack(rows))
+    return Outputs(both[0], both[-1])
+
+
+def _reference_row(
+    model: LoadedModel, prompt: Prompt, points: Float[Tensor, "points width"], layer: int, read: Read
+) -> Float[Tensor, "points units"]:
+    ids = torch.tensor(prompt, device=model.device)
+    return torch.stack([forward.reference_read(model, ids, point, layer, read) for point in points])
+
+
+def norm_only(
+    model: LoadedModel, residual: Float[Tensor, "prompts points width"], read: Read, known: Contexts, path: Path
+) -> Float[Tensor, "prompts points units"]:
+    """The read of residual states that stand where the last block's output stands: no block runs."""
+    if path == "fast":
+        return forward.run_norm_only(model, residual, read, as_tuple=known.as_tuple)
+    prompt = next(iter(known.states))
+    return torch.stack([_reference_row(model, prompt, row, model.depth, read) for row in residual])
+
+
+def top_tokens(
+    model: LoadedModel, residual: Float[Tensor, "points width"], known: Contexts, path: Path
+) -> Int[np.ndarray, " points"]:
+    """The most probable next token at each final residual state; logits of a part of the points at a time."""
+    size = max(1, LOGIT_VALUES // model.vocabulary)
+    parts = [norm_only(model, part[None], "logits", known, path)[0].argmax(-1) for part in torch.split(residual, size)]
+    return torch.cat(parts).cpu().numpy()
+
+
+def from_start(read: Float[Tensor, "prompts points units"]) -> Float[np.ndarray, "prompts points"]:
+    """Distance of every point's read from the first point's own, so that d(0) is exactly 0; summed in float64."""
+    return distances(read, read[:, :1])
+
+
+def distances(
+    read: Float[Tensor, "prompts points units"], reference: Float[Tensor, "prompts others units"]
+) -> Float[np.ndarray, "prompts points"]:
+    """Euclidean distance between reads, the sum taken in float64."""
+    return torch.linalg.vector_norm(read - reference, dim=-1, dtype=torch.float64).cpu().numpy()
+
+
+def norms(read: Float[Tensor, "prompts units"]) -> Float[np.ndarray, " prompts"]:
+    """Euclidean norm of reads, summed in float64."""
+    return torch.linalg.vector_norm(read, dim=-1, dtype=torch.float64).cpu().numpy()
+
+
+def chunks(
+    model: LoadedModel, a: Sequence[Prompt], b: Sequence[Prompt], points: int, positions: int, *, logits: bool
+) -> Iterator[list[int]]:
+    """Rows to run together: A prompts of one length, at most `positions` positions to a forward (one pair at least).
+
+    With `logits` no more than can be held.
+    """
+    bound = min(positions, LOGIT_VALUES // model.vocabulary) if logits else positions
+    groups: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for row, pair in enumerate(zip(a, b, strict=True)):
+        groups[len(pair[0]), len(pair[1])].append(row)
+    for (a_tokens, b_tokens), rows in groups.items():
+        size = max(1, bound // max(a_tokens - 1 + points, a_tokens + b_tokens))
+        for start in range(0, len(rows), size):
+            yield rows[start : start + size]
+
+
+def check_layer(model: LoadedModel, layer: int) -> None:
+    """Raise `MeasureError` when the model has no such layer."""
+    if not 1 <= layer <= model.depth:
+        raise MeasureError(
+            f"layer={layer}: {model.name} has {model.depth} blocks; layers are counted from 1 "
+            f"('after the first layer' is layer=1), so choose 1 to {model.depth}."
+        )
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which path to take, and why if it is the slow one."""
+
+    path: Path
+    reason: str | None = None
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """For a result's provenance."""
+        return {"path": self.path, **({"path_reason": self.reason} if self.reason else {})}
+
+
+def choose_path(
+    model: LoadedModel, a: Sequence[Prompt], b: Sequence[Prompt], layer: int, read: Read, points: int
+) -> Choice:
+    """The fast path where it gives what the reference path gives on these prompts, else the reference path.
+
+    `points` is how many points will follow a prompt. Raises `MeasureError` when the model has no such layer, does not
+    read from left to right, or is a catalogued one on which the two paths ought to agree and do not.
+    """
+    check_layer(model, layer)
+    doubt = _doubt(model, a, b, layer, read, points)
+    if doubt is None:
+        return Choice("fast")
+    if model.source in ("ladder", "hub") and model.name in catalog.models():
+        raise MeasureError(
+            f"{doubt}, and {model.name} is of a family that the fast path is known to fit: the measuring code, torch "
+            "or transformers is broken here. Run the tests of measure/forward.py."
+        )
+    return Choice("reference", doubt)
+
+
+def _doubt(
+    model: LoadedModel, a: Sequence[Prompt], b: Sequence[Prompt], layer: int, read: Read, points: int
+) -> str | None:
+    """Why the fast path is not to be trusted with this model and prompts; None when it agrees with the reference.
+
+    Compared on a pair with the longest context, and one as long beside it, at the first, middle and last alpha; a
+    model that passed is not asked again for prompts as long or shorter.
+    """
+    tokens = max(map(len, a))
+    if model.verified.get((layer, read), 0) >= tokens + points:
+        return None
+    rows = [row for row in range(len(a)) if len(a[row]) == tokens][:2]
+    first, second = [a[row] for row in rows], [b[row] for row in rows]
+    alphas = paths.alphas(points)
+    some = [0, points // 2, points - 1]
+    with as_measured(model.network):
+        _check_causal(model, first[0], layer)
+        expected = _segments(model, first, second, alphas[some], layer, read, "reference")
+        try:
+            found = _segments(model, first, second, alphas, layer, read, "fast")
+        except Exception as error:  # whatever a model unlike those we know may raise
+            return f"the fast path failed: {error!r}"
+    off = np.abs(from_start(found.read)[:, some] - from_start(expected.read)).max(axis=1) / norms(expected.read[:, 0])
+    for difference in off:
+        if not difference <= AGREEMENT[model.dtype]:
+            return f"the fast path differs from the reference by {difference:.2g} of ||F(A)||"
+    model.verified[layer, read] = tokens + points
+    return None
+
+
+def _segments(
+    model: LoadedModel,
+    a: Sequence[Prompt],
+    b: Sequence[Prompt],
+    alphas: Float[np.ndarray, " steps"],
+    layer: int,
+    read: Read,
+    path: Path,
+) -> Outputs:
+    known = contexts(model, (*a, *b), layer, path)
+    points = paths.segment(known.last(a), known.last(b), alphas)
+    return outputs(model, known, a, points, layer, read, path)
+
+
+def _check_causal(model: LoadedModel, prompt: Prompt, layer: int) -> None:
+    """Raise `MeasureError` when changing the last token changes what stands before it."""
+    if len(prompt) < 2:
+        return
+    other = (*prompt[:-1], (prompt[-1] + 1) % model.vocabulary)
+    states = [forward.reference_states(model, torch.tensor(ids, device=model.device), layer) for ids in (prompt, other)]
+    moved = float((states[0][:-1] - states[1][:-1]).abs().max())
+    if moved > AGREEMENT[model.dtype] * float(states[0].abs().max()):
+        raise MeasureError(
+            f"{model.name} does not read from left to right: its last token changes the states before it, so that "
+            "patching the last position alone has no meaning. Only causal language models can be measured."
+        )
