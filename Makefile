@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # Shapes and types are checked under test only, in the modules that compute.
-CHECKED := measure.paths,measure.stats,measure.results,measure.figures,measure.prompts,measure.models,measure.forward,measure.measurements,beartype.beartype
+CHECKED := measure.paths,measure.stats,measure.results,measure.predictions,measure.crossings,measure.slices,measure.figures,measure.prompts,measure.models,measure.forward,measure.inputs,measure.runs,measure.measurements,beartype.beartype
 
 .PHONY: setup suites test check bench
 

@@ -12,6 +12,15 @@ from measure.stats import Effect, Interval, Trend
 # Fixed before measuring: two training seeds already differ by 0.03 in median max slope.
 SLOPE_MARGIN = 0.1
 DRIFT_MARGIN = 0.01
+# In units of alpha; a straight line's width is 0.8. Chosen when the rungs' median widths were known.
+WIDTH_MARGIN = 0.05
+# Of pairs, or of the probability that one is above another.
+SHARE_MARGIN = 0.1
+# In bits, of the Jensen-Shannon divergence, which goes from 0 to 1.
+DIVERGENCE_MARGIN = 0.1
+# Near linear: a straight line has max slope 1 and edge drift 0.184.
+LINEAR_SLOPE = 1.2
+LINEAR_DRIFT = 0.16
 
 
 def check_paired(curves: Sequence[Curves]) -> None:

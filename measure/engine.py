@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import traceback
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import Any, TypeGuard
@@ -50,26 +51,37 @@ def _measure_group(group: list[AnySpec], store: Store | None, report: Report) ->
         failure = None
     except Exception as error:  # handed to the tests that asked
         model, failure = None, _kept(error)
+    alike: dict[AnySpec, list[AnySpec]] = defaultdict(list)
     for spec in group:
+        alike[_whatever_is_read(spec)].append(spec)
+    for specs in alike.values():
         try:
             if failure is not None:
                 raise failure
-            outcomes[spec], how = _outcome(spec, model, store)
+            found = _outcomes(specs, model, store)
         except Exception as error:  # handed to the tests that asked
-            outcomes[spec], how = _kept(error), "failed"
-        report(spec, how)
+            found = dict.fromkeys(specs, (_kept(error), "failed"))
+        for spec, (outcome, how) in found.items():
+            outcomes[spec] = outcome
+            report(spec, how)
     return outcomes
+
+
+def _whatever_is_read(spec: AnySpec) -> AnySpec:
+    """Specs with the same answer differ in their read alone, and are measured together."""
+    return dataclasses.replace(spec, read="final_norm") if isinstance(spec, Spec) else spec
 
 
 def _loaded(spec: AnySpec) -> TypeGuard[Spec]:
     return isinstance(spec, Spec)
 
 
-def _outcome(spec: AnySpec, model: models.LoadedModel | None, store: Store | None) -> tuple[Outcome, str]:
-    if isinstance(spec, ConfigSpec):
-        return models.read_shape(spec.model), "measured"
-    assert model is not None
-    return _measure_one(spec, model, store)
+def _outcomes(
+    specs: list[AnySpec], model: models.LoadedModel | None, store: Store | None
+) -> Mapping[Any, tuple[Outcome, str]]:
+    if model is None:
+        return {spec: (models.read_shape(spec.model), "measured") for spec in specs}
+    return _measure_alike([spec for spec in specs if isinstance(spec, Spec)], model, store)
 
 
 def _kept(error: Exception) -> MeasureError:
@@ -79,14 +91,17 @@ def _kept(error: Exception) -> MeasureError:
     return MeasureError(f"unexpected error while measuring:\n{''.join(traceback.format_exception(error))}")
 
 
-def _measure_one(spec: Spec, model: models.LoadedModel, store: Store | None) -> tuple[Result, str]:
+def _measure_alike(
+    specs: list[Spec], model: models.LoadedModel, store: Store | None
+) -> dict[Spec, tuple[Outcome, str]]:
+    """Specs that differ in their read alone: those the store holds from there, the others together."""
+    first = specs[0]
     if model.tokenizer is None:
         raise MeasureError(
-            f"{spec.model} has no tokenizer to draw prompts with; save the model's tokenizer in its folder."
+            f"{first.model} has no tokenizer to draw prompts with; save the model's tokenizer in its folder."
         )
-    source = corpus_of(spec, model.source)
-    corpus = _corpus(source)
-    drawn = _drawn(spec, source, _Tokenizer.of(model.tokenizer))
+    source = corpus_of(first, model.source)
+    drawn = _drawn(first, source, _Tokenizer.of(model.tokenizer))
     versions = measurements.environment(model)
     conditions = {
         "weights": model.sha256,
@@ -96,13 +111,19 @@ def _measure_one(spec: Spec, model: models.LoadedModel, store: Store | None) -> 
         "transformers": versions["transformers"],
         "device": model.device.type,
     }
-    address = key(spec, conditions)
-    if store is not None and (found := store.get(address)) is not None:
-        return found, "stored"
-    result = measurements.measure_spec(spec, model, drawn, origin={"corpus": source, "corpus_sha256": corpus.sha256})
-    if store is not None:
-        store.put(address, result)
-    return result, "measured"
+    addresses = {spec: key(spec, conditions) for spec in specs}
+    stored = {spec: store.get(address) if store is not None else None for spec, address in addresses.items()}
+    missing = [spec for spec, result in stored.items() if result is None]
+    found: dict[Spec, tuple[Outcome, str]] = {
+        s: (result, "stored") for s, result in stored.items() if result is not None
+    }
+    if missing:
+        origin = {"corpus": source, "corpus_sha256": _corpus(source).sha256}
+        for spec, result in zip(missing, measurements.measure_specs(missing, model, drawn, origin=origin), strict=True):
+            found[spec] = result, "measured"
+            if store is not None:
+                store.put(addresses[spec], result)
+    return found
 
 
 def corpus_of(spec: Spec, source: str) -> str:

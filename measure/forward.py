@@ -178,6 +178,13 @@ def activation_functions(model: LoadedModel, layer: int) -> list[nn.Module]:
     return found
 
 
+def gate_counts(model: LoadedModel, layer: int) -> list[int]:
+    """Gates of every block after `layer`, from one forward of one token. Raises as `activation_functions` does."""
+    with gate_signs(model, layer) as kept, torch.no_grad():
+        model.network(input_ids=torch.zeros(1, 1, dtype=torch.long, device=model.device), use_cache=False)
+    return [signs.shape[-1] for signs in kept]
+
+
 @contextmanager
 def gate_signs(model: LoadedModel, layer: int) -> Iterator[list[Tensor]]:
     """Collects, block after block, where gates' pre-activations are positive: bool, (prompts, positions, gates)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib import metadata
@@ -18,7 +18,6 @@ from torch import Tensor
 
 from measure import forward, paths, prompts, runs
 from measure.crossings import Crossings
-from measure.forward import Outputs
 from measure.inputs import PromptsInput, token_ids
 from measure.models import LoadedModel, adopt, as_measured, load
 from measure.predictions import Predictions
@@ -112,7 +111,7 @@ def slice2d(
     given = {"prompts_a": prompts_a, "prompts_b": prompts_b, "prompts_c": prompts_c}
     loaded, (a, b, c) = _given(model, given, bool(bos), tokenizer, precision)
     at = np.linspace(low, high, size)
-    return slices(loaded, Triples(a, b, c), layer=layer, read=read, at=at, origin={"bos": bool(bos)})
+    return slices(loaded, Triples(a, b, c), layer=layer, reads=[read], at=at, origin={"bos": bool(bos)})[read]
 
 
 def _checked(layer: int, read: Read, precision: Precision) -> int:
@@ -140,22 +139,33 @@ def _given(
     return loaded, list(ids.values())
 
 
-def measure_spec(spec: Spec, model: LoadedModel, drawn: Pairs | Triples, *, origin: dict[str, Any]) -> Result:
-    """The result that `spec` describes, on a model already loaded for it and prompts already drawn for it."""
-    details = {"spec": dataclasses.asdict(spec), **origin}
+def measure_specs(
+    specs: Sequence[Spec], model: LoadedModel, drawn: Pairs | Triples, *, origin: dict[str, Any]
+) -> list[Result]:
+    """The results that `specs` describe, which differ in their read alone: the blocks run once for all of them.
+
+    On a model already loaded for them and prompts already drawn for them.
+    """
+    spec, reads = specs[0], [spec.read for spec in specs]
+    found: Mapping[Read, Result]
     if isinstance(spec, SliceSpec):
         assert isinstance(drawn, Triples)
         at = np.linspace(*spec.extent, spec.size)
-        return slices(model, drawn, layer=spec.layer, read=spec.read, at=at, origin=details)
-    assert isinstance(drawn, Pairs)
-    assert isinstance(spec, CurveSpec)
-    if isinstance(spec, PredictionSpec):
-        return predictions(
-            model, drawn, layer=spec.layer, read=spec.read, steps=spec.steps, span=spec.span, origin=details
-        )
-    if isinstance(spec, CrossingSpec):
-        return crossings(model, drawn, layer=spec.layer, read=spec.read, steps=spec.steps, origin=details)
-    return curves(model, drawn, layer=spec.layer, read=spec.read, steps=spec.steps, origin=details)
+        found = slices(model, drawn, layer=spec.layer, reads=reads, at=at, origin=origin)
+    else:
+        assert isinstance(drawn, Pairs)
+        assert isinstance(spec, CurveSpec)
+        if isinstance(spec, PredictionSpec):
+            found = predictions(
+                model, drawn, layer=spec.layer, reads=reads, steps=spec.steps, span=spec.span, origin=origin
+            )
+        elif isinstance(spec, CrossingSpec):
+            found = crossings(model, drawn, layer=spec.layer, reads=reads, steps=spec.steps, origin=origin)
+        else:
+            found = all_curves(model, drawn, layer=spec.layer, reads=reads, steps=spec.steps, origin=origin)
+    for spec in specs:
+        found[spec.read].provenance["spec"] = dataclasses.asdict(spec)
+    return [found[spec.read] for spec in specs]
 
 
 # What is kept of each pair: named arrays whose first axis is the pairs'.
@@ -174,7 +184,7 @@ class _Segments:
     a: list[Prompt]
     b: list[Prompt]
     known: Contexts
-    outputs: Outputs
+    found: runs.Found
     path: runs.Path
     signs: list[Tensor]
 
@@ -188,9 +198,18 @@ def curves(model: LoadedModel, pairs: Pairs, *, layer: int, read: Read, steps: i
     `origin` is added to the provenance, which says which path it was, and why if it was the slow one.
     Raises `MeasureError` as `runs.choose_path` does.
     """
-    choice = runs.choose_path(model, pairs.a, pairs.b, layer, read, steps)
-    found = _along_segments(model, pairs, steps, layer, read, choice)
-    return Curves(**found, provenance=_provenance(model, pairs, layer, read, choice, origin))
+    return all_curves(model, pairs, layer=layer, reads=[read], steps=steps, origin=origin)[read]
+
+
+def all_curves(
+    model: LoadedModel, pairs: Pairs, *, layer: int, reads: Sequence[Read], steps: int, origin: dict[str, Any]
+) -> dict[Read, Curves]:
+    """`curves` with each of `reads`, the blocks run once."""
+    choice = runs.choose_path(model, pairs.a, pairs.b, layer, reads, steps)
+    found = _along_segments(model, pairs, steps, layer, reads, choice)
+    return {
+        read: Curves(**found[read], provenance=_provenance(model, pairs, layer, read, choice, origin)) for read in reads
+    }
 
 
 def fast_curves(
@@ -205,8 +224,8 @@ def fast_curves(
 ) -> Curves:
     """The curves by the fast path, `chunk` positions to a forward; the result does not depend on `chunk`."""
     choice = Choice("fast")
-    found = _along_segments(model, pairs, steps, layer, read, choice, chunk=chunk)
-    return Curves(**found, provenance=_provenance(model, pairs, layer, read, choice, origin))
+    found = _along_segments(model, pairs, steps, layer, [read], choice, chunk=chunk)
+    return Curves(**found[read], provenance=_provenance(model, pairs, layer, read, choice, origin))
 
 
 def reference_curves(
@@ -215,30 +234,47 @@ def reference_curves(
     """The same curves by the reference path: one plain full forward for every alpha of every pair."""
     runs.check_layer(model, layer)
     choice = Choice("reference")
-    found = _along_segments(model, pairs, steps, layer, read, choice)
-    return Curves(**found, provenance=_provenance(model, pairs, layer, read, choice, origin))
+    found = _along_segments(model, pairs, steps, layer, [read], choice)
+    return Curves(**found[read], provenance=_provenance(model, pairs, layer, read, choice, origin))
 
 
 def predictions(
-    model: LoadedModel, pairs: Pairs, *, layer: int, read: Read, steps: int, span: int, origin: dict[str, Any]
-) -> Predictions:
+    model: LoadedModel,
+    pairs: Pairs,
+    *,
+    layer: int,
+    reads: Sequence[Read],
+    steps: int,
+    span: int,
+    origin: dict[str, Any],
+) -> dict[Read, Predictions]:
     """Curves of the independent pairs with the next-token distributions along them; see `Predictions`."""
     pairs = pairs.independent()
-    choice = runs.choose_path(model, pairs.a, pairs.b, layer, read, steps)
-    found = _along_segments(model, pairs, steps, layer, read, choice, lambda part: _predicted(part, span), logits=True)
-    found["end_tokens"] = _texts(model, found["end_tokens"])
-    return Predictions(**found, provenance=_provenance(model, pairs, layer, read, choice, origin))
+    choice = runs.choose_path(model, pairs.a, pairs.b, layer, reads, steps)
+    found = _along_segments(model, pairs, steps, layer, reads, choice, lambda part: _predicted(part, span), logits=True)
+    results = {}
+    for read in reads:
+        arrays = {**found[read], "end_tokens": _texts(model, found[read]["end_tokens"])}
+        results[read] = Predictions(**arrays, provenance=_provenance(model, pairs, layer, read, choice, origin))
+    return results
 
 
 def crossings(
-    model: LoadedModel, pairs: Pairs, *, layer: int, read: Read, steps: int, origin: dict[str, Any]
-) -> Crossings:
-    """Curves of the independent pairs with the gates that change sign along them; see `Crossings`."""
+    model: LoadedModel, pairs: Pairs, *, layer: int, reads: Sequence[Read], steps: int, origin: dict[str, Any]
+) -> dict[Read, Crossings]:
+    """Curves of the independent pairs with the gates that change sign along them; see `Crossings`.
+
+    Raises `MeasureError` for a model whose blocks have no gates to be found, or none after `layer`.
+    """
     pairs = pairs.independent()
-    choice = runs.choose_path(model, pairs.a, pairs.b, layer, read, steps)
-    found = _along_segments(model, pairs, steps, layer, read, choice, _crossed, gates=True)
-    gates = found.pop("gates")[0]
-    return Crossings(**found, gates=gates, provenance=_provenance(model, pairs, layer, read, choice, origin))
+    runs.check_layer(model, layer)
+    gates = np.array(forward.gate_counts(model, layer))
+    choice = runs.choose_path(model, pairs.a, pairs.b, layer, reads, steps)
+    found = _along_segments(model, pairs, steps, layer, reads, choice, _crossed, gates=True)
+    return {
+        read: Crossings(**found[read], gates=gates, provenance=_provenance(model, pairs, layer, read, choice, origin))
+        for read in reads
+    }
 
 
 def _along_segments(
@@ -246,54 +282,80 @@ def _along_segments(
     pairs: Pairs,
     steps: int,
     layer: int,
-    read: Read,
+    reads: Sequence[Read],
     choice: Choice,
     keep: _Keep | None = None,
     *,
     logits: bool = False,
     gates: bool = False,
     chunk: int = forward.CHUNK_POSITIONS,
-) -> _Arrays:
-    """The fields of `Curves` for every pair, and what `keep` makes of each part; memory does not grow with outputs."""
+) -> dict[Read, _Arrays]:
+    """By read, the fields of `Curves` for every pair, and what `keep` makes of each part.
+
+    Memory does not grow with the number of pairs beyond what is returned.
+    """
     alphas = paths.alphas(steps)
-    found: _Arrays = {}
+    shared: _Arrays = {}
+    by_read: dict[Read, _Arrays] = {read: {} for read in reads}
     with as_measured(model.network):
-        for rows in runs.chunks(model, pairs.a, pairs.b, steps, chunk, logits=logits or read == "logits"):
-            a, b = [pairs.a[i] for i in rows], [pairs.b[i] for i in rows]
-            known = runs.contexts(model, (*a, *b), layer, choice.path)
-            points = paths.segment(known.last(a), known.last(b), alphas)
-            watch: AbstractContextManager[list[Tensor]] = forward.gate_signs(model, layer) if gates else nullcontext([])
-            with watch as signs:
-                out = runs.outputs(model, known, a, points, layer, read, choice.path)
-            part = _Segments(model, layer, a, b, known, out, choice.path, signs)
-            kept = {**_distances(part, alphas, read), **(keep(part) if keep else {})}
-            for name, values in kept.items():
-                whole = found.setdefault(name, np.empty((len(pairs), *values.shape[1:]), values.dtype))
-                whole[rows] = values
-    return {"alphas": alphas, **found, "units": np.array(pairs.units)}
+        for rows in runs.chunks(model, pairs.a, pairs.b, steps, chunk, logits=logits or "logits" in reads):
+            part = _run_segments(
+                model, [pairs.a[i] for i in rows], [pairs.b[i] for i in rows], alphas, layer, reads, choice.path, gates
+            )
+            if keep is not None:
+                _fill(shared, rows, len(pairs), keep(part))
+            for read in reads:
+                _fill(by_read[read], rows, len(pairs), _distances(part, alphas, read, steps_too=gates))
+    same = {"alphas": alphas, "units": np.array(pairs.units), **shared}
+    return {read: {**same, **arrays} for read, arrays in by_read.items()}
 
 
-def _distances(part: _Segments, alphas: np.ndarray, read: Read) -> _Arrays:
-    out = part.outputs
-    line = paths.segment(out.residual[:, 0], out.residual[:, -1], alphas)
+def _run_segments(
+    model: LoadedModel,
+    a: list[Prompt],
+    b: list[Prompt],
+    alphas: np.ndarray,
+    layer: int,
+    reads: Sequence[Read],
+    path: runs.Path,
+    gates: bool,
+) -> _Segments:
+    known = runs.contexts(model, (*a, *b), layer, path)
+    points = paths.segment(known.last(a), known.last(b), alphas)
+    watch: AbstractContextManager[list[Tensor]] = forward.gate_signs(model, layer) if gates else nullcontext([])
+    with watch as signs:
+        found = runs.outputs(model, known, a, points, layer, reads, path)
+    return _Segments(model, layer, a, b, known, found, path, signs)
+
+
+def _fill(whole: _Arrays, rows: list[int], count: int, part: _Arrays) -> None:
+    for name, values in part.items():
+        whole.setdefault(name, np.empty((count, *values.shape[1:]), values.dtype))[rows] = values
+
+
+def _distances(part: _Segments, alphas: np.ndarray, read: Read, *, steps_too: bool) -> _Arrays:
+    """What depends on the read: the curve, its norm-only null and scale, and with `steps_too` each step's length."""
+    residual, found = part.found["residual"], part.found[read]
+    line = paths.segment(residual[:, 0], residual[:, -1], alphas)
     null = runs.norm_only(part.model, line, read, part.known, part.path)
-    return {
-        "distance": runs.from_start(out.read),
+    curve = {
+        "distance": runs.from_start(found),
         "null_distance": runs.from_start(null),
-        "reference_norm": runs.norms(out.read[:, 0]),
+        "reference_norm": runs.norms(found[:, 0]),
     }
+    return {**curve, "step_distance": runs.distances(found[:, 1:], found[:, :-1])} if steps_too else curve
 
 
 def _predicted(part: _Segments, span: int) -> _Arrays:
     """The arrays of `Predictions`; `end_tokens` as ids."""
     model, known, path = part.model, part.known, part.path
     states_a, states_b = known.last(part.a), known.last(part.b)
-    logits = runs.norm_only(model, part.outputs.residual, "logits", known, path)
+    logits = runs.norm_only(model, part.found["residual"], "logits", known, path)
     # A's clean run is the alpha = 0 point; B's is B in its own context.
-    clean = runs.outputs(model, known, part.b, states_b[:, None], part.layer, "residual", path)
+    clean = runs.outputs(model, known, part.b, states_b[:, None], part.layer, ["residual"], path)
     first, second = (
         logits[:, 0].argmax(-1),
-        runs.norm_only(model, clean.residual, "logits", known, path)[:, 0].argmax(-1),
+        runs.norm_only(model, clean["residual"], "logits", known, path)[:, 0].argmax(-1),
     )
     rows = torch.arange(len(part.a), device=logits.device)
     difference = logits[rows, :, first] - logits[rows, :, second]
@@ -326,19 +388,13 @@ def _texts(model: LoadedModel, ids: Int[np.ndarray, "pairs two"]) -> np.ndarray:
 
 
 def _crossed(part: _Segments) -> _Arrays:
-    """The arrays of `Crossings`; `gates` the same for every pair."""
-    blocks = _signs_by_block(part)
+    """What of `Crossings` does not depend on the read."""
     found: dict[str, list[np.ndarray]] = {"crossings": [], "coarse": [], "end_crossings": []}
-    for signs in blocks:
+    for signs in _signs_by_block(part):
         found["crossings"].append(_changes(signs))
         found["coarse"].append(_changes(signs[:, ::2]).sum(axis=1))
         found["end_crossings"].append(_changes(signs[:, [0, -1]])[:, 0])
-    read = part.outputs.read
-    return {
-        **{name: np.stack(columns, axis=1) for name, columns in found.items()},
-        "gates": np.tile([signs.shape[-1] for signs in blocks], (len(part.a), 1)),
-        "step_distance": runs.distances(read[:, 1:], read[:, :-1]),
-    }
+    return {name: np.stack(columns, axis=1) for name, columns in found.items()}
 
 
 def _changes(signs: Bool[Tensor, "pairs points gates"]) -> Int[np.ndarray, "pairs spans"]:
@@ -348,7 +404,7 @@ def _changes(signs: Bool[Tensor, "pairs points gates"]) -> Int[np.ndarray, "pair
 
 def _signs_by_block(part: _Segments) -> list[Bool[Tensor, "pairs points gates"]]:
     """Where gates are positive at the points, one tensor for each block after the patch."""
-    count, points = len(part.a), part.outputs.read.shape[1]
+    count, points = part.found["residual"].shape[:2]
     blocks = part.model.depth - part.layer
     if part.path == "fast":
         return [signs[:, -points:] for signs in part.signs]
@@ -362,28 +418,29 @@ def slices(
     triples: Triples,
     *,
     layer: int,
-    read: Read,
+    reads: Sequence[Read],
     at: Float[np.ndarray, " size"],
     origin: dict[str, Any],
-) -> Slices:
-    """Slices of every triple, alpha and beta at the values `at`; see `slice2d`."""
+) -> dict[Read, Slices]:
+    """Slices of every triple with each of `reads`, alpha and beta at the values `at`; see `slice2d`."""
     references = triples.a + triples.b + triples.c
     # The check draws its points on segments between references.
-    choice = runs.choose_path(model, references, references[::-1], layer, read, SLICE_ROW)
+    choice = runs.choose_path(model, references, references[::-1], layer, reads, SLICE_ROW)
     with as_measured(model.network):
-        rows = [_slice(model, triple, layer, read, at, choice.path) for triple in zip(*_sides(triples), strict=True)]
-    arrays = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-    return Slices(at, at, **arrays, provenance=_provenance(model, triples, layer, read, choice, origin))
-
-
-def _sides(triples: Triples) -> tuple[tuple[Prompt, ...], ...]:
-    return triples.a, triples.b, triples.c
+        sides = zip(triples.a, triples.b, triples.c, strict=True)
+        rows = [_slice(model, triple, layer, reads, at, choice.path) for triple in sides]
+    results = {}
+    for read in reads:
+        arrays = {name: np.stack([row[read][name] for row in rows]) for name in rows[0][read]}
+        provenance = _provenance(model, triples, layer, read, choice, origin)
+        results[read] = Slices(at, at, **arrays, provenance=provenance)
+    return results
 
 
 def _slice(
-    model: LoadedModel, triple: tuple[Prompt, ...], layer: int, read: Read, at: np.ndarray, path: runs.Path
-) -> _Arrays:
-    """One triple's fields of `Slices`."""
+    model: LoadedModel, triple: tuple[Prompt, ...], layer: int, reads: Sequence[Read], at: np.ndarray, path: runs.Path
+) -> dict[Read, _Arrays]:
+    """One triple's fields of `Slices`, by read."""
     known = runs.contexts(model, triple, layer, path)
     corners = known.last(triple)
     a, b, c = corners[:1], corners[1:2], corners[2:]
@@ -395,22 +452,28 @@ def _slice(
     grid = a[:, None].expand(len(at), len(at), -1) if on_line else paths.plane(a, b, c, at)[0]
     # The references themselves follow the grid.
     points = torch.cat([grid.reshape(len(at) ** 2, -1), corners])
-    fields, at_references, reference_norms, top = [], [], [], np.empty(0, int)
+    cells = len(at) ** 2
+    by_read: dict[Read, dict[str, list[Any]]] = {
+        read: {"distance": [], "reference_distance": [], "reference_norm": []} for read in reads
+    }
+    top = np.empty(0, int)
     for place, prompt in enumerate(triple):
-        found = _in_rows(model, known, prompt, points, layer, read, path)
-        distance = runs.distances(found.read, found.read[:, len(at) ** 2 + place][:, None])[0]
-        fields.append(distance[: len(at) ** 2].reshape(len(at), len(at)))
-        at_references.append(distance[len(at) ** 2 :])
-        reference_norms.append(runs.norms(found.read[:, len(at) ** 2 + place])[0])
+        found = _in_rows(model, known, prompt, points, layer, reads, path)
+        for read, kept in by_read.items():
+            own = found[read][:, cells + place]
+            distance = runs.distances(found[read], own[:, None])[0]
+            kept["distance"].append(distance[:cells].reshape(len(at), len(at)))
+            kept["reference_distance"].append(distance[cells:])
+            kept["reference_norm"].append(runs.norms(own)[0])
         if place == 0:
-            top = runs.top_tokens(model, found.residual[0, : len(at) ** 2], known, path)
-    return {
-        "distance": np.stack(fields),
-        "reference_distance": np.stack(at_references),
-        "reference_norm": np.array(reference_norms),
+            top = runs.top_tokens(model, found["residual"][0, :cells], known, path)
+    shared = {
         "reference_points": np.array([[0.0, 0.0], [1.0, 0.0], [foot, 1.0]]),
         "top_tokens": top.reshape(len(at), len(at)),
         "on_line": np.array(on_line),
+    }
+    return {
+        read: {**{name: np.array(values) for name, values in kept.items()}, **shared} for read, kept in by_read.items()
     }
 
 
@@ -420,22 +483,19 @@ def _in_rows(
     prompt: Prompt,
     points: Float[Tensor, "points width"],
     layer: int,
-    read: Read,
+    reads: Sequence[Read],
     path: runs.Path,
-) -> Outputs:
-    """`runs.outputs` of many points in one context, cut into rows of a batch; (1, points, ...)."""
+) -> runs.Found:
+    """`runs.outputs` of many points in one context, cut into rows of a batch; (1, points, units)."""
     count = len(points)
     rows = -(-count // SLICE_ROW)
     size = -(-count // rows)
     padded = torch.cat([points, points[-1:].expand(rows * size - count, -1)]).view(rows, size, -1)
     step = max(1, forward.CHUNK_POSITIONS // (len(prompt) + size))
-    if read == "logits":
+    if "logits" in reads:
         step = max(1, min(step, runs.LOGIT_VALUES // (size * model.vocabulary)))
-    parts = [runs.outputs(model, known, [prompt] * len(p), p, layer, read, path) for p in torch.split(padded, step)]
-    reads, residuals = (
-        torch.cat([getattr(part, name) for part in parts]).flatten(0, 1)[None, :count] for name in ("read", "residual")
-    )
-    return Outputs(reads, residuals)
+    parts = [runs.outputs(model, known, [prompt] * len(p), p, layer, reads, path) for p in torch.split(padded, step)]
+    return {read: torch.cat([part[read] for part in parts]).flatten(0, 1)[None, :count] for read in parts[0]}
 
 
 def environment(model: LoadedModel) -> dict[str, str]:

@@ -47,6 +47,37 @@ class Predictions(Curves, kind="predictions"):
         return (self.logit_difference - low) / change
 
     @property
+    def logit_deviation(self) -> Float[np.ndarray, " pairs"]:
+        """Mean of |scaled logit difference - r| over alpha, (pairs,)."""
+        return np.abs(self.scaled_logit_difference - self.relative).mean(axis=1)
+
+    @property
+    def logit_deviation_from_line(self) -> Float[np.ndarray, " pairs"]:
+        """Mean of |scaled logit difference - alpha| over alpha, (pairs,): what it would be if nothing jumped."""
+        return np.abs(self.scaled_logit_difference - self.alphas).mean(axis=1)
+
+    @property
+    def logit_deviation_from_other(self) -> Float[np.ndarray, " pairs"]:
+        """Mean of |scaled logit difference - r of the next pair| over alpha, (pairs,)."""
+        return np.abs(self.scaled_logit_difference - np.roll(self.relative, 1, axis=0)).mean(axis=1)
+
+    @property
+    def logit_correlation(self) -> Float[np.ndarray, " pairs"]:
+        """Correlation over alpha of the steps of the scaled logit difference with those of r, (pairs,).
+
+        Of the steps, since any two rising curves correlate.
+        """
+        x, y = (np.diff(rows, axis=1) for rows in (self.scaled_logit_difference, self.relative))
+        x, y = (rows - rows.mean(axis=1, keepdims=True) for rows in (x, y))
+        size = np.sqrt((x * x).sum(axis=1) * (y * y).sum(axis=1))
+        return (x * y).sum(axis=1) / np.where(size > 0, size, np.nan)
+
+    @property
+    def equal_tops(self) -> Bool[np.ndarray, " pairs"]:
+        """Pairs whose two prompts have one top token, so that there is no logit difference, (pairs,)."""
+        return np.isnan(self.logit_difference).all(axis=1)
+
+    @property
     def span_movement(self) -> Float[np.ndarray, "pairs spans"]:
         """Change of r between each point and the one `span` steps on, (pairs, steps - span); NaN where degenerate."""
         return np.abs(self.relative[:, self.span :] - self.relative[:, : -self.span])
@@ -55,3 +86,29 @@ class Predictions(Curves, kind="predictions"):
     def span_agreement(self) -> Float[np.ndarray, "pairs spans"]:
         """1.0 where a point and the one `span` steps on have the same top token, else 0.0; (pairs, steps - span)."""
         return (self.top_tokens[:, self.span :] == self.top_tokens[:, : -self.span]).astype(float)
+
+    def _in_window(self, values: Float[np.ndarray, "pairs spans"], *, moving: bool) -> Float[np.ndarray, " pairs"]:
+        """`values` where r moves most, or least, over a span; NaN where degenerate."""
+        movement = np.where(self.degenerate[:, None], 0.0, self.span_movement)
+        window = movement.argmax(axis=1) if moving else movement.argmin(axis=1)
+        return np.where(self.degenerate, np.nan, values[np.arange(len(values)), window])
+
+    @property
+    def flat_divergence(self) -> Float[np.ndarray, " pairs"]:
+        """Divergence, in bits, between the two points a span apart between which r moves least, (pairs,)."""
+        return self._in_window(self.span_divergence, moving=False)
+
+    @property
+    def straddling_divergence(self) -> Float[np.ndarray, " pairs"]:
+        """Divergence, in bits, between the two points a span apart between which r moves most, (pairs,)."""
+        return self._in_window(self.span_divergence, moving=True)
+
+    @property
+    def flat_agreement(self) -> Float[np.ndarray, " pairs"]:
+        """1.0 where those two points inside the flat part have one top token, else 0.0, (pairs,)."""
+        return self._in_window(self.span_agreement, moving=False)
+
+    @property
+    def straddling_agreement(self) -> Float[np.ndarray, " pairs"]:
+        """1.0 where those two points astride the transition have one top token, else 0.0, (pairs,)."""
+        return self._in_window(self.span_agreement, moving=True)

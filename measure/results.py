@@ -10,7 +10,7 @@ import tempfile
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -26,6 +26,7 @@ DEGENERATE = 1e-5
 EDGE = 0.2
 METRICS = ("max_slope", "transition_width", "edge_drift", "jump_location")
 _FORMAT = 1
+R = TypeVar("R", bound="Result")
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -117,7 +118,7 @@ class Result:
         return target
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
+    def load(cls: type[R], path: str | Path) -> R:
         """Read a result written by `save`. Raises `MeasureError` when the file is no such result."""
         expected = getattr(cls, "kind", None)
         try:
@@ -138,7 +139,7 @@ class Result:
                 f"{expected or ' or '.join(cls._kinds)!r} in format {_FORMAT}. "
                 "Use the class, or the version of this package, that wrote it."
             )
-        result: Self = cls._kinds[found](**arrays, provenance=header["provenance"])  # type: ignore[assignment,call-arg]
+        result: R = cls._kinds[found](**arrays, provenance=header["provenance"])  # type: ignore[assignment,call-arg]
         return result
 
 

@@ -13,7 +13,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from measure import catalog, forward, paths
-from measure.forward import Outputs
 from measure.models import LoadedModel, as_measured
 from measure.prompts import Prompt
 from measure.spec import MeasureError, Read
@@ -25,6 +24,10 @@ LOGIT_VALUES = 2**26
 
 # How far d may differ between the two paths, relative to ||F(A)||: rounding, no more.
 AGREEMENT = {torch.float64: 1e-5, torch.float32: 1e-5, torch.bfloat16: 5e-2, torch.float16: 5e-3}
+
+
+# What came out at points, by read: (prompts, points, units).
+Found = dict[Read, Float[Tensor, "prompts points units"]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,20 +71,26 @@ def outputs(
     prompts: Sequence[Prompt],
     points: Float[Tensor, "prompts points width"],
     layer: int,
-    read: Read,
+    reads: Sequence[Read],
     path: Path,
-) -> Outputs:
+) -> Found:
     """What comes out when each prompt's last position is overwritten by each of its points after `layer` blocks.
 
-    The fast path takes prompts of one length.
+    One tensor (prompts, points, units) for each of `reads`, and the residual state in any case. The fast path takes
+    prompts of one length and runs its blocks once for all reads.
     """
     if path == "fast":
-        return forward.run_from_layer(model, known.earlier(prompts), points, layer, read, as_tuple=known.as_tuple)
-    both = []
-    for wanted in dict.fromkeys((read, "residual")):
-        rows = [_reference_row(model, prompt, row, layer, wanted) for prompt, row in zip(prompts, points, strict=True)]
-        both.append(torch.stack(rows))
-    return Outputs(both[0], both[-1])
+        direct = reads[0] if len(reads) == 1 else "residual"
+        out = forward.run_from_layer(model, known.earlier(prompts), points, layer, direct, as_tuple=known.as_tuple)
+        found: Found = {direct: out.read, "residual": out.residual}
+        return found | {read: norm_only(model, out.residual, read, known, path) for read in reads if read not in found}
+    wanted: list[Read] = list(dict.fromkeys((*reads, "residual")))
+    return {
+        read: torch.stack(
+            [_reference_row(model, prompt, row, layer, read) for prompt, row in zip(prompts, points, strict=True)]
+        )
+        for read in wanted
+    }
 
 
 def _reference_row(
@@ -167,7 +176,7 @@ class Choice:
 
 
 def choose_path(
-    model: LoadedModel, a: Sequence[Prompt], b: Sequence[Prompt], layer: int, read: Read, points: int
+    model: LoadedModel, a: Sequence[Prompt], b: Sequence[Prompt], layer: int, reads: Sequence[Read], points: int
 ) -> Choice:
     """The fast path where it gives what the reference path gives on these prompts, else the reference path.
 
@@ -175,7 +184,8 @@ def choose_path(
     read from left to right, or is a catalogued one on which the two paths ought to agree and do not.
     """
     check_layer(model, layer)
-    doubt = _doubt(model, a, b, layer, read, points)
+    doubts = (_doubt(model, a, b, layer, read, points) for read in reads)
+    doubt = next((found for found in doubts if found), None)
     if doubt is None:
         return Choice("fast")
     if model.source in ("ladder", "hub") and model.name in catalog.models():
@@ -208,7 +218,7 @@ def _doubt(
             found = _segments(model, first, second, alphas, layer, read, "fast")
         except Exception as error:  # whatever a model unlike those we know may raise
             return f"the fast path failed: {error!r}"
-    off = np.abs(from_start(found.read)[:, some] - from_start(expected.read)).max(axis=1) / norms(expected.read[:, 0])
+    off = np.abs(from_start(found)[:, some] - from_start(expected)).max(axis=1) / norms(expected[:, 0])
     for difference in off:
         if not difference <= AGREEMENT[model.dtype]:
             return f"the fast path differs from the reference by {difference:.2g} of ||F(A)||"
@@ -224,10 +234,10 @@ def _segments(
     layer: int,
     read: Read,
     path: Path,
-) -> Outputs:
+) -> Float[Tensor, "pairs steps units"]:
     known = contexts(model, (*a, *b), layer, path)
     points = paths.segment(known.last(a), known.last(b), alphas)
-    return outputs(model, known, a, points, layer, read, path)
+    return outputs(model, known, a, points, layer, [read], path)[read]
 
 
 def _check_causal(model: LoadedModel, prompt: Prompt, layer: int) -> None:

@@ -143,7 +143,7 @@ class PredictionSpec(CurveSpec):
 class CrossingSpec(CurveSpec):
     """Curves with the gates that change sign along them; an odd number of `steps`: each second one can be left out."""
 
-    steps: int = 257
+    steps: int = 129
 
     def __post_init__(self) -> None:
         super().__post_init__()

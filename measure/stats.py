@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 Outcome = Literal["supported", "contradicted", "inconclusive", "not measured"]
 CONFIDENCE = 0.95
@@ -63,7 +63,7 @@ class Effect:
 
 @dataclass(frozen=True)
 class Trend:
-    """Page's test for an ordered trend over `treatments` conditions measured on the same `n` units."""
+    """A rank test for an ordered trend (Page; Wilcoxon's signed ranks for two) over `treatments` conditions measured on the same `n` units."""
 
     name: str
     p: float
@@ -287,7 +287,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def page_trends(named: dict[str, Sequence[Float[np.ndarray, " units"]]]) -> tuple[Trend, ...]:
     """Page's test for each of a claim's trends, p-values adjusted by Holm; none with fewer than three conditions."""
-    found = [trend for name, conditions in named.items() if (trend := page_trend(name, conditions)) is not None]
+    return adjusted(*(page_trend(name, conditions) for name, conditions in named.items()))
+
+
+def adjusted(*trends: Trend | None) -> tuple[Trend, ...]:
+    """A claim's tests with their p-values adjusted by Holm; those that do not apply left out."""
+    found = [trend for trend in trends if trend is not None]
     rising, falling = (holm([getattr(trend, side) for trend in found]) for side in ("p", "p_reversed"))
     return tuple(replace(trend, p=p, p_reversed=q) for trend, p, q in zip(found, rising, falling, strict=True))
 
@@ -309,3 +314,124 @@ def page_trend(name: str, conditions: Sequence[Float[np.ndarray, " units"]]) -> 
     rising = page_trend_test(table, method="asymptotic").pvalue
     falling = page_trend_test(table[:, ::-1], method="asymptotic").pvalue
     return Trend(name, float(rising), float(falling), len(table), len(conditions))
+
+
+def signed_rank(name: str, before: Float[np.ndarray, " units"], after: Float[np.ndarray, " units"]) -> Trend | None:
+    """Wilcoxon's signed-rank test that `after` lies above `before`, unit by unit; None below 6 units that have both.
+
+    Its effect size is `superiority`. Source: Wilcoxon (1945), by `scipy.stats.wilcoxon`.
+    """
+    from scipy.stats import wilcoxon
+
+    table = _finite_rows(before, after)
+    if len(table) < FEWEST:
+        return None
+    # On no difference anywhere there is nothing to rank: scipy would divide by 0.
+    if not (table[:, 0] != table[:, 1]).any():
+        return Trend(name, 1.0, 1.0, len(table), 2)
+    low, high = table.T
+    rising, falling = (wilcoxon(high, low, alternative=side).pvalue for side in ("greater", "less"))
+    return Trend(name, float(rising), float(falling), len(table), 2)
+
+
+def superiority(
+    before: Float[np.ndarray, " units"],
+    after: Float[np.ndarray, " units"],
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """Share of units in which `after` lies above `before`, ties counted half, minus 0.5: -0.5 to 0.5, 0 is chance.
+
+    The effect size of a paired rank test (probability of superiority); percentile bootstrap over units.
+    """
+    table = _finite_rows(before, after)
+    return mean_interval((np.sign(table[:, 1] - table[:, 0])) / 2, seed=seed, resamples=resamples)
+
+
+def mean_interval(values: Float[np.ndarray, " units"], *, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
+    """Mean over units (a share, where values are 0 or 1) with its percentile-bootstrap interval; none below 6 units."""
+    kept = values[np.isfinite(values)]
+    if len(kept) < FEWEST:
+        return Interval(float(kept.mean()) if len(kept) else np.nan, np.nan, np.nan, len(kept))
+    rows = np.random.default_rng(seed).integers(0, len(kept), size=(resamples, len(kept)))
+    return _interval(float(kept.mean()), kept[rows].mean(axis=1), len(kept))
+
+
+def strata_of(values: Float[np.ndarray, " units"], count: int) -> Int[np.ndarray, " units"]:
+    """Which of `count` equal parts, from the lowest values (0) to the highest, each unit is in; -1 without a value."""
+    found = np.full(len(values), -1)
+    finite = np.flatnonzero(np.isfinite(values))
+    ranks = np.argsort(np.argsort(values[finite], kind="stable"), kind="stable")
+    found[finite] = ranks * count // max(len(finite), 1)
+    return found
+
+
+def stratified_contrast(
+    values: Float[np.ndarray, " units"],
+    by: Float[np.ndarray, " units"],
+    strata: Int[np.ndarray, " units"],
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """Median of `values` where `by` is above its stratum's median minus where it is not, averaged over the strata.
+
+    Units are resampled within each half of each stratum. Units without a value, or in stratum -1, are left out; a half
+    of fewer than 6 units gives no interval.
+    """
+    used = (strata >= 0) & np.isfinite(values) & np.isfinite(by)
+    estimates: list[float] = []
+    draws: list[Float[np.ndarray, " resamples"]] = []
+    fewest = FEWEST
+    for number in np.unique(strata[used]):
+        inside = used & (strata == number)
+        upper = strata_of(np.where(inside, by, np.nan), 2)
+        for half, sign in ((1, 1.0), (0, -1.0)):
+            part = values[upper == half].astype(np.float64)
+            fewest = min(fewest, len(part))
+            if len(part):
+                estimates.append(sign * float(np.median(part)))
+                draws.append(sign * _resampled_medians(part.tobytes(), seed + len(draws) + 1, resamples))
+    count = int(used.sum())
+    if not draws or fewest < FEWEST:
+        return Interval(float("nan"), np.nan, np.nan, count)
+    return _interval(2 * float(np.mean(estimates)), 2 * np.mean(draws, axis=0), count)
+
+
+def rank_correlation(
+    values: Float[np.ndarray, " units"],
+    by: Float[np.ndarray, " units"],
+    strata: Int[np.ndarray, " units"],
+    *,
+    seed: int = 0,
+    resamples: int = 1000,
+) -> Interval:
+    """Spearman's rank correlation of `values` and `by` within each stratum, averaged over strata by their size.
+
+    Units are resampled within strata. Units without a value, or in stratum -1, are left out; a stratum of fewer than 6
+    gives no interval.
+    """
+    used = (strata >= 0) & np.isfinite(values) & np.isfinite(by)
+    generator = np.random.default_rng(seed)
+    estimate, drawn, fewest = 0.0, np.zeros(resamples), FEWEST
+    for number in np.unique(strata[used]):
+        x, y = (column[used & (strata == number)] for column in (values, by))
+        share, fewest = len(x) / used.sum(), min(fewest, len(x))
+        rows = generator.integers(0, len(x), size=(resamples, len(x)))
+        estimate += share * float(_spearman(x[None], y[None])[0])
+        drawn += share * _spearman(x[rows], y[rows])
+    count = int(used.sum())
+    if not count or fewest < FEWEST:
+        return Interval(float("nan"), np.nan, np.nan, count)
+    return _interval(estimate, drawn, count)
+
+
+def _spearman(x: Float[np.ndarray, "rows units"], y: Float[np.ndarray, "rows units"]) -> Float[np.ndarray, " rows"]:
+    """Rank correlation of rows of `x` with rows of `y`, ties by their mean rank; 0 where one is constant."""
+    from scipy.stats import rankdata
+
+    ranks = [rankdata(column, axis=1) for column in (x, y)]
+    a, b = (column - column.mean(axis=1, keepdims=True) for column in ranks)
+    size = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
+    return (a * b).sum(axis=1) / np.where(size > 0, size, 1.0)

@@ -24,6 +24,7 @@ MEASURING_MODULES = (
     "prompts",
     "models",
     "forward",
+    "inputs",
     "runs",
     "measurements",
 )

@@ -24,8 +24,7 @@ from measure.stats import Effect, Verdict
 
 CLAIM = "Single curves sharpen, their jumps do not gather (footnote 5)"
 
-# In units of alpha; a straight line's width is 0.8. Chosen when the rungs' median widths were known, not their spreads.
-WIDTH_MARGIN = 0.05
+# In units of alpha; chosen when the rungs' median widths were known, not their spreads.
 SPREAD_MARGIN = 0.02
 # An accepted negative stands here with its verdict, case by case.
 EXPECTED = {
@@ -86,7 +85,7 @@ def judge(before: Curves, after: Curves) -> Verdict:
     spread = stats.median_rise(off_centre(before), off_centre(after))
     return Verdict(
         effects=(
-            Effect("transition width of single curves falls", width, WIDTH_MARGIN),
+            Effect("transition width of single curves falls", width, claims.WIDTH_MARGIN),
             Effect(f"spread of jumps, change + {SPREAD_MARGIN}", stats.shifted(spread, SPREAD_MARGIN), 0.0),
         )
     )

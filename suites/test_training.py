@@ -24,10 +24,6 @@ from measure.stats import Effect, Verdict
 
 CLAIM = "Sharpness grows with training (Fig. 4)"
 
-# Near linear: a straight line has max slope 1 and edge drift 0.184.
-LINEAR_SLOPE = 1.2
-LINEAR_DRIFT = 0.16
-
 MODELS = [model for model in catalog.models().values() if len(model.revisions) > 1]
 # An accepted negative stands here with its verdict, model by model.
 EXPECTED: dict[str, str] = {}
@@ -66,8 +62,12 @@ def judge(revisions: Sequence[Curves], scrambled: Curves, notes: tuple[str, ...]
     first = revisions[0]
     slope, drift = (stats.median_interval(first.by_unit(metric)) for metric in ("max_slope", "edge_drift"))
     linear = (
-        Effect(f"first max slope below {LINEAR_SLOPE}", stats.shifted(stats.negated(slope), LINEAR_SLOPE), 0.0),
-        Effect(f"first edge drift above {LINEAR_DRIFT}", stats.shifted(drift, -LINEAR_DRIFT), 0.0),
+        Effect(
+            f"first max slope below {claims.LINEAR_SLOPE}",
+            stats.shifted(stats.negated(slope), claims.LINEAR_SLOPE),
+            0.0,
+        ),
+        Effect(f"first edge drift above {claims.LINEAR_DRIFT}", stats.shifted(drift, -claims.LINEAR_DRIFT), 0.0),
     )
     return Verdict(
         effects=claims.sharper(first, revisions[-1], scrambled, "first to last") + linear,

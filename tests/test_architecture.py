@@ -13,8 +13,9 @@ ROOT = Path(__file__).parent.parent
 RANKS = [
     {"spec", "paths", "stats", "figures"},
     {"results", "catalog", "ladder.recipe"},
-    {"prompts", "models", "store", "baselines", "claims"},
-    {"forward", "ladder", "report"},
+    {"predictions", "crossings", "slices", "prompts", "models", "store", "claims"},
+    {"baselines", "forward", "inputs", "ladder", "report"},
+    {"runs"},
     {"measurements"},
     {"engine"},
     {"plugin"},

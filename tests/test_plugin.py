@@ -84,13 +84,13 @@ def test_a_claim_that_is_not_as_expected_fails_with_its_verdict(pytester: pytest
 
 
 def test_an_accepted_negative_is_an_expected_failure(pytester: pytest.Pytester) -> None:
-    write(pytester, claim='-0.4, -0.2), expected=("contradicted"')
+    write(pytester, claim='-0.4, -0.2), {"ladder-olmo-0.2m": "contradicted"}, *(()')
     result = pytester.runpytest("suites", "-k", "claim")
     result.assert_outcomes(xfailed=1, skipped=1, deselected=4)
     result.stdout.fnmatch_lines(["  ladder-olmo-0.2m * contradicted (expected) n = 4 *"])
     records = (pytester.path / "reports" / "records.jsonl").read_text().splitlines()
     assert json.loads(records[0])["outcome"] == "xfailed"
-    write(pytester, claim='0.2, 0.4), expected=("contradicted"')
+    write(pytester, claim='0.2, 0.4), {"ladder-olmo-0.2m": "contradicted"}, *(()')
     pytester.runpytest("suites", "-k", "claim").assert_outcomes(failed=1, skipped=1, deselected=4)
 
 
@@ -161,7 +161,7 @@ def test_too_few_pairs_for_an_interval_are_refused(suite: pytest.Pytester, pairs
 
 def test_nothing_is_confirmed_or_refuted_on_no_data(pytester: pytest.Pytester) -> None:
     nan = "float('nan'), float('nan')"
-    write(pytester, claim=f'{nan}), expected=("inconclusive"', control=nan)
+    write(pytester, claim=f'{nan}), {{"ladder-olmo-0.2m": "inconclusive"}}, *(()', control=nan)
     result = pytester.runpytest("suites", "-k", "claim or control", "--models", "ladder-olmo-0.2m")
     result.assert_outcomes(skipped=2, deselected=4)
     result.stdout.fnmatch_lines(["  ladder-olmo-0.2m * not measured: the claim has no interval (n = 4)*"])

@@ -8,10 +8,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from measure import cli, engine, refresh
+from measure.spec import Spec
 from measure.store import Store
 from tests.test_results import curves_of, line
 
@@ -117,8 +119,10 @@ def test_it_measures_past_the_store(
 ) -> None:
     run(capsys, "-k", "test")
     how: list[str] = []
-    whole = engine._measure_one
-    monkeypatch.setattr(engine, "_measure_one", lambda *a: (done := whole(*a), how.append(done[1]))[0])
+    whole = engine._measure_alike
+    monkeypatch.setattr(
+        engine, "_measure_alike", lambda *a: (done := whole(*a), how.extend(h for _, h in done.values()))[0]
+    )
     run(capsys, "-k", "test")
     assert how == ["measured", "measured"]
 
@@ -168,19 +172,21 @@ def test_a_killed_refresh_goes_on_where_it_was(tmp_path: Path) -> None:
 def test_an_interrupted_run_keeps_its_journal(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = engine._measure_one
+    whole = engine._measure_alike
 
-    def dies(spec: object, *rest: object) -> object:
-        if "step0" in spec.model:  # type: ignore[attr-defined]
+    def dies(specs: list[Spec], *rest: Any) -> object:
+        if "step0" in specs[0].model:
             raise KeyboardInterrupt
-        return whole(spec, *rest)  # type: ignore[arg-type]
+        return whole(specs, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(engine, "_measure_one", dies)
+        patch.setattr(engine, "_measure_alike", dies)
         assert run(capsys, "-k", "test")[0] == 2
     assert len((project / ".store" / "refreshed").read_text().splitlines()) == 1
     how: list[str] = []
-    monkeypatch.setattr(engine, "_measure_one", lambda *a: (done := whole(*a), how.append(done[1]))[0])
+    monkeypatch.setattr(
+        engine, "_measure_alike", lambda *a: (done := whole(*a), how.extend(h for _, h in done.values()))[0]
+    )
     assert run(capsys, "-k", "test")[0] == 0
     assert how == ["stored", "measured"]
     assert not (project / ".store" / "refreshed").exists()

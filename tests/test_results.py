@@ -143,10 +143,10 @@ def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
 def test_a_truncated_or_foreign_file_is_refused(tmp_path: Path) -> None:
     path = curves_of(line()).save(tmp_path / "curve.npz")
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(MeasureError, match="not a whole Curves file"):
+    with pytest.raises(MeasureError, match="not a whole result file"):
         Curves.load(path)
     np.savez(tmp_path / "other.npz", x=1)
-    with pytest.raises(MeasureError, match="not a whole Curves file"):
+    with pytest.raises(MeasureError, match="not a whole result file"):
         Curves.load(tmp_path / "other.npz")
     with pytest.raises(MeasureError, match="does not exist"):
         Curves.load(tmp_path / "none.npz")

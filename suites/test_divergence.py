@@ -1,0 +1,110 @@
+"""Claim: the sharper the boundary between two activations, the more the predictions beyond it differ (introduction, 3).
+
+"These stable regions appear to correspond to semantic distinctions. Dissimilar prompts occupy different regions, and
+activations from different regions produce different next token predictions."
+
+Over random disjoint pairs: max slope and edge drift against the Jensen-Shannon divergence of the next-token distributions
+at the two ends. Both also grow with the distance ||A - B||, and prompts that share their last token are close to each
+other; so pairs are compared within thirds of ||A - B||, those that end on different tokens and those that end on the same
+one apart. A rank correlation alone is no evidence: an untrained model has one, on divergences of a thousandth of a bit. So
+the more divergent half of each third must be sharper than the other half by the margins of every claim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from measure import catalog, claims, stats
+from measure.plugin import Claim
+from measure.predictions import Predictions
+from measure.spec import PredictionSpec
+from measure.stats import Effect, Verdict
+
+CLAIM = "The more predictions differ, the sharper the boundary between them (claim 3)"
+
+THIRDS = 3
+CORRELATION_MARGIN = 0.1
+# An accepted negative stands here with its verdict, case by case.
+EXPECTED: dict[str, str] = {}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One model on pairs that end on different tokens, or on the same one, and its counterfeits."""
+
+    trained: PredictionSpec
+    untrained: PredictionSpec
+    scrambled: PredictionSpec
+
+
+def case(model: str, *, same_last: bool) -> Case:
+    trained = PredictionSpec(f"{model}@main", pairing="same_last_token" if same_last else "random")
+    return Case(trained, replace(trained, weights="untrained:0"), replace(trained, weights="scrambled:0"))
+
+
+MODELS = [name for name, model in catalog.models().items() if model.seed == 0]
+CASES = [
+    pytest.param(case(name, same_last=same), id=f"{name}-{'same' if same else 'different'}-last-token")
+    for name in MODELS
+    for same in (False, True)
+]
+
+
+def judge(result: Predictions, notes: tuple[str, ...] = ()) -> Verdict:
+    """The claim on one model's pairs; random pairs that happen to share their last token are left out."""
+    divergence, separation = result.by_unit("end_divergence"), result.by_unit("separation")
+    shared = result.by_unit("same_last_token") > 0
+    strata = stats.strata_of(np.where(shared & ~shared.all(), np.nan, separation), THIRDS)
+    slope, drift = result.by_unit("max_slope"), result.by_unit("edge_drift")
+    return Verdict(
+        effects=(
+            Effect(
+                "max slope, more - less divergent half",
+                stats.stratified_contrast(slope, divergence, strata),
+                claims.SLOPE_MARGIN,
+            ),
+            Effect(
+                "edge drift, less - more divergent half",
+                stats.stratified_contrast(-drift, divergence, strata),
+                claims.DRIFT_MARGIN,
+            ),
+            Effect(
+                "rank correlation of slope and divergence",
+                stats.rank_correlation(slope, divergence, strata),
+                CORRELATION_MARGIN,
+            ),
+        ),
+        notes=notes,
+    )
+
+
+def spread(result: Predictions) -> str:
+    """How much there is to explain: quartiles of the divergence, and the median distance."""
+    low, median, high = result.metric_quartiles("end_divergence")
+    return f"divergence {median:.3f} bits ({low:.3f} to {high:.3f}), ||A - B|| {np.median(result.separation):.2f}"
+
+
+Measured = Callable[[PredictionSpec], Predictions]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_claim(case: Case, measured: Measured, claim: Claim) -> None:
+    result = measured(case.trained)
+    claim.check(judge(result, (spread(result),)), EXPECTED)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_control(case: Case, measured: Measured, claim: Claim) -> None:
+    result = measured(case.trained)
+    other = replace(result, end_divergence=np.roll(result.end_divergence, 1))
+    claim.refute(
+        {
+            "another pair's divergence": judge(other),
+            "shuffled weights": judge(measured(case.scrambled)),
+            "untrained weights": judge(measured(case.untrained)),
+        }
+    )
