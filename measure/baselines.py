@@ -20,6 +20,7 @@ from syrupy.location import PyTestLocation
 from syrupy.types import SerializableData, SerializedData
 
 from measure.results import METRICS, Curves, write_atomically
+from measure.slices import SLICE_METRICS, Slices
 
 FORMAT = 1
 DIGITS = 6
@@ -33,6 +34,11 @@ TOLERANCE_FROM = (
     "twice the 1e-4 allowed between processor and accelerator; float32 against float64, 1 or 2 threads and any chunk "
     "size move these curves by less than a tenth of that (tests/test_baselines.py)"
 )
+# Of each triple: a cell whose colour is within rounding of the bound may fall on either side of it.
+SLICE_TOLERANCE = {
+    "solid_share": 5e-3, "steep_share": 1e-3, "boundary_width": 5e-3, "red": 2e-4, "green": 2e-4, "blue": 2e-4
+}  # fmt: skip
+SLICE_TOLERANCE_FROM = "five cells of 1,024 for what is counted; for colours what curves are allowed"
 ENVIRONMENT = (
     "measure",
     "torch",
@@ -48,14 +54,36 @@ ENVIRONMENT = (
 )
 
 
-def describe(curves: Curves) -> dict[str, Any]:
+def describe(result: Curves | Slices) -> dict[str, Any]:
     """What a baseline keeps of a result."""
     return {
         "format": FORMAT,
-        "spec": curves.provenance["spec"],
-        "prompts_sha256": curves.provenance["prompts_sha256"],
-        "pairs": len(curves),
-        "degenerate": int(curves.degenerate.sum()),
+        "kind": "slices" if isinstance(result, Slices) else "curves",
+        "spec": result.provenance["spec"],
+        "prompts_sha256": result.provenance["prompts_sha256"],
+        "pairs": len(result),
+        "degenerate": int(result.degenerate.sum()),
+        **(_describe_slices(result) if isinstance(result, Slices) else _describe_curves(result)),
+        "environment": {name: result.provenance[name] for name in ENVIRONMENT},
+    }
+
+
+def _describe_slices(slices: Slices) -> dict[str, Any]:
+    """Every triple's metrics, and its mean colour."""
+    return {
+        "triples": {
+            **{metric: [_number(value) for value in getattr(slices, metric)] for metric in SLICE_METRICS},
+            **{
+                channel: [_number(value) for value in slices.rgb[..., place].mean(axis=(1, 2))]
+                for place, channel in enumerate(("red", "green", "blue"))
+            },
+        },
+        "tolerance": {**SLICE_TOLERANCE, "from": SLICE_TOLERANCE_FROM},
+    }
+
+
+def _describe_curves(curves: Curves) -> dict[str, Any]:
+    return {
         "curve": {q: [_number(value) for value in row] for q, row in zip(QUARTILES, curves.quartiles(), strict=True)},
         "metrics": _metrics(curves),
         "null_metrics": _metrics(curves.null),
@@ -64,7 +92,6 @@ def describe(curves: Curves) -> dict[str, Any]:
             "reference_norm": _by_quartile(_quartiles(curves.reference_norm)),
         },
         "tolerance": {**TOLERANCE, "scale": SCALE_TOLERANCE, "from": TOLERANCE_FROM},
-        "environment": {name: curves.provenance[name] for name in ENVIRONMENT},
     }
 
 
@@ -114,6 +141,13 @@ def deviations(measured: dict[str, Any], accepted: dict[str, Any]) -> list[Devia
     """Every compared number of two baselines of one spec, the worst first."""
     tolerance = accepted["tolerance"]
     found = []
+    for name, values in measured.get("triples", {}).items():
+        rows = zip(values, accepted["triples"][name], strict=True)
+        found += [
+            Deviation(f"{name} of triple {row}", new, old, tolerance[name]) for row, (new, old) in enumerate(rows, 1)
+        ]
+    if found:
+        return sorted(found, key=lambda deviation: -deviation.excess)
     for quartile in QUARTILES:
         points = zip(measured["curve"][quartile], accepted["curve"][quartile], strict=True)
         last = len(measured["curve"][quartile]) - 1
@@ -136,7 +170,10 @@ def deviations(measured: dict[str, Any], accepted: dict[str, Any]) -> list[Devia
     return sorted(found, key=lambda deviation: -deviation.excess)
 
 
-_PARTS = {"spec", "prompts_sha256", "curve", "metrics", "null_metrics", "scale", "tolerance", "environment"}
+_PARTS = {
+    "curves": {"spec", "prompts_sha256", "curve", "metrics", "null_metrics", "scale", "tolerance", "environment"},
+    "slices": {"spec", "prompts_sha256", "triples", "tolerance", "environment"},
+}
 
 
 def _no_constant(name: str) -> float:
@@ -152,7 +189,7 @@ def _parse(text: str) -> dict[str, Any] | str:
         return f"the baseline file is not whole JSON ({error})"
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         return f"the baseline file is not of format {FORMAT}"
-    missing = _PARTS - content.keys()
+    missing = _PARTS.get(content.get("kind", "curves"), _PARTS["curves"]) - content.keys()
     return f"the baseline file lacks {', '.join(sorted(missing))}" if missing else content
 
 
@@ -197,6 +234,9 @@ def explain(measured_text: str, accepted_text: str) -> list[str]:
 
 def _metric_line(measured: dict[str, Any], accepted: dict[str, Any]) -> str:
     """How far the medians of the two metrics that claims rest on went."""
+    if "triples" in measured:
+        means = [[content["triples"]["solid_share"] for content in (accepted, measured)]]
+        return f"solid share of cells by triple: {means[0][0]} -> {means[0][1]}"
     medians = [
         f"median {metric} {accepted['metrics'][metric]['median']} -> {measured['metrics'][metric]['median']}"
         for metric in ("max_slope", "edge_drift")
@@ -220,7 +260,12 @@ def _counts(measured: dict[str, Any], accepted: dict[str, Any]) -> list[str]:
             f"measured on the {measured['environment']['path']} path, the baseline on the "
             f"{accepted['environment']['path']} path: the two no longer agree on this model"
         )
-    lengths = [sorted(len(content["curve"][quartile]) for quartile in QUARTILES) for content in (measured, accepted)]
+    if measured.get("kind") != accepted.get("kind", "curves"):
+        return [*lines, f"measured {measured.get('kind')}, the baseline holds {accepted.get('kind', 'curves')}"]
+    if measured["kind"] == "slices":
+        lengths = [[len(content["triples"]["solid_share"])] * 2 for content in (measured, accepted)]
+    else:
+        lengths = [sorted(len(content["curve"][q]) for q in QUARTILES) for content in (measured, accepted)]
     if lengths[0] != lengths[1]:
         lines.append(f"curves of {lengths[0][0]} points, in the baseline of {' and '.join(map(str, lengths[1]))}")
     if measured["prompts_sha256"] != accepted["prompts_sha256"]:

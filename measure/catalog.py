@@ -51,10 +51,19 @@ class Model:
     family: str
     source: Source
     location: str
-    parameters: int
-    layers: int
+    shape: Shape
     revisions: tuple[str, ...]
     seed: int = 0
+
+    @property
+    def parameters(self) -> int:
+        """Parameters, counted from the dimensions."""
+        return self.shape.parameters(self.family)
+
+    @property
+    def layers(self) -> int:
+        """Number of blocks."""
+        return self.shape.layers
 
 
 @dataclass(frozen=True)
@@ -92,6 +101,20 @@ def read_card(folder: Path) -> dict[str, Any]:
     return card
 
 
+def _rung_shape(card: dict[str, Any]) -> Shape:
+    """A rung's dimensions by its card; every rung ties its embeddings."""
+    rung = card["rung"]
+    return Shape(
+        hidden=rung["width"],
+        layers=rung["blocks"],
+        heads=rung["heads"],
+        key_value_heads=rung["key_value_heads"],
+        intermediate=rung["intermediate"],
+        vocabulary=(card["parameters"] - card["non_embedding_parameters"]) // rung["width"],
+        tied=True,
+    )
+
+
 def _ladder_model(folder: Path) -> Model:
     card = read_card(folder)
     return Model(
@@ -99,8 +122,7 @@ def _ladder_model(folder: Path) -> Model:
         family=card["rung"]["family"],
         source="ladder",
         location=str(folder),
-        parameters=card["parameters"],
-        layers=card["rung"]["blocks"],
+        shape=_rung_shape(card),
         revisions=tuple(revision["revision"] for revision in card["revisions"]),
         seed=card["rung"]["seed"],
     )
@@ -111,10 +133,7 @@ def models() -> Mapping[str, Model]:
     """Every catalogued model by name, the ladder's first."""
     rungs = [_ladder_model(path.parent) for path in LADDER.glob("*/card.json")]
     rungs.sort(key=lambda model: (model.family, model.parameters, model.name))
-    hub = [
-        Model(name, family, "hub", hub_id, shape.parameters(family), shape.layers, revisions)
-        for name, family, hub_id, shape, revisions in _HUB
-    ]
+    hub = [Model(name, family, "hub", hub_id, shape, revisions) for name, family, hub_id, shape, revisions in _HUB]
     return {model.name: model for model in (*rungs, *hub)}
 
 

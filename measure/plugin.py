@@ -247,31 +247,36 @@ def _select_models(config: pytest.Config, items: list[pytest.Item]) -> None:
     kept: list[pytest.Item] = []
     dropped: list[pytest.Item] = []
     for item in items:
-        models = {spec.model.partition("@")[0] for spec in _item_specs(item)}
+        specs = _item_specs(item)
+        models = {spec.model.partition("@")[0] for spec in specs}
         (kept if names is None or models <= names else dropped).append(item)
-        if names is None and (reason := not_measured(models, choice)):
+        weights = not all(isinstance(spec, ConfigSpec) for spec in specs)
+        if names is None and (reason := not_measured(models, choice, weights=weights)):
             item.add_marker(pytest.mark.skip(reason=reason))
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = kept
 
 
-def not_measured(names: Iterable[str], choice: str) -> str | None:
-    """Why a test of these models is not measured under --models `choice` on this machine; None when it is."""
+def not_measured(names: Iterable[str], choice: str, *, weights: bool = True) -> str | None:
+    """Why a test of these models is not measured under --models `choice` on this machine; None when it is.
+
+    `weights`: it needs more of them than their configs.
+    """
     found = [catalog.models()[name] for name in names if name in catalog.models()]
     hub = sorted((model for model in found if model.source == "hub"), key=lambda model: model.parameters)
     if not hub or choice == "all":
         return None
     if choice == "ladder":
         return "not measured: --models ladder leaves hub models out"
+    forced = f"force it with --models {','.join(model.name for model in hub)}"
+    if not weights:
+        return None if engine.accelerator_bytes() else f"not measured: the config is on the model hub; {forced}"
     # Models are loaded one after the other: the largest decides.
     needed = 4 * hub[-1].parameters
     if engine.accelerator_bytes() > 1.2 * needed:
         return None
-    return (
-        f"not measured: {needed / 1e9:.1f} GB of float32 weights need an accelerator that holds them; "
-        f"force it with --models {','.join(model.name for model in hub)}"
-    )
+    return f"not measured: {needed / 1e9:.1f} GB of float32 weights need an accelerator that holds them; {forced}"
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

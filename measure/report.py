@@ -44,7 +44,12 @@ def _subject_lines(subject: str, claim_row: Record | None, control_row: Record |
         f"      {t['name']:<44} p {_p_value(t['p'])}, {t['treatments']} conditions  {t['outcome']}"
         for t in verdict["trends"]
     ]
-    return [head, *effects, *trends, *(f"      {note}" for note in verdict["notes"])]
+    facts = [
+        f"      {f['name']:<44} {f['agree']} of {f['of']}  {f['outcome'].replace('supported', '')}".rstrip()
+        for f in verdict.get("facts", [])
+    ]
+    notes = [line for note in verdict["notes"] for line in textwrap.wrap(note, 93, subsequent_indent="  ")]
+    return [head, *effects, *trends, *facts, *(f"      {line}" for line in notes)]
 
 
 def _p_value(p: float) -> str:

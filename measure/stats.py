@@ -63,7 +63,7 @@ class Effect:
 
 @dataclass(frozen=True)
 class Trend:
-    """A rank test for an ordered trend (Page; Wilcoxon's signed ranks for two) over `treatments` conditions measured on the same `n` units."""
+    """A rank test (Page; signed ranks for two) for a trend over `treatments` conditions on the same `n` units."""
 
     name: str
     p: float
@@ -127,7 +127,7 @@ class Verdict:
 
     @property
     def n(self) -> int:
-        return min([effect.interval.n for effect in self.effects] or [fact.of for fact in self.facts])
+        return min([effect.interval.n for effect in self.effects] or [sum(fact.of for fact in self.facts)])
 
     def __str__(self) -> str:
         parts = "; ".join(f"{part} ({part.outcome})" for part in self.parts)

@@ -3,11 +3,12 @@
 "These stable regions appear to correspond to semantic distinctions. Dissimilar prompts occupy different regions, and
 activations from different regions produce different next token predictions."
 
-Over random disjoint pairs: max slope and edge drift against the Jensen-Shannon divergence of the next-token distributions
-at the two ends. Both also grow with the distance ||A - B||, and prompts that share their last token are close to each
-other; so pairs are compared within thirds of ||A - B||, those that end on different tokens and those that end on the same
-one apart. A rank correlation alone is no evidence: an untrained model has one, on divergences of a thousandth of a bit. So
-the more divergent half of each third must be sharper than the other half by the margins of every claim.
+Over random disjoint pairs: max slope and edge drift against the Jensen-Shannon divergence of the next-token
+distributions at the two ends. Both also grow with the distance ||A - B||, and prompts that share their last token are
+close to each other; so pairs are compared within thirds of ||A - B||, those that end on different tokens and those
+that end on the same one apart. A rank correlation alone is no evidence: an untrained model has one, on divergences of
+a thousandth of a bit. So the more divergent half of each third must be sharper than the other half by the margins of
+every claim.
 """
 
 from __future__ import annotations
@@ -29,7 +30,16 @@ CLAIM = "The more predictions differ, the sharper the boundary between them (cla
 THIRDS = 3
 CORRELATION_MARGIN = 0.1
 # An accepted negative stands here with its verdict, case by case.
-EXPECTED: dict[str, str] = {}
+EXPECTED = {
+    # Pairs that share their last token are close together and differ by thousandths of a bit: on the ladder there is
+    # a rank correlation and next to nothing to explain.
+    "ladder-olmo-0.2m-same-last-token": "inconclusive",
+    "ladder-olmo-1.1m-same-last-token": "inconclusive",
+    "ladder-olmo-3m-same-last-token": "inconclusive",
+    "ladder-qwen2-0.2m-same-last-token": "inconclusive",
+    "ladder-qwen2-1.1m-same-last-token": "inconclusive",
+    "ladder-qwen2-3m-same-last-token": "inconclusive",
+}
 
 
 @dataclass(frozen=True)

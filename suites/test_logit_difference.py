@@ -3,11 +3,12 @@
 "The change in logit difference follows a similar dynamic to d(alpha), suggesting that change in d(alpha) reflects an
 interpretable change in model predictions."
 
-l = logit[top of p_A] - logit[top of p_B], the tops those of the clean runs, scaled to 0 at A and 1 at B. It must lie closer
-to the pair's own r than to a straight line and than to another pair's r, in mean absolute deviation over alpha, by the
-margin of edge drift, which is such a mean too; and its steps must correlate with those of r beyond 0.5. (Were the output
-to run straight from F(A) to F(B), l would equal r by arithmetic, but both would then be near the straight line. The 0.5
-was chosen when correlations had been seen.) Pairs with one top token have no logit difference: counted, left out.
+l = logit[top of p_A] - logit[top of p_B], the tops those of the clean runs, scaled to 0 at A and 1 at B. It must lie
+closer to the pair's own r than to a straight line and than to another pair's r, in mean absolute deviation over
+alpha, by the margin of edge drift, which is such a mean too; and its steps must correlate with those of r beyond 0.5.
+(Were the output to run straight from F(A) to F(B), l would equal r by arithmetic, but both would then be near the
+straight line. The 0.5 was chosen when correlations had been seen.) Pairs with one top token have no logit difference:
+counted, left out.
 """
 
 from __future__ import annotations

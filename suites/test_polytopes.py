@@ -1,15 +1,17 @@
 """Claim: stable regions are much larger than polytopes (introduction, claim 4; footnote and Appendix F of version 4).
 
-"When interpolating between semantically different prompts, we appear to cross only a single region boundary. However, we
-expect many neurons to switch throughout this interpolation [...] (but testing this is a topic for future research)."
+"When interpolating between semantically different prompts, we appear to cross only a single region boundary. However,
+we expect many neurons to switch throughout this interpolation [...] (but testing this is a topic for future
+research)."
 
-Counted are gates whose pre-activation changes sign along the segment, in every block after the patch, on a grid of which
-every second point may be left out. That many switch says little: they do in an untrained model. What makes regions larger
-than polytopes are the sign changes *inside the flat parts*, where the output moves at less than half its mean speed: there
-many boundaries of polytopes are crossed and no boundary of a region. An untrained and a shuffled model have no flat parts.
+Counted are gates whose pre-activation changes sign along the segment, in every block after the patch, on a grid of
+which every second point may be left out. That many switch says little: they do in an untrained model. What makes
+regions larger than polytopes are the sign changes *inside the flat parts*, where the output moves at less than half
+its mean speed: there many boundaries of polytopes are crossed and no boundary of a region. An untrained and a
+shuffled model have no flat parts.
 
-SiLU and GELU, in all these models, have no true polytopes: a sign change is the usual stand-in. In GPT-2 and GPT-NeoX,
-which have no gates, it is that of the pre-activation.
+SiLU and GELU, in all these models, have no true polytopes: a sign change is the usual stand-in. In GPT-2 and
+GPT-NeoX, which have no gates, it is that of the pre-activation.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from measure.plugin import Claim
 from measure.spec import CrossingSpec
 from measure.stats import Effect, Verdict
 
-CLAIM = "Regions are larger than polytopes (claim 4, Appendix F of version 4)"
+CLAIM = "Regions are larger than polytopes (claim 4)"
 
 # Of sign changes, and of the segment; chosen when two rungs had been looked at (93 and 152 changes, 22 % flat).
 CROSSING_MARGIN = 10
@@ -34,7 +36,10 @@ FLAT_MARGIN = 0.05
 # Share of the sign changes that may be missed by leaving out every second point.
 MISSED = 0.05
 # An accepted negative stands here with its verdict, model by model.
-EXPECTED: dict[str, str] = {}
+EXPECTED = {
+    # Four blocks of 192 gates: 15 sign changes in flat parts, not surely more than 10.
+    "ladder-qwen2-0.2m": "inconclusive",
+}
 
 
 @dataclass(frozen=True)

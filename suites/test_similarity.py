@@ -1,14 +1,14 @@
 """Claim: dissimilar prompts are parted by a boundary, similar ones are not (section 4, Fig. 2a and 2b, Appendix B).
 
-"We observe that the shapes for similar prompts S1-S3 are close to linear [...]. Activations for dissimilar prompts appear
-to occupy distinct stable regions. This is evidenced by the non-linear shape of d(alpha), which shows flat areas near the
-model-generated activations and a sharp jump between them."
+"We observe that the shapes for similar prompts S1-S3 are close to linear [...]. Activations for dissimilar prompts
+appear to occupy distinct stable regions. This is evidenced by the non-linear shape of d(alpha), which shows flat
+areas near the model-generated activations and a sharp jump between them."
 
-The paper shows three pairs of each. Here are 94 prefixes, each with a word, a similar word (same part of speech, near in
-meaning) and a dissimilar one (another part of speech), written by that rule before any was measured
-(`measure/corpus/words.jsonl`); rows whose words are single tokens are kept. Similar and dissimilar are compared prefix by
-prefix, both directions averaged. Dissimilar pairs must be steeper, narrower and flatter at their ends; similar ones near
-straight, by the bounds that the suite on training sets for untrained models.
+The paper shows three pairs of each. Here are 94 prefixes, each with a word, a similar word (same part of speech, near
+in meaning) and a dissimilar one (another part of speech), written by that rule before any was measured
+(`measure/corpus/words.jsonl`); rows whose words are single tokens are kept. Similar and dissimilar are compared
+prefix by prefix, both directions averaged. Dissimilar pairs must be steeper, narrower and flatter at their ends;
+similar ones near straight, by the bounds that the suite on training sets for untrained models.
 """
 
 from __future__ import annotations

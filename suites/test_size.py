@@ -21,7 +21,7 @@ from measure.results import Curves
 from measure.spec import CurveSpec
 from measure.stats import Verdict
 
-CLAIM = "Sharpness grows with model size (Fig. 3)"
+CLAIM = "Sharpness grows with model size (Fig. 3, claim 2)"
 
 FAMILIES: tuple[tuple[str, catalog.Source, str], ...] = (
     ("ladder-olmo", "ladder", "olmo"),

@@ -22,7 +22,7 @@ from measure.results import Curves
 from measure.spec import CurveSpec
 from measure.stats import Effect, Verdict
 
-CLAIM = "Sharpness grows with training (Fig. 4)"
+CLAIM = "Sharpness grows with training (Fig. 4, claim 2)"
 
 MODELS = [model for model in catalog.models().values() if len(model.revisions) > 1]
 # An accepted negative stands here with its verdict, model by model.

@@ -1,0 +1,90 @@
+"""Table 1: the models' dimensions, held against their real configs (Appendix A).
+
+What the table prints and what the catalog says of each model must be what the model's own config says. The paper's
+table has two errors, which are reported as errata and not repeated: OLMo-1B-0724 has untied embeddings, and Qwen2-7B
+a vocabulary of 152,064. The ladder's rungs, which are not in the table, are held against their configs too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import pytest
+
+from measure import catalog
+from measure.catalog import Shape
+from measure.plugin import Claim
+from measure.spec import ConfigSpec
+from measure.stats import Fact, Verdict
+
+CLAIM = "The models are those of Table 1, two errors corrected (Table 1)"
+
+# As printed.
+TABLE_1 = {
+    "olmo-1b": Shape(2048, 16, 16, 16, 8192, 50304, True),
+    "olmo-7b": Shape(4096, 32, 32, 32, 11008, 50304, False),
+    "qwen2-0.5b": Shape(896, 24, 14, 2, 4864, 151936, True),
+    "qwen2-1.5b": Shape(1536, 28, 12, 2, 8960, 151936, True),
+    "qwen2-7b": Shape(3584, 28, 28, 4, 18944, 151936, False),
+}
+# Model and dimension, and what the config says instead.
+ERRATA = {("olmo-1b", "tied"): False, ("qwen2-7b", "vocabulary"): 152064}
+# Every model is expected to be as the catalog says.
+EXPECTED: dict[str, str] = {}
+
+CASES = [pytest.param(ConfigSpec(name), id=name) for name, model in catalog.models().items() if model.seed == 0]
+
+
+def corrected(name: str) -> Shape:
+    """A row of the paper's table with its errata mended; a rung's dimensions by the catalog."""
+    if name not in TABLE_1:
+        return catalog.models()[name].shape
+    errata = {dimension: value for (model, dimension), value in ERRATA.items() if model == name}
+    return dataclasses.replace(TABLE_1[name], **errata)
+
+
+def judge(name: str, config: Shape, listed: Shape) -> Verdict:
+    """Each dimension of the config against `listed`, and the parameters they amount to against the catalog's count."""
+    model = catalog.models()[name]
+    wanted, found = dataclasses.asdict(listed), dataclasses.asdict(config)
+    same = [dimension for dimension in wanted if wanted[dimension] == found[dimension]]
+    counted = config.parameters(model.family) == model.parameters
+    errata = tuple(
+        f"erratum: {dimension} is {value}, Table 1 prints {getattr(TABLE_1[name], dimension)}"
+        for (other, dimension), value in ERRATA.items()
+        if other == name
+    )
+    off = [f"{d}: listed {wanted[d]}, config {found[d]}" for d in wanted if d not in same]
+    return Verdict(
+        facts=(
+            Fact("dimensions as in the config", len(same), len(wanted)),
+            Fact(f"parameters: {model.parameters:,}", int(counted), 1),
+        ),
+        notes=(*errata, *off),
+    )
+
+
+@pytest.mark.parametrize("spec", CASES)
+def test_claim(spec: ConfigSpec, measured: Callable[[ConfigSpec], Shape], claim: Claim) -> None:
+    claim.check(judge(spec.model, measured(spec), corrected(spec.model)), EXPECTED)
+
+
+@pytest.mark.parametrize("spec", CASES)
+def test_control(spec: ConfigSpec, measured: Callable[[ConfigSpec], Shape], claim: Claim) -> None:
+    config = measured(spec)
+    others = {name: judge(spec.model, config, shape) for name, shape in TABLE_1.items() if name != spec.model}
+    flipped = dataclasses.replace(corrected(spec.model), tied=not config.tied)
+    claim.refute({"one dimension wrong": judge(spec.model, config, flipped), **others})
+
+
+def test_the_catalog_is_the_table_with_two_errors_corrected() -> None:
+    listed = {name: catalog.models()[name].shape for name in TABLE_1}
+    assert listed == {name: corrected(name) for name in TABLE_1}
+    wrong = {
+        (name, field.name)
+        for name, row in TABLE_1.items()
+        for field in dataclasses.fields(row)
+        if getattr(row, field.name) != getattr(listed[name], field.name)
+    }
+    assert wrong == set(ERRATA)
