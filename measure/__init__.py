@@ -9,17 +9,41 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from measure.measurements import interpolate
+    from measure.crossings import Crossings
+    from measure.measurements import interpolate, slice2d
+    from measure.predictions import Predictions
     from measure.results import Curves
-    from measure.spec import CurveSpec, MeasureError
+    from measure.slices import Slices
+    from measure.spec import ConfigSpec, CrossingSpec, CurveSpec, MeasureError, PredictionSpec, SliceSpec
 
-__all__ = ["CurveSpec", "Curves", "MeasureError", "interpolate"]
+__all__ = [
+    "ConfigSpec",
+    "CrossingSpec",
+    "Crossings",
+    "CurveSpec",
+    "Curves",
+    "MeasureError",
+    "PredictionSpec",
+    "Predictions",
+    "SliceSpec",
+    "Slices",
+    "interpolate",
+    "slice2d",
+]
 
 _HOMES = {
     "interpolate": "measure.measurements",
+    "slice2d": "measure.measurements",
     "Curves": "measure.results",
+    "Crossings": "measure.crossings",
+    "Predictions": "measure.predictions",
+    "Slices": "measure.slices",
+    "ConfigSpec": "measure.spec",
+    "CrossingSpec": "measure.spec",
     "CurveSpec": "measure.spec",
     "MeasureError": "measure.spec",
+    "PredictionSpec": "measure.spec",
+    "SliceSpec": "measure.spec",
 }
 
 

@@ -1,4 +1,4 @@
-"""The command face: `measure models | curve | refresh | ladder`. Parses and prints; the work is done below."""
+"""The command face: `measure models | curve | slice | refresh | ladder`. Parses and prints; the work is done below."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from measure.spec import READS, MeasureError
 
 if TYPE_CHECKING:
     from measure.ladder.train import Text
+    from measure.results import Curves
+    from measure.slices import Slices
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,9 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("measure", description="Measure stable regions in the residual stream.")
-    commands = parser.add_subparsers(required=True, metavar="models | curve | refresh | ladder")
+    commands = parser.add_subparsers(required=True, metavar="models | curve | slice | refresh | ladder")
     _add_models(commands)
     _add_curve(commands)
+    _add_slice(commands)
     _add_refresh(commands)
     _add_ladder(commands)
     return parser
@@ -78,14 +81,43 @@ def _add_curve(commands: Any) -> None:
         "Measure the interpolation curve between two prompts.",
         'measure curve ladder-olmo-1.1m " The house was very" " The house was in" --save curve.npz',
     )
+    _add_measuring(command, "prompt_a", "prompt_b")
+    command.add_argument("--steps", type=int, default=50, help="points of the curve (default 50)")
+
+
+def _add_measuring(command: argparse.ArgumentParser, *prompts: str) -> None:
+    """What the measuring commands share."""
     command.add_argument("model", help="catalog name, folder or hub id, each with an optional @revision")
-    command.add_argument("prompt_a")
-    command.add_argument("prompt_b")
+    for name in prompts:
+        command.add_argument(name)
     command.add_argument("--layer", type=int, default=1, help="blocks before the patch, from 1 (default 1)")
-    command.add_argument("--read", choices=READS, default="final_norm")
-    command.add_argument("--steps", type=int, default=50)
-    command.add_argument("--bos", action="store_true", help="put the tokenizer's BOS in front of both prompts")
-    command.add_argument("--save", metavar="FILE", help="keep the numbers (.npz, read by measure.Curves.load)")
+    command.add_argument("--read", choices=READS, default="final_norm", help="what is read (default final_norm)")
+    command.add_argument("--bos", action="store_true", help="put the tokenizer's BOS in front of the prompts")
+    command.add_argument(
+        "--save",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="keep the numbers (.npz) or a figure (.png, .svg, .pdf); may be given several times",
+    )
+
+
+_FIGURES = (".png", ".svg", ".pdf")
+
+
+def _save(result: Curves | Slices, names: list[str]) -> None:
+    """Write numbers or figures, by the ending of each name."""
+    for name in names:
+        if Path(name).suffix in _FIGURES:
+            from matplotlib import pyplot
+
+            pyplot.switch_backend("Agg")
+            result.plot()
+            pyplot.savefig(name)
+            pyplot.close()
+            print(f"saved {name}")
+        else:
+            print(f"saved {result.save(name)}")
 
 
 def _curve(options: argparse.Namespace) -> int:
@@ -100,8 +132,7 @@ def _curve(options: argparse.Namespace) -> int:
         steps=options.steps,
         bos=options.bos,
     )
-    if options.save:
-        print(f"saved {curves.save(options.save)}")
+    _save(curves, options.save)
     if curves.degenerate[0]:
         print("degenerate pair: both prompts give the same output, so there is no relative distance")
         return 0
@@ -109,6 +140,54 @@ def _curve(options: argparse.Namespace) -> int:
         print(f"{name:<17} {getattr(curves, name)[0]:.4f}")
     for alpha, relative in zip(curves.alphas, curves.relative[0], strict=True):
         print(f"{alpha:.3f} {relative:8.4f} {'#' * round(60 * min(max(relative, 0.0), 1.0))}")
+    return 0
+
+
+def _add_slice(commands: Any) -> None:
+    command = _command(
+        commands,
+        "slice",
+        _slice,
+        "Measure the 2-D slice of the residual stream through three prompts.",
+        'measure slice ladder-olmo-1.1m " The house was very" " The house was in" " He said that" --save slice.png',
+    )
+    _add_measuring(command, "prompt_a", "prompt_b", "prompt_c")
+    command.add_argument("--size", type=int, default=32, help="cells a side (default 32)")
+    command.add_argument(
+        "--extent",
+        type=float,
+        nargs=2,
+        default=(-0.25, 1.25),
+        metavar=("LOW", "HIGH"),
+        help="range of alpha and beta (default -0.25 1.25)",
+    )
+
+
+def _slice(options: argparse.Namespace) -> int:
+    from measure.measurements import slice2d
+
+    slices = slice2d(
+        options.model,
+        options.prompt_a,
+        options.prompt_b,
+        options.prompt_c,
+        layer=options.layer,
+        read=options.read,
+        size=options.size,
+        extent=tuple(options.extent),
+        bos=options.bos,
+    )
+    if slices.degenerate[0]:
+        reason = "C lies on the line AB" if slices.on_line[0] else "nothing of it changes the output"
+        print(f"degenerate triple: {reason}, so there are no colours; give three prompts that differ more")
+        _save(slices, [name for name in options.save if Path(name).suffix not in _FIGURES])
+        return 0
+    _save(slices, options.save)
+    for name in ("solid_share", "steep_share", "boundary_width"):
+        print(f"{name:<15} {getattr(slices, name)[0]:.4f}")
+    print("nearest of A, B and C by colour, capital within 0.1 of its own; alpha to the right, beta up")
+    # Letters are about twice as high as wide.
+    print(*("".join(2 * letter for letter in row) for row in reversed(slices.letters(0))), sep="\n")
     return 0
 
 

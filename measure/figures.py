@@ -38,7 +38,7 @@ def colour_slice(
     title: str = "",
     ax: Axes | None = None,
 ) -> Axes:
-    """Colours over alpha (across) and beta (up), the references A, B and C marked, on `ax` or a new figure.
+    """Colours over alpha (across) and beta (up), A, B and C marked if inside, on `ax` or a new figure.
 
     `extent`: lowest and highest alpha, lowest and highest beta. Cells are centred on their grid points.
     """
@@ -49,9 +49,11 @@ def colour_slice(
     edges = (extent[0] - half_a, extent[1] + half_a, extent[2] - half_b, extent[3] + half_b)
     axes.imshow(np.clip(rgb, 0, 1), origin="lower", extent=edges, aspect="equal", interpolation="nearest")
     for (alpha, beta), name in zip(references, "ABC", strict=True):
-        axes.plot(alpha, beta, "o", markerfacecolor="white", markeredgecolor="black", markersize=5, clip_on=False)
-        axes.annotate(
-            name, (alpha, beta), xytext=(5, 4), textcoords="offset points", color="white", weight="bold", fontsize=9
-        )
-    axes.set(xlabel="alpha", ylabel="beta", title=title)
+        # C may stand outside: its place along AB is where it falls.
+        if edges[0] <= alpha <= edges[1]:
+            axes.plot(alpha, beta, "o", markerfacecolor="white", markeredgecolor="black", markersize=5)
+            axes.annotate(
+                name, (alpha, beta), xytext=(5, 4), textcoords="offset points", color="white", weight="bold", fontsize=9
+            )
+    axes.set(xlabel="alpha", ylabel="beta", title=title, xlim=edges[:2], ylim=edges[2:])
     return axes

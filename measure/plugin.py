@@ -294,10 +294,11 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         harness.records.unlink(missing_ok=True)
 
 
+@pytest.hookimpl(trylast=True)  # the read then stands at the end of a test's id
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Under --protocol strict every claim and control is asked with each of the reads.
 
-    A suite that compares reads has chosen them itself, and says so by `READS`.
+    A suite that compares reads, or reads nothing, says so by `READS`.
     """
     strict = metafunc.config.getoption("--protocol") == "strict"
     if strict and "claim" in metafunc.fixturenames and not hasattr(metafunc.module, "READS"):
@@ -360,6 +361,7 @@ def _record(item: pytest.Item, report: pytest.TestReport) -> dict[str, Any]:
         "subject": item.callspec.id,  # type: ignore[attr-defined]
         "outcome": outcome,
         "reason": reason.removeprefix("Skipped: ") if reason else None,
+        "read": _strict_read(item),
         "seconds": round(report.duration, 3),
         "baseline": _baseline_record(item),
         **note,
@@ -398,6 +400,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     drawn = "chained pairs, every second one" if protocol == "paper" else "pairs in both directions, half of them"
     terminalreporter.ensure_newline()
     terminalreporter.section(f"claims (protocol {protocol}: {pairs} {drawn} independent)")
-    for line in report.claim_table(rows):
+    for line in (*report.claim_table(rows), *report.reads_table(rows)):
         terminalreporter.write_line(line)
     terminalreporter.write_line(report.baseline_line(rows))

@@ -11,10 +11,9 @@ Record = dict[str, Any]
 def claim_table(rows: list[Record]) -> list[str]:
     """The lines of the claim table, at most 100 columns wide."""
     lines: list[str] = []
-    # In the order of the paper's figures, which stand in brackets at the end of a title.
     judged = [row for row in rows if row["claim"] and row["kind"] in ("claim", "control")]
     width = max([20, *(len(row["subject"]) for row in judged)])
-    for title in sorted({row["claim"] for row in judged}, key=lambda title: title.rpartition("(")[2]):
+    for title in sorted({row["claim"] for row in judged}, key=_place):
         lines.append(title)
         of_claim = [row for row in judged if row["claim"] == title]
         for subject in dict.fromkeys(row["subject"] for row in of_claim):
@@ -50,6 +49,35 @@ def _subject_lines(subject: str, claim_row: Record | None, control_row: Record |
     ]
     notes = [line for note in verdict["notes"] for line in textwrap.wrap(note, 93, subsequent_indent="  ")]
     return [head, *effects, *trends, *facts, *(f"      {line}" for line in notes)]
+
+
+_SHORT = {"supported": "yes", "contradicted": "contradicted", "inconclusive": "inconclusive"}
+
+
+def reads_table(rows: list[Record]) -> list[str]:
+    """Under which read each claim survives, where a run asked with several; at most 100 columns wide."""
+    judged = [row for row in rows if row["claim"] and row["kind"] == "claim" and row.get("read") and "verdict" in row]
+    reads = list(dict.fromkeys(row["read"] for row in judged))
+    if not reads:
+        return []
+    subjects = {id(row): row["subject"].removesuffix(f"-{row['read']}") for row in judged}
+    width = max(20, *map(len, subjects.values()))
+    lines = [
+        f"which claims survive, by what is read{'':<{max(0, width - 34)}}{''.join(f'{read:<15}' for read in reads)}"
+    ]
+    for title in sorted({row["claim"] for row in judged}, key=_place):
+        lines.append(title)
+        of_claim = [row for row in judged if row["claim"] == title]
+        for subject in dict.fromkeys(subjects[id(row)] for row in of_claim):
+            found = {row["read"]: row["verdict"]["outcome"] for row in of_claim if subjects[id(row)] == subject}
+            cells = "".join(f"{_SHORT.get(found.get(read, ''), 'not measured'):<15}" for read in reads)
+            lines.append(f"  {subject:<{width}} {cells}".rstrip())
+    return lines
+
+
+def _place(title: str) -> str:
+    """Titles go in the order of the paper's figures, which stand in brackets at their end."""
+    return title.rpartition("(")[2]
 
 
 def _p_value(p: float) -> str:

@@ -130,6 +130,14 @@ class Slices(Result, kind="slices"):
         kept = [label for label in range(1, count + 1) if sizes[label] >= SMALLEST_REGION * labels.size]
         return sum((np.where(labels == old, new, 0) for new, old in enumerate(kept, 1)), np.zeros_like(labels))
 
+    def letters(self, triple: int) -> list[str]:
+        """One slice as text, a line for each beta, from the lowest: the nearest own colour, in capitals where solid."""
+        away = np.abs(self.rgb[triple] - self.own_colours[triple][:, None, None]).max(axis=-1)
+        names = np.where(
+            self.solid[triple], np.array(list("ABC"))[away.argmin(0)], np.array(list("abc"))[away.argmin(0)]
+        )
+        return ["".join(row) for row in names]
+
     def summary(self) -> dict[str, dict[str, float | int]]:
         """For each metric: median over triples, its 95 % bootstrap interval, n, and how many triples are degenerate."""
         found = {metric: stats.median_interval(getattr(self, metric)) for metric in SLICE_METRICS}

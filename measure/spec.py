@@ -21,6 +21,8 @@ PRECISIONS: tuple[str, ...] = get_args(Precision)
 PAIRINGS: tuple[str, ...] = get_args(Pairing)
 
 DEFAULT_PAIRS = 800
+# Of what costs more to measure: 200 independent pairs.
+FEWER_PAIRS = 400
 PROMPT_TOKENS = 10
 _WEIGHTS = re.compile(r"stored|(scrambled|untrained):\d+")
 
@@ -131,6 +133,7 @@ class PredictionSpec(CurveSpec):
     """Curves with the next-token distributions along them; `span` steps apart two points are compared."""
 
     steps: int = 51
+    pairs: int = FEWER_PAIRS
     span: int = 10
 
     def __post_init__(self) -> None:
@@ -144,6 +147,7 @@ class CrossingSpec(CurveSpec):
     """Curves with the gates that change sign along them; an odd number of `steps`: each second one can be left out."""
 
     steps: int = 129
+    pairs: int = FEWER_PAIRS
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -25,7 +25,7 @@ CLAIM = "In larger Qwen2 models similar and dissimilar prompts differ less (foot
 
 # An accepted negative stands here with its verdict, family by family.
 EXPECTED = {
-    # At the ladder's sizes dissimilar prompts still grow sharper, similar ones stay near straight: the difference grows.
+    # At the ladder's sizes dissimilar prompts still grow sharper and similar ones stay near straight.
     "ladder-qwen2": "contradicted",
 }
 # Dissimilar minus similar, of the smaller model minus that of the larger: similar, dissimilar; similar, dissimilar.

@@ -10,6 +10,7 @@ from datasets import Dataset
 
 from measure import cli
 from measure.results import Curves
+from measure.slices import Slices
 
 
 def test_models_as_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -36,6 +37,25 @@ def test_curve_prints_and_saves(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "1.000   1.0000 ####" in out
 
 
+def test_slice_prints_and_saves_numbers_and_a_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    numbers, figure = tmp_path / "slice.npz", tmp_path / "slice.png"
+    command = ["slice", "ladder-olmo-0.2m", " He said", " the house", " She was not", "--size", "8"]
+    assert cli.main([*command, "--save", str(numbers), "--save", str(figure)]) == 0
+    out = capsys.readouterr().out
+    assert f"solid_share     {Slices.load(numbers).solid_share[0]:.4f}" in out
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    rows = out.splitlines()[-8:]
+    assert {len(row) for row in rows} == {16}
+    # B stands to the right below, C above.
+    assert rows[-2][-4].lower() == "b"
+    assert set("".join(rows)) <= set("abcABC")
+
+
+def test_a_degenerate_triple_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["slice", "ladder-olmo-0.2m", " He said", " the house", " the house", "--size", "4"]) == 0
+    assert "degenerate triple: C lies on the line AB" in capsys.readouterr().out
+
+
 def test_a_degenerate_pair_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["curve", "ladder-olmo-0.2m", " He said", " He said"]) == 0
     assert "degenerate pair" in capsys.readouterr().out
@@ -49,7 +69,8 @@ def test_a_mistake_is_one_message_on_stderr(capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.parametrize(
-    "command", [["models"], ["curve"], *(["ladder", part] for part in ("train", "tokenizer", "card", "verify"))]
+    "command",
+    [["models"], ["curve"], ["slice"], *(["ladder", part] for part in ("train", "tokenizer", "card", "verify"))],
 )
 def test_every_command_has_help_with_an_example(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -106,4 +127,4 @@ def test_the_command_is_installed() -> None:
         [Path(sys.executable).with_name("measure"), "--help"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0
-    assert "models | curve | refresh | ladder" in done.stdout
+    assert "models | curve | slice | refresh | ladder" in done.stdout

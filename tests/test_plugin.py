@@ -167,6 +167,53 @@ def test_nothing_is_confirmed_or_refuted_on_no_data(pytester: pytest.Pytester) -
     result.stdout.fnmatch_lines(["  ladder-olmo-0.2m * not measured: the claim has no interval (n = 4)*"])
 
 
+def test_strict_asks_every_claim_with_each_read_and_says_which_survive(suite: pytest.Pytester) -> None:
+    result = suite.runpytest("suites", "--protocol", "strict", "--pairs", "12", "--models", "ladder-olmo-0.2m")
+    result.assert_outcomes(passed=6, skipped=1, deselected=7)
+    result.stdout.fnmatch_lines(
+        [
+            "  ladder-olmo-0.2m-residual * supported *",
+            "which claims survive, by what is read* final_norm * residual * logits*",
+            "Curves exist (Fig. 0)",
+            "  ladder-olmo-0.2m * yes * yes * yes",
+        ]
+    )
+    records = [json.loads(line) for line in (suite.path / "reports" / "records.jsonl").read_text().splitlines()]
+    assert [row["read"] for row in records] == ["final_norm", "residual", "logits"] * 2 + [None]
+
+
+def test_the_read_of_strict_reaches_the_measurement_and_not_where_a_suite_has_its_own(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makeconftest('pytest_plugins = ["measure.plugin"]')
+    body = """
+import pytest
+from measure.spec import CurveSpec
+
+@pytest.mark.parametrize("spec", [CurveSpec("ladder-olmo-0.2m", pairs=12, steps=5)])
+def test_claim(spec, measured, claim, request):
+    read = request.node.callspec.params.get("strict_read", "final_norm")
+    assert measured(spec).provenance["read"] == read
+"""
+    folder = pytester.mkdir("suites")
+    folder.joinpath("test_any.py").write_text(body)
+    folder.joinpath("test_own.py").write_text(body + "READS = ('final_norm',)\n")
+    pytester.runpytest("suites", "--protocol", "strict").assert_outcomes(passed=4)
+
+
+def test_an_accepted_negative_of_strict_is_named_with_its_read(pytester: pytest.Pytester) -> None:
+    write(pytester, claim='-0.4, -0.2), {{"ladder-olmo-0.2m-residual": "contradicted"}}, *(()')
+    result = pytester.runpytest("suites", "-k", "claim and 0.2m", "--protocol", "strict")
+    result.assert_outcomes(xfailed=1, failed=2, deselected=11)
+
+
+def test_configs_need_no_accelerator_but_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    reason = plugin.not_measured(["olmo-7b"], "auto", weights=False)
+    assert reason == "not measured: the config is on the model hub; force it with --models olmo-7b"
+    monkeypatch.setattr(engine, "accelerator_bytes", lambda: 1)
+    assert plugin.not_measured(["olmo-7b"], "auto", weights=False) is None
+
+
 def test_a_suite_that_asks_for_strict_gets_strict(pytester: pytest.Pytester) -> None:
     pytester.makeconftest('pytest_plugins = ["measure.plugin"]')
     pytester.mkdir("suites").joinpath("test_strict.py").write_text(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -128,3 +129,79 @@ def test_the_hash_sees_ids_order_and_lengths() -> None:
     ]
     assert len({entry.sha256 for entry in pairs}) == 3
     assert np.unique([len(entry.sha256) for entry in pairs]) == 64
+
+
+def test_pairs_from_the_same_last_token_are_disjoint() -> None:
+    few = Corpus("few", (" ".join(f"w{i % 7}" for i in range(4000)),), "hash")
+    pairs = prompts.draw(few, WordTokenizer(), "paper", 12, 0, "same_last_token")
+    assert len(pairs) == 6
+    assert pairs.units == tuple(range(6))
+    assert all(a[-1] == b[-1] for a, b in zip(pairs.a, pairs.b, strict=True))
+    strict = prompts.draw(few, WordTokenizer(bos=1, adds_bos=True), "strict", 12, 0, "same_last_token")
+    assert (strict.a[:6], strict.units) == (strict.b[6:], (*range(6), *range(6)))
+    assert strict.a[0] == (1, *pairs.a[0])
+
+
+def test_too_few_windows_that_share_their_last_token_are_an_error() -> None:
+    with pytest.raises(MeasureError, match="disjoint pairs end on the same token, 40 were asked for"):
+        prompts.draw(
+            Corpus("all different", ("".join(f"w{i} " for i in range(1700)),), "hash"), Distinct(), "paper", 80, 0,
+            "same_last_token",
+        )  # fmt: skip
+
+
+class Distinct(WordTokenizer):
+    """Every word its own token."""
+
+    def __call__(self, texts: Any, **_: Any) -> dict[str, Any]:
+        return {"input_ids": [[int(word[1:]) for word in text.split()] for text in texts]}
+
+
+@pytest.mark.parametrize("protocol", ["paper", "strict"])
+def test_written_pairs_survive_the_ladders_tokenizer_and_differ_in_their_last_token_alone(protocol: Any) -> None:
+    """60 of each kind were asked for."""
+    similar, dissimilar = (
+        prompts.draw(CORPUS, ladder_tokenizer(), protocol, 800, 0, pairing) for pairing in ("similar", "dissimilar")
+    )
+    assert len(similar) == len(dissimilar) >= 2 * 60
+    assert similar.units == dissimilar.units == (*range(len(similar) // 2),) * 2
+    half = len(similar) // 2
+    assert similar.a[:half] == dissimilar.a[:half]
+    for pairs in (similar, dissimilar):
+        assert (pairs.a[:half], pairs.b[:half]) == (pairs.b[half:], pairs.a[half:])
+        assert all(a[:-1] == b[:-1] and a[-1] != b[-1] for a, b in zip(pairs.a, pairs.b, strict=True))
+
+
+def test_the_printed_pairs_are_as_printed() -> None:
+    rows = {row["name"]: row for row in map(json.loads, prompts.PRINTED.read_text().splitlines())}
+    assert set(rows) == {"D1", "D2", "D3", "S1", "S2", "S3"}
+    assert rows["D3"]["prefix"] + rows["D3"]["b"] == " And then she picked up the phone to call him"
+    assert rows["S3"]["prefix"] + rows["S3"]["a"] == " The hiker reached the peak and admired the breathtaking"
+    # The ladder's tokenizer splits the last words of S1 and S3.
+    tokenizer = ladder_tokenizer()
+    assert len(prompts.written(tokenizer, "printed_dissimilar")[0]) == 3
+    assert len(prompts.written(tokenizer, "printed_similar")[0]) == 1
+
+
+def test_a_tokenizer_that_splits_every_last_word_has_no_written_pairs() -> None:
+    class Letters(WordTokenizer):
+        def __call__(self, texts: Any, **_: Any) -> dict[str, Any]:
+            return {"input_ids": [[ord(letter) for letter in text] for text in texts]}
+
+    with pytest.raises(MeasureError, match="no pair of the file differs in its last token alone"):
+        prompts.written(Letters(), "printed_similar")
+
+
+def test_triples_are_consecutive_and_disjoint() -> None:
+    drawn = prompts.windows(CORPUS, WordTokenizer(), 9, 0)
+    triples = prompts.draw_triples(CORPUS, WordTokenizer(), "paper", 3, 0)
+    assert (triples.a[1], triples.b[1], triples.c[1]) == drawn[3:6]
+    assert len({*triples.a, *triples.b, *triples.c}) == 9
+    strict = prompts.draw_triples(CORPUS, WordTokenizer(bos=1, adds_bos=True), "strict", 3, 0)
+    assert strict.c[2] == (1, *drawn[8])
+    assert strict.sha256 != triples.sha256
+
+
+def test_only_independent_pairs_are_kept() -> None:
+    pairs = prompts.Pairs(((1,), (2,), (3,)), ((2,), (3,), (4,)), (0, -1, 1))
+    assert pairs.independent() == prompts.Pairs(((1,), (3,)), ((2,), (4,)), (0, 1))

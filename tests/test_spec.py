@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from measure.spec import CurveSpec, MeasureError
+from measure.spec import CrossingSpec, CurveSpec, MeasureError, PredictionSpec, SliceSpec
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,7 @@ from measure.spec import CurveSpec, MeasureError
         ({"precision": "tf32"}, "choose one of float32"),
         ({"weights": "shuffled"}, "use 'stored', 'scrambled:SEED' or 'untrained:SEED'"),
         ({"pairs": 1}, "at least 2 pairs"),
+        ({"pairing": "alike"}, "choose one of random, same_last_token"),
     ],
 )
 def test_a_bad_field_is_refused(change: dict[str, Any], message: str) -> None:
@@ -38,3 +39,23 @@ def test_ids_tell_specs_apart_and_can_name_files() -> None:
     assert ids[0] == "a--b-main"
     assert ids[2] == "a--b-main-scrambled0"
     assert not any(set(name) & set('\\/:*?|"<>') for name in ids)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: PredictionSpec("m", steps=5, span=5), "span=5: two points compared are 1 to steps - 1 = 4 apart"),
+        (lambda: CrossingSpec("m", steps=10), "use an odd number"),
+        (lambda: SliceSpec("m", size=1), "a slice needs at least 2 points a side"),
+        (lambda: SliceSpec("m", extent=(0.5, 1.0)), "must run from 0 or below"),
+        (lambda: SliceSpec("m", triples=0), "at least one triple"),
+    ],
+)
+def test_a_bad_spec_of_another_kind_is_refused(make: Any, message: str) -> None:
+    with pytest.raises(MeasureError, match=re.escape(message)):
+        make()
+
+
+def test_kinds_of_one_model_have_ids_of_their_own() -> None:
+    ids = {kind("m").id for kind in (CurveSpec, PredictionSpec, CrossingSpec, SliceSpec)}
+    assert ids == {"m", "m-prediction", "m-crossing", "m-slice"}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from measure import stats
-from measure.stats import Effect, Interval, Trend, Verdict
+from measure.stats import Effect, Fact, Interval, Trend, Verdict
 
 
 def effect(low: float, high: float, margin: float = 0.1) -> Effect:
@@ -102,3 +102,69 @@ def test_page_tells_rising_from_falling_from_nothing() -> None:
     assert stats.page_trend("t", noise).outcome == "inconclusive"  # type: ignore[union-attr]
     assert stats.page_trend("t", rising[:2]) is None
     assert stats.page_trend("t", [column[:5] for column in rising]) is None
+
+
+def test_facts_are_so_or_not() -> None:
+    assert Fact("all", 3, 3).outcome == "supported"
+    assert Fact("some", 2, 3).outcome == "contradicted"
+    assert Fact("none looked at", 0, 0).outcome == "not measured"
+    verdict = Verdict(facts=(Fact("all", 3, 3), Fact("some", 2, 3)))
+    assert (verdict.outcome, verdict.n) == ("contradicted", 6)
+    assert "some 2 of 3" in str(verdict)
+
+
+def test_the_signed_rank_test_and_its_effect_size() -> None:
+    before = np.random.default_rng(0).normal(size=40)
+    test = stats.signed_rank("up", before, before + 1)
+    assert test is not None
+    assert test.outcome == "supported"
+    down = stats.signed_rank("up", before + 1, before)
+    assert down is not None
+    assert down.outcome == "contradicted"
+    same = stats.signed_rank("up", before, before)
+    assert same is not None
+    assert (same.outcome, same.p) == ("inconclusive", 1.0)
+    assert stats.signed_rank("up", before[:5], before[:5] + 1) is None
+    assert stats.superiority(before, before + 1).estimate == 0.5
+    assert stats.superiority(before, before).estimate == 0.0
+    half = stats.superiority(np.zeros(40), np.repeat([-1.0, 1.0], 20))
+    assert half.estimate == 0
+    assert half.low < -0.1 < 0.1 < half.high
+
+
+def test_strata_are_equal_parts_from_low_to_high() -> None:
+    strata = stats.strata_of(np.array([5.0, 1.0, np.nan, 3.0, 2.0, 4.0, 6.0]), 3)
+    assert strata.tolist() == [2, 0, -1, 1, 0, 1, 2]
+
+
+def test_a_confound_is_taken_out_by_strata() -> None:
+    """y follows z and nothing else; x follows z: at equal z there is no effect of x on y, without strata there is."""
+    generator = np.random.default_rng(0)
+    z = np.repeat([0.0, 10.0, 20.0], 200)
+    x, y = z + generator.normal(size=600), z + generator.normal(size=600)
+    apart, together = stats.strata_of(z, 3), np.zeros(600, int)
+    assert stats.stratified_contrast(y, x, together).low > 5
+    within = stats.stratified_contrast(y, x, apart)
+    assert within.low < 0 < within.high
+    assert within.n == 600
+    assert stats.rank_correlation(y, x, together).low > 0.8
+    correlation = stats.rank_correlation(y, x, apart)
+    assert correlation.low < 0 < correlation.high
+    assert stats.rank_correlation(x, x, apart).estimate == pytest.approx(1)
+
+
+def test_strata_too_small_give_no_interval() -> None:
+    values = np.arange(12.0)
+    few = stats.stratified_contrast(values, values, stats.strata_of(values, 3))
+    assert np.isnan(few.low)
+    assert few.n == 12
+    assert np.isnan(stats.rank_correlation(values[:4], values[:4], np.zeros(4, int)).low)
+    assert np.isnan(stats.rank_correlation(values, values, np.full(12, -1)).estimate)
+
+
+def test_a_share_has_its_interval() -> None:
+    found = stats.mean_interval(np.repeat([0.0, 1.0, np.nan], [30, 70, 5]))
+    assert (found.estimate, found.n) == (0.7, 100)
+    assert 0.58 < found.low < 0.64
+    assert 0.76 < found.high < 0.82
+    assert np.isnan(stats.mean_interval(np.ones(5)).low)

@@ -1,0 +1,90 @@
+"""The suites as a whole: nothing of the paper is missing, and each claim has its control."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from measure import catalog
+from measure.spec import ConfigSpec
+
+SUITES = sorted((Path(__file__).parent.parent / "suites").glob("test_*.py"))
+# Every claim, figure and table of the paper. Fig. 5 to 22 are the appendix's slices, of which 11 shows a split.
+PAPER = {
+    *(f"Fig. {number}" for number in ("1", "2a", "2b", "2c", "3", "4", "4c", *range(5, 25))),
+    "Table 1",
+    *(f"claim {number}" for number in (1, 2, 3, 4)),
+    "footnote 3",
+    "footnote 5",
+}
+
+
+def module(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"suite_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    loaded = importlib.util.module_from_spec(spec)
+    import sys
+
+    sys.modules[loaded.__name__] = loaded  # dataclasses look their module up
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+def named(claim: str) -> set[str]:
+    """The figures, tables, claims and footnotes that stand in brackets at the end of a claim's title."""
+    kind, found = "", set()
+    for part in re.split(r", | and ", claim.rpartition("(")[2].rstrip(")")):
+        words = part.split()
+        if len(words) > 1:
+            kind = {"Figs.": "Fig.", "claims": "claim"}.get(words[0], words[0])
+        first, _, last = words[-1].partition("-")
+        numbers = range(int(first), int(last) + 1) if last else [first]
+        found |= {f"{kind} {number}" for number in numbers}
+    return found
+
+
+def test_nothing_of_the_paper_is_missing() -> None:
+    claims = [module(path).CLAIM for path in SUITES]
+    found = set().union(*(named(claim) for claim in claims if "not in the paper" not in claim))
+    assert found == PAPER
+
+
+@pytest.mark.parametrize("path", SUITES, ids=lambda path: path.stem)
+def test_each_suite_quotes_its_claim_judges_it_and_has_a_control(path: Path) -> None:
+    suite = module(path)
+    assert suite.CLAIM
+    assert suite.__doc__
+    text = path.read_text()
+    assert "def test_claim(" in text
+    assert "def test_control(" in text
+    assert "claim.refute(" in text
+    assert "claim.check(" in text
+    assert "EXPECTED" in text
+
+
+@pytest.mark.parametrize("path", SUITES, ids=lambda path: path.stem)
+def test_ladder_and_real_models_stand_in_one_parametrization(path: Path) -> None:
+    suite = module(path)
+    ids = [param.id for name in ("GROUPS", "CASES", "TRAJECTORIES") for param in getattr(suite, name, [])]
+    ladder = [name for name in ids if "ladder" in name]
+    assert ladder
+    assert len(ladder) < len(ids)
+
+
+def test_every_accepted_negative_is_of_a_case_that_exists() -> None:
+    for path in SUITES:
+        suite = module(path)
+        ids = {param.id for name in ("GROUPS", "CASES", "TRAJECTORIES") for param in getattr(suite, name, [])}
+        for name in suite.EXPECTED:
+            assert re.sub(r"-(final_norm|residual|logits)$", "", name) in ids, f"{path.name}: {name}"
+
+
+def test_the_table_suite_looks_at_every_model() -> None:
+    suite = module(next(path for path in SUITES if path.stem == "test_model_table"))
+    specs = [param.values[0] for param in suite.CASES]
+    assert specs == [ConfigSpec(name) for name, model in catalog.models().items() if model.seed == 0]
