@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from measure import stats
 from measure.results import Curves
-from measure.spec import MeasureError
+from measure.spec import MeasureError, Read
 from measure.stats import Effect, Interval, Trend
 
 # Fixed before measuring: two training seeds already differ by 0.03 in median max slope.
@@ -21,6 +21,11 @@ DIVERGENCE_MARGIN = 0.1
 # Near linear: a straight line has max slope 1 and edge drift 0.184.
 LINEAR_SLOPE = 1.2
 LINEAR_DRIFT = 0.16
+
+
+def under_strict(case: str, verdict: str, *reads: Read) -> dict[str, str]:
+    """An accepted verdict of `case` under --protocol strict, with each of `reads`: ids there end with the read."""
+    return {f"{case}-{read}": verdict for read in reads}
 
 
 def check_paired(curves: Sequence[Curves]) -> None:

@@ -399,7 +399,7 @@ def _crossed(part: _Segments) -> _Arrays:
 
 def _changes(signs: Bool[Tensor, "pairs points gates"]) -> Int[np.ndarray, "pairs spans"]:
     """Gates whose sign differs between each point and the next."""
-    return (signs[:, 1:] != signs[:, :-1]).sum(-1).cpu().numpy()
+    return (signs[:, 1:] != signs[:, :-1]).sum(-1, dtype=torch.int32).cpu().numpy()
 
 
 def _signs_by_block(part: _Segments) -> list[Bool[Tensor, "pairs points gates"]]:

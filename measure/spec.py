@@ -21,8 +21,8 @@ PRECISIONS: tuple[str, ...] = get_args(Precision)
 PAIRINGS: tuple[str, ...] = get_args(Pairing)
 
 DEFAULT_PAIRS = 800
-# Of what costs more to measure: 200 independent pairs.
-FEWER_PAIRS = 400
+# Of what costs more to measure: 210 independent pairs, so that 200 are left where some have no logit difference.
+FEWER_PAIRS = 420
 PROMPT_TOKENS = 10
 _WEIGHTS = re.compile(r"stored|(scrambled|untrained):\d+")
 

@@ -39,6 +39,14 @@ EXPECTED = {
     "ladder-qwen2-0.2m-same-last-token": "inconclusive",
     "ladder-qwen2-1.1m-same-last-token": "inconclusive",
     "ladder-qwen2-3m-same-last-token": "inconclusive",
+    # Under --protocol strict: the same on pairs that share their last token, whatever is read.
+    **claims.under_strict("ladder-olmo-0.2m-same-last-token", "inconclusive", "final_norm", "residual", "logits"),
+    **claims.under_strict("ladder-olmo-1.1m-same-last-token", "inconclusive", "final_norm", "residual", "logits"),
+    **claims.under_strict("ladder-olmo-3m-same-last-token", "inconclusive", "final_norm", "residual", "logits"),
+    **claims.under_strict("ladder-qwen2-0.2m-same-last-token", "inconclusive", "final_norm", "residual", "logits"),
+    **claims.under_strict("ladder-qwen2-1.1m-same-last-token", "inconclusive", "final_norm", "residual", "logits"),
+    **claims.under_strict("ladder-qwen2-3m-different-last-token", "inconclusive", "residual"),
+    **claims.under_strict("ladder-qwen2-3m-same-last-token", "inconclusive", "final_norm", "residual", "logits"),
 }
 
 

@@ -29,7 +29,12 @@ CLAIM = "Dissimilar prompts are parted by a boundary, similar ones are not (Fig.
 
 STEPS = 50
 # An accepted negative stands here with its verdict, model by model.
-EXPECTED: dict[str, str] = {}
+EXPECTED = {
+    # Under --protocol strict: in logits similar pairs are not surely as near straight as the bounds ask.
+    **claims.under_strict("ladder-olmo-1.1m", "inconclusive", "logits"),
+    **claims.under_strict("ladder-olmo-3m", "inconclusive", "logits"),
+    **claims.under_strict("ladder-qwen2-3m", "inconclusive", "logits"),
+}
 
 
 @dataclass(frozen=True)
@@ -114,11 +119,20 @@ def directions(similar: Predictions, dissimilar: Predictions) -> str:
 
 def confounds(similar: Predictions, dissimilar: Predictions) -> str:
     """What else differs between the two: distance in the residual stream, and of the predictions."""
-    parts = [
-        f"{called} {np.median(result.separation):.2f} apart, predictions {np.median(result.end_divergence):.3f} bits"
-        for called, result in (("similar", similar), ("dissimilar", dissimilar))
-    ]
-    return f"medians: {'; '.join(parts)}"
+    apart, bits = (
+        [np.median(getattr(r, name)) for r in (similar, dissimilar)] for name in ("separation", "end_divergence")
+    )
+    return (
+        f"medians, similar and dissimilar: ||A - B|| {apart[0]:.2f} and {apart[1]:.2f}, "
+        f"divergence {bits[0]:.2f} and {bits[1]:.2f} bits"
+    )
+
+
+def no_farther(similar: Predictions, dissimilar: Predictions) -> str:
+    """The effect on max slope in rows where ||A - B|| is no larger for dissimilar words than for similar ones."""
+    kept = dissimilar.by_unit("separation") <= similar.by_unit("separation")
+    effect = stats.median_rise(similar.by_unit("max_slope")[kept], dissimilar.by_unit("max_slope")[kept])
+    return f"max slope where dissimilar words are no farther apart: {effect}, n = {effect.n}"
 
 
 def printed_note(called: str, result: Predictions) -> str:
@@ -133,6 +147,7 @@ def test_claim(model: Words, measured: Callable[[PredictionSpec], Predictions], 
     notes = (
         directions(similar, dissimilar),
         confounds(similar, dissimilar),
+        no_farther(similar, dissimilar),
         printed_note("similar", measured(model.printed.similar)),
         printed_note("dissimilar", measured(model.printed.dissimilar)),
     )

@@ -27,6 +27,9 @@ CLAIM = "In larger Qwen2 models similar and dissimilar prompts differ less (foot
 EXPECTED = {
     # At the ladder's sizes dissimilar prompts still grow sharper and similar ones stay near straight.
     "ladder-qwen2": "contradicted",
+    # Under --protocol strict the same; before the norm not surely by the margin.
+    **claims.under_strict("ladder-qwen2", "contradicted", "final_norm", "logits"),
+    **claims.under_strict("ladder-qwen2", "inconclusive", "residual"),
 }
 # Dissimilar minus similar, of the smaller model minus that of the larger: similar, dissimilar; similar, dissimilar.
 CONTRAST = (-1.0, 1.0, 1.0, -1.0)

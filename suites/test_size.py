@@ -30,7 +30,10 @@ FAMILIES: tuple[tuple[str, catalog.Source, str], ...] = (
     ("qwen2", "hub", "qwen2"),
 )
 # An accepted negative stands here with its verdict, family by family.
-EXPECTED: dict[str, str] = {}
+EXPECTED = {
+    # Under --protocol strict: before the norm edge drift falls with size, not surely by the margin.
+    **claims.under_strict("ladder-olmo", "inconclusive", "residual"),
+}
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,10 @@ EXPECTED = {
     # The solid share rises, most of all early, and falls back: at the end not surely above the start by the margin.
     "ladder-olmo-0.2m": "inconclusive",
     "ladder-qwen2-0.2m": "inconclusive",
+    # Under --protocol strict: before the norm the solid share rises by less.
+    **claims.under_strict("ladder-olmo-0.2m", "inconclusive", "final_norm", "residual"),
+    **claims.under_strict("ladder-olmo-1.1m", "inconclusive", "residual"),
+    **claims.under_strict("ladder-qwen2-0.2m", "inconclusive", "final_norm", "residual"),
 }
 
 

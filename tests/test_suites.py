@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -28,8 +29,6 @@ def module(path: Path) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     loaded = importlib.util.module_from_spec(spec)
-    import sys
-
     sys.modules[loaded.__name__] = loaded  # dataclasses look their module up
     spec.loader.exec_module(loaded)
     return loaded
@@ -82,6 +81,23 @@ def test_every_accepted_negative_is_of_a_case_that_exists() -> None:
         ids = {param.id for name in ("GROUPS", "CASES", "TRAJECTORIES") for param in getattr(suite, name, [])}
         for name in suite.EXPECTED:
             assert re.sub(r"-(final_norm|residual|logits)$", "", name) in ids, f"{path.name}: {name}"
+
+
+def readme_row(suite: ModuleType) -> str:
+    """A suite's line in the README's table: on which of the ladder's cases the claim is supported, and what else."""
+    ids = [param.id for name in ("GROUPS", "CASES", "TRAJECTORIES") for param in getattr(suite, name, [])]
+    by_verdict: dict[str, list[str]] = {"supported": []}
+    for name in (name for name in ids if "ladder" in name):
+        by_verdict.setdefault(suite.EXPECTED.get(name, "supported"), []).append(name.replace("ladder-", ""))
+    supported = ", ".join(by_verdict.pop("supported"))
+    others = "; ".join(f"{verdict}: {', '.join(names)}" for verdict, names in by_verdict.items())
+    return f"| {suite.CLAIM} | {supported} | {others} |"
+
+
+def test_the_readme_tells_every_verdict_that_the_suites_expect() -> None:
+    lines = (Path(__file__).parent.parent / "README.md").read_text().splitlines()
+    missing = [row for row in map(readme_row, map(module, SUITES)) if row not in lines]
+    assert not missing, "\n".join(missing)
 
 
 def test_the_table_suite_looks_at_every_model() -> None:
