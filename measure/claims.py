@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
 
 from measure import stats
 from measure.results import Curves
@@ -26,6 +30,19 @@ LINEAR_DRIFT = 0.16
 def under_strict(case: str, verdict: str, *reads: Read) -> dict[str, str]:
     """An accepted verdict of `case` under --protocol strict, with each of `reads`: ids there end with the read."""
     return {f"{case}-{read}": verdict for read in reads}
+
+
+C = TypeVar("C", bound=Curves)
+
+
+def mixed(first: C, second: C) -> tuple[C, C]:
+    """Two results on as many units with the curves of every unit exchanged by a coin, the same at each call."""
+    heads = np.random.default_rng(0).integers(0, 2, first.units.max() + 1).astype(bool)
+    swap = np.where(first.units >= 0, heads[first.units], False)[:, None]
+    return (
+        replace(first, distance=np.where(swap, second.relative, first.relative), reference_norm=np.ones(len(first))),
+        replace(second, distance=np.where(swap, first.relative, second.relative), reference_norm=np.ones(len(second))),
+    )
 
 
 def check_paired(curves: Sequence[Curves]) -> None:

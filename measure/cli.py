@@ -108,16 +108,24 @@ _FIGURES = (".png", ".svg", ".pdf")
 def _save(result: Curves | Slices, names: list[str]) -> None:
     """Write numbers or figures, by the ending of each name."""
     for name in names:
-        if Path(name).suffix in _FIGURES:
-            from matplotlib import pyplot
+        figure = Path(name).suffix in _FIGURES
+        if figure and result.degenerate[0]:
+            print(f"not drawn: {name} (degenerate)")
+            continue
+        try:
+            print(f"saved {_draw(result, name) if figure else result.save(name)}")
+        except OSError as error:
+            raise MeasureError(f"--save {name}: {error}; give a file in a folder that can be written.") from error
 
-            pyplot.switch_backend("Agg")
-            result.plot()
-            pyplot.savefig(name)
-            pyplot.close()
-            print(f"saved {name}")
-        else:
-            print(f"saved {result.save(name)}")
+
+def _draw(result: Curves | Slices, name: str) -> str:
+    from matplotlib import pyplot
+
+    pyplot.switch_backend("Agg")
+    result.plot()
+    pyplot.savefig(name)
+    pyplot.close()
+    return name
 
 
 def _curve(options: argparse.Namespace) -> int:
@@ -180,7 +188,7 @@ def _slice(options: argparse.Namespace) -> int:
     if slices.degenerate[0]:
         reason = "C lies on the line AB" if slices.on_line[0] else "nothing of it changes the output"
         print(f"degenerate triple: {reason}, so there are no colours; give three prompts that differ more")
-        _save(slices, [name for name in options.save if Path(name).suffix not in _FIGURES])
+        _save(slices, options.save)
         return 0
     _save(slices, options.save)
     for name in ("solid_share", "steep_share", "boundary_width"):

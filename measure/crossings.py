@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from measure.results import Curves
+from measure.results import METRICS, Curves
 
 # The output stands still where it moves at less than this share of its mean speed over the segment.
 FLAT_SPEED = 0.5
+# It crosses a boundary where it moves at more than this many times its mean speed.
+FAST_SPEED = 1.5
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -26,6 +29,8 @@ class Crossings(Curves, kind="crossings"):
     `end_crossings` (pairs, blocks): gates whose sign differs between alpha 0 and alpha 1.
     `step_distance` (pairs, steps - 1): ||F(X[i+1]) - F(X[i])||, how far the output moves in each step.
     """
+
+    kept_metrics: ClassVar[tuple[str, ...]] = (*METRICS, "total", "flat_share", "flat_crossings", "region_boundaries")
 
     gates: Int[np.ndarray, " blocks"]
     crossings: Int[np.ndarray, "pairs blocks spans"]
@@ -68,6 +73,11 @@ class Crossings(Curves, kind="crossings"):
         return np.where(self.degenerate, np.nan, inside)
 
     @property
+    def flat_crossing_share(self) -> Float[np.ndarray, " pairs"]:
+        """Share of the sign changes that lie inside the flat parts, (pairs,); NaN if degenerate or without any."""
+        return self.flat_crossings / np.where(self.total > 0, self.total, np.nan)
+
+    @property
     def crossing_rate_ratio(self) -> Float[np.ndarray, " pairs"]:
         """Sign changes per unit of alpha inside the flat parts over those outside, (pairs,); NaN without either part.
 
@@ -81,11 +91,11 @@ class Crossings(Curves, kind="crossings"):
 
     @property
     def region_boundaries(self) -> Float[np.ndarray, " pairs"]:
-        """Stretches in which the output moves faster than its mean speed, (pairs,): boundaries between regions.
+        """Stretches in which the output moves faster than 1.5 times its mean speed, (pairs,); NaN if degenerate.
 
-        A straight run hovers about its mean: a stretch counts from 1.5 times the mean speed on. NaN if degenerate.
+        They are the boundaries between regions. A straight run hovers about its mean and has none.
         """
         speed = self.speed
-        fast = speed > 1.5 * speed.mean(axis=1, keepdims=True)
+        fast = speed > FAST_SPEED * speed.mean(axis=1, keepdims=True)
         starts = fast[:, :1].astype(int).sum(axis=1) + (fast[:, 1:] & ~fast[:, :-1]).sum(axis=1)
         return np.where(self.degenerate, np.nan, starts)

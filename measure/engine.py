@@ -101,6 +101,7 @@ def _measure_alike(
             f"{first.model} has no tokenizer to draw prompts with; save the model's tokenizer in its folder."
         )
     source = corpus_of(first, model.source)
+    written = isinstance(first, CurveSpec) and prompts.file_of(first.pairing)
     drawn = _drawn(first, source, _Tokenizer.of(model.tokenizer))
     versions = measurements.environment(model)
     conditions = {
@@ -118,7 +119,10 @@ def _measure_alike(
         s: (result, "stored") for s, result in stored.items() if result is not None
     }
     if missing:
-        origin = {"corpus": source, "corpus_sha256": _corpus(source).sha256}
+        if written:
+            origin = {"corpus": written.name, "corpus_sha256": hashlib.sha256(written.read_bytes()).hexdigest()}
+        else:
+            origin = {"corpus": source, "corpus_sha256": _corpus(source).sha256}
         for spec, result in zip(missing, measurements.measure_specs(missing, model, drawn, origin=origin), strict=True):
             found[spec] = result, "measured"
             if store is not None:
@@ -159,7 +163,8 @@ def _drawn(spec: Spec, source: str, tokenizer: _Tokenizer) -> prompts.Pairs | pr
 def _pairs(
     source: str, tokenizer: _Tokenizer, protocol: Protocol, pairs: int, seed: int, pairing: Pairing
 ) -> prompts.Pairs:
-    return prompts.draw(_corpus(source), tokenizer.tokenizer, protocol, pairs, seed, pairing)
+    corpus = prompts.NO_CORPUS if prompts.file_of(pairing) else _corpus(source)
+    return prompts.draw(corpus, tokenizer.tokenizer, protocol, pairs, seed, pairing)
 
 
 @lru_cache(maxsize=4)

@@ -106,8 +106,7 @@ def slice2d(
     Raises `MeasureError` (a ValueError) for input that cannot be measured; the message says what to change.
     """
     layer, size = _checked(layer, read, precision), check_integer("size", size)
-    low, high = (float(end) for end in extent)
-    check_plane(size, (low, high))
+    low, high = check_plane(size, extent)
     given = {"prompts_a": prompts_a, "prompts_b": prompts_b, "prompts_c": prompts_c}
     loaded, (a, b, c) = _given(model, given, bool(bos), tokenizer, precision)
     at = np.linspace(low, high, size)
@@ -362,7 +361,7 @@ def _predicted(part: _Segments, span: int) -> _Arrays:
     distribution = logits.float().softmax(-1)
     return {
         "separation": runs.norms(states_b - states_a),
-        "same_last_token": np.array([a[-1] == b[-1] for a, b in zip(part.a, part.b, strict=True)]),
+        "last_tokens": np.array([[a[-1], b[-1]] for a, b in zip(part.a, part.b, strict=True)]),
         "end_tokens": torch.stack([first, second], dim=1).cpu().numpy(),
         "top_tokens": logits.argmax(-1).cpu().numpy(),
         "logit_difference": torch.where((first == second)[:, None], torch.nan, difference).double().cpu().numpy(),
@@ -424,8 +423,8 @@ def slices(
 ) -> dict[Read, Slices]:
     """Slices of every triple with each of `reads`, alpha and beta at the values `at`; see `slice2d`."""
     references = triples.a + triples.b + triples.c
-    # The check draws its points on segments between references.
-    choice = runs.choose_path(model, references, references[::-1], layer, reads, SLICE_ROW)
+    # The check draws its points on segments between references, from each to the next of its triple.
+    choice = runs.choose_path(model, references, triples.b + triples.c + triples.a, layer, reads, SLICE_ROW)
     with as_measured(model.network):
         sides = zip(triples.a, triples.b, triples.c, strict=True)
         rows = [_slice(model, triple, layer, reads, at, choice.path) for triple in sides]

@@ -160,17 +160,18 @@ class Claim:
     def refute(self, counterfeits: Mapping[str, Verdict]) -> None:
         """Pass when the claim is supported by none of the counterfeits: each is data on which it must not hold."""
         self._note["controls"] = {name: _verdict_record(verdict) for name, verdict in counterfeits.items()}
-        _skip_unmeasured(counterfeits)
         believed = {name: verdict for name, verdict in counterfeits.items() if verdict.outcome == "supported"}
         if believed:
             lines = "\n".join(f"  {name}: {verdict}" for name, verdict in believed.items())
             pytest.fail(f"the claim is supported by data on which it must not hold:\n{lines}", pytrace=False)
+        _skip_unmeasured(counterfeits)
 
 
 def _skip_unmeasured(verdicts: Mapping[str, Verdict]) -> None:
     for name, verdict in verdicts.items():
         if verdict.outcome == "not measured":
-            pytest.skip(f"not measured: {name} has no interval (n = {verdict.n}); measure more pairs, see --pairs")
+            why = "measure more pairs, see --pairs" if verdict.n else "every pair is degenerate or left out"
+            pytest.skip(f"not measured: {name} has no interval (n = {verdict.n}); {why}")
 
 
 def _verdict_record(verdict: Verdict) -> dict[str, Any]:
@@ -396,10 +397,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     rows = config.stash[KEY].rows
     if not rows:
         return
-    protocol, pairs = config.getoption("--protocol") or "paper", config.getoption("--pairs") or DEFAULT_PAIRS
-    drawn = "chained pairs, every second one" if protocol == "paper" else "pairs in both directions, half of them"
     terminalreporter.ensure_newline()
-    terminalreporter.section(f"claims (protocol {protocol}: {pairs} {drawn} independent)")
+    terminalreporter.section(f"claims (protocol {config.getoption('--protocol') or 'paper'}; n: independent units)")
     for line in (*report.claim_table(rows), *report.reads_table(rows)):
         terminalreporter.write_line(line)
     terminalreporter.write_line(report.baseline_line(rows))

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from measure.results import Curves
+from measure.results import METRICS, Curves
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Predictions(Curves, kind="predictions"):
     """Curves, and what the model predicts along them, in p_A's context.
 
-    `separation` (pairs,): ||A - B||, residual stream at the patched layer; `same_last_token` (pairs,).
+    `separation` (pairs,): ||A - B||, residual stream at the patched layer; `last_tokens` (pairs, 2): ids of p_A, p_B.
     `end_tokens` (pairs, 2): top token of the clean runs of p_A and p_B, as text.
     `top_tokens` (pairs, steps): id of the most probable next token at each point.
     `logit_difference` (pairs, steps): logit[top of p_A] - logit[top of p_B]; NaN where the two are one token.
@@ -22,13 +23,27 @@ class Predictions(Curves, kind="predictions"):
     `span_divergence` (pairs, steps - span): the same between each point and the one `span` steps on.
     """
 
+    kept_metrics: ClassVar[tuple[str, ...]] = (
+        *METRICS,
+        "end_divergence",
+        "flat_divergence",
+        "straddling_divergence",
+        "logit_deviation",
+        "logit_correlation",
+    )
+
     separation: Float[np.ndarray, " pairs"]
-    same_last_token: Bool[np.ndarray, " pairs"]
+    last_tokens: Int[np.ndarray, "pairs 2"]
     end_tokens: Shaped[np.ndarray, "pairs 2"]
     top_tokens: Int[np.ndarray, "pairs steps"]
     logit_difference: Float[np.ndarray, "pairs steps"]
     end_divergence: Float[np.ndarray, " pairs"]
     span_divergence: Float[np.ndarray, "pairs spans"]
+
+    @property
+    def same_last_token(self) -> Bool[np.ndarray, " pairs"]:
+        """Pairs whose prompts end on one token, (pairs,)."""
+        return self.last_tokens[:, 0] == self.last_tokens[:, 1]
 
     @property
     def span(self) -> int:
@@ -58,7 +73,7 @@ class Predictions(Curves, kind="predictions"):
 
     @property
     def logit_deviation_from_other(self) -> Float[np.ndarray, " pairs"]:
-        """Mean of |scaled logit difference - r of the next pair| over alpha, (pairs,)."""
+        """Mean of |scaled logit difference - r of the pair before| over alpha, (pairs,)."""
         return np.abs(self.scaled_logit_difference - np.roll(self.relative, 1, axis=0)).mean(axis=1)
 
     @property

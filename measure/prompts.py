@@ -16,8 +16,10 @@ from measure.spec import PROMPT_TOKENS, MeasureError, Pairing, Protocol
 
 _HERE = Path(__file__).parent / "corpus"
 DEFAULT_CORPUS = _HERE / "prose.jsonl"
-# Prefix, word, similar word (same part of speech, near in meaning), dissimilar word (another part of speech): all three
-# can stand next in running English. Written by that rule before any of them was measured.
+# Prefix, word, similar word (interchangeable in its place, of one narrow class: nouns of a kind, adjectives or verbs of
+# a kind, antonyms included), dissimilar word (another part of speech; auxiliaries, determiners, pronouns, conjunctions
+# and prepositions are classes of their own): all three can stand next in running English. Written by that rule before
+# any was measured; five dissimilar words that broke it were replaced afterwards, without regard to their numbers.
 WORDS = _HERE / "words.jsonl"
 # S1 to S3 and D1 to D3 (paper, Appendix B), exactly as printed.
 PRINTED = _HERE / "printed.jsonl"
@@ -86,6 +88,17 @@ def _hash(prompts: Sequence[Prompt]) -> str:
     for prompt in prompts:
         digest.update(np.asarray([len(prompt), *prompt], dtype="<i8").tobytes())
     return digest.hexdigest()
+
+
+# For pairs that come from a file of their own.
+NO_CORPUS = Corpus("none", (), hashlib.sha256().hexdigest())
+
+
+def file_of(pairing: Pairing) -> Path | None:
+    """The file of this package that pairs of this kind are written in; None for those drawn from a corpus."""
+    if pairing in ("random", "same_last_token"):
+        return None
+    return PRINTED if pairing.startswith("printed_") else WORDS
 
 
 def load_corpus(source: str) -> Corpus:
@@ -220,7 +233,7 @@ def draw(
     Pairs that share their last token are disjoint under `paper` too; pairs from a file are taken in both directions.
     """
     half = pairs // 2
-    if pairing in ("similar", "dissimilar", "printed_similar", "printed_dissimilar"):
+    if file_of(pairing):
         return _both_ways(*_with_bos(written(tokenizer, pairing), tokenizer, protocol))
     if pairing == "same_last_token":
         first, second = _with_bos(_same_last_token(corpus, tokenizer, half, seed), tokenizer, protocol)
@@ -234,7 +247,7 @@ def draw(
 
 
 def draw_triples(corpus: Corpus, tokenizer: Any, protocol: Protocol, triples: int, seed: int) -> Triples:
-    """Draw `triples` triples of consecutive, disjoint windows; BOS under `strict` where the tokenizer has it."""
+    """Draw `triples` triples of disjoint windows, one after the other; BOS under `strict` by convention."""
     drawn = windows(corpus, tokenizer, 3 * triples, seed)
     return Triples(*_with_bos((drawn[0::3], drawn[1::3], drawn[2::3]), tokenizer, protocol))
 

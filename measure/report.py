@@ -61,10 +61,9 @@ def reads_table(rows: list[Record]) -> list[str]:
     if not reads:
         return []
     subjects = {id(row): row["subject"].removesuffix(f"-{row['read']}") for row in judged}
-    width = max(20, *map(len, subjects.values()))
-    lines = [
-        f"which claims survive, by what is read{'':<{max(0, width - 34)}}{''.join(f'{read:<15}' for read in reads)}"
-    ]
+    width = max(35, *map(len, subjects.values()))
+    head = "".join(f"{read:<15}" for read in reads).rstrip()
+    lines = [f"{'which claims survive, by what is read':<{width + 3}}{head}"]
     for title in sorted({row["claim"] for row in judged}, key=_place):
         lines.append(title)
         of_claim = [row for row in judged if row["claim"] == title]

@@ -162,6 +162,9 @@ class Curves(Result, kind="curves"):
     units: Int[np.ndarray, " pairs"]
     provenance: dict[str, Any] = field(default_factory=dict)
 
+    # What a baseline compares beside the curve.
+    kept_metrics: ClassVar[tuple[str, ...]] = METRICS
+
     def __len__(self) -> int:
         return len(self.distance)
 
@@ -176,6 +179,11 @@ class Curves(Result, kind="curves"):
         """r = d / d(1), (pairs, steps); NaN for degenerate pairs."""
         end = np.where(self.degenerate, np.nan, self.distance[:, -1])
         return self.distance / end[:, None]
+
+    @property
+    def end_distance(self) -> Float[np.ndarray, " pairs"]:
+        """d(1) per pair, (pairs,); NaN for degenerate pairs."""
+        return np.where(self.degenerate, np.nan, self.distance[:, -1])
 
     @cached_property
     def max_slope(self) -> Float[np.ndarray, " pairs"]:

@@ -108,9 +108,10 @@ class Slices(Result, kind="slices"):
 
     @cached_property
     def boundary_width(self) -> Float[np.ndarray, " triples"]:
-        """Width of boundaries in alpha, (triples,): range of d / max d over its mean gradient in its steepest 10 %.
+        """Width of boundaries, (triples,): range of d / max d over its mean gradient in its steepest 10 %.
 
-        Averaged over the three fields: what a boundary of that slope needs to cross the whole range.
+        In units of the plane's (alpha, beta), averaged over the three fields: what a boundary of that slope needs to
+        cross the whole range.
         """
         scaled = self._scaled(self.distance)
         spread = scaled.max(axis=(2, 3)) - scaled.min(axis=(2, 3))

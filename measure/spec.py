@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import operator
 import re
 from dataclasses import dataclass
@@ -53,15 +54,21 @@ def check_steps(steps: int) -> None:
         )
 
 
-def check_plane(size: int, extent: tuple[float, float]) -> None:
-    """Raise `MeasureError` unless a slice can be drawn of `size` by `size` cells over `extent`."""
+def check_plane(size: int, extent: object) -> tuple[float, float]:
+    """`extent` as two floats. Raises `MeasureError` unless a slice of `size` by `size` cells can be drawn over it."""
     if not isinstance(size, int) or size < 2:
         raise MeasureError(f"size={size!r}: a slice needs at least 2 points a side; 32 is the default.")
-    if not extent[0] <= 0 < 1 <= extent[1]:
+    try:
+        low, high = (float(end) for end in extent)  # type: ignore[attr-defined]
+    except (TypeError, ValueError):
+        low, high = math.nan, math.nan
+    # Written so that what is no number is refused.
+    if not -math.inf < low <= 0 < 1 <= high < math.inf:
         raise MeasureError(
-            f"extent={extent}: alpha and beta must run from 0 or below to 1 or above, so that A, B and C are inside; "
-            "the paper uses (-0.25, 1.25)."
+            f"extent={extent!r}: alpha and beta must run from 0 or below to 1 or above, two finite numbers, so that "
+            "A and B are inside; the paper uses (-0.25, 1.25)."
         )
+    return low, high
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ All inference is over independent units (disjoint pairs). Treating chained pairs
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
@@ -198,21 +198,74 @@ def median_contrast(
     columns: Sequence[Float[np.ndarray, " units"]],
     weights: Sequence[float],
     *,
+    clusters: Int[np.ndarray, " units"] | None = None,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Interval:
     """sum_i weights[i] median(columns[i]) with its paired-bootstrap interval: the columns hold the same units.
 
-    Units without a value in every column are left out; below 6 units there is an estimate and no interval.
+    Units without a value in every column are left out; below 6 units there is an estimate and no interval. Where units
+    are alike in `clusters` (word pairs that share a word), whole clusters are resampled, and below 6 of them there is
+    no interval.
     """
     table = _finite_rows(*columns)
     if not len(table):
         return Interval(np.nan, np.nan, np.nan, 0)
     factors = np.asarray(weights, dtype=float)
     estimate = float(np.median(table, axis=0) @ factors)
-    if len(table) < FEWEST:
+    if clusters is not None:
+        kept = clusters[np.isfinite(np.stack(columns, axis=1)).all(axis=1)]
+        drawn = _clustered(lambda rows: np.median(table[rows], axis=0) @ factors, kept, seed, resamples)
+    else:
+        drawn = _bootstrap_medians(table, seed, resamples) @ factors if len(table) >= FEWEST else None
+    if drawn is None:
         return Interval(estimate, np.nan, np.nan, len(table))
-    return _interval(estimate, _bootstrap_medians(table, seed, resamples) @ factors, len(table))
+    return _interval(estimate, drawn, len(table))
+
+
+def _clustered(
+    of: Callable[[Int[np.ndarray, " rows"]], float], clusters: Int[np.ndarray, " units"], seed: int, resamples: int
+) -> Float[np.ndarray, " resamples"] | None:
+    """A statistic over resampled whole clusters; None below 6 clusters."""
+    names = np.unique(clusters)
+    if len(names) < FEWEST:
+        return None
+    members = [np.flatnonzero(clusters == name) for name in names]
+    generator = np.random.default_rng(seed)
+    draws = generator.integers(0, len(names), size=(resamples, len(names)))
+    return np.array([of(np.concatenate([members[number] for number in draw])) for draw in draws])
+
+
+def adjusted_difference(
+    low: Float[np.ndarray, " units"],
+    high: Float[np.ndarray, " units"],
+    covariate_low: Float[np.ndarray, " units"],
+    covariate_high: Float[np.ndarray, " units"],
+    clusters: Int[np.ndarray, " units"],
+    *,
+    seed: int = 0,
+    resamples: int = 1000,
+) -> Interval:
+    """Mean of `high` minus mean of `low` at an equal covariate, by least squares with one slope for both.
+
+    Whole clusters of units are resampled; below 6 of them, or where the covariate does not vary, there is no interval.
+    """
+    table = np.stack([low, high, covariate_low, covariate_high], axis=1)
+    kept = np.isfinite(table).all(axis=1)
+    table = table[kept]
+
+    def difference(rows: Int[np.ndarray, " rows"]) -> float:
+        y, x = table[rows][:, :2], table[rows][:, 2:]
+        # Within each label the covariate's slope, then the difference of means less what that slope explains.
+        x_off, y_off = x - x.mean(axis=0), y - y.mean(axis=0)
+        slope = (x_off * y_off).sum() / (x_off * x_off).sum()
+        return float((y[:, 1] - y[:, 0]).mean() - slope * (x[:, 1] - x[:, 0]).mean())
+
+    if not len(table) or not table[:, 2:].std(axis=0).any():
+        return Interval(np.nan, np.nan, np.nan, len(table))
+    drawn = _clustered(difference, clusters[kept], seed, resamples)
+    estimate = difference(np.arange(len(table)))
+    return Interval(estimate, np.nan, np.nan, len(table)) if drawn is None else _interval(estimate, drawn, len(table))
 
 
 def median_interval(values: Float[np.ndarray, " units"], *, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
@@ -343,7 +396,8 @@ def superiority(
 ) -> Interval:
     """Share of units in which `after` lies above `before`, ties counted half, minus 0.5: -0.5 to 0.5, 0 is chance.
 
-    The effect size of a paired rank test (probability of superiority); percentile bootstrap over units.
+    The effect size of a paired rank test (probability of superiority); percentile bootstrap over units, whose interval
+    closes on the estimate when all units agree and is then too narrow.
     """
     table = _finite_rows(before, after)
     return mean_interval((np.sign(table[:, 1] - table[:, 0])) / 2, seed=seed, resamples=resamples)
@@ -375,7 +429,7 @@ def stratified_contrast(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Interval:
-    """Median of `values` where `by` is above its stratum's median minus where it is not, averaged over the strata.
+    """Median of `values` in the upper half of `by` minus that in the lower half, averaged over the strata.
 
     Units are resampled within each half of each stratum. Units without a value, or in stratum -1, are left out; a half
     of fewer than 6 units gives no interval.

@@ -101,6 +101,7 @@ def test_control(case: Case, measured: Measured, claim: Claim) -> None:
     result = measured(case.trained)
     claim.refute(
         {
+            "norm-only null": judge(replace(result, distance=result.null_distance)),
             "another pair's distances": judge(replace(result, distance=np.roll(result.distance, 1, axis=0))),
             "shuffled weights": judge(measured(case.scrambled)),
             "untrained weights": judge(measured(case.untrained)),

@@ -60,7 +60,7 @@ def test_the_ladder_runs_and_hub_models_say_why_not(suite: pytest.Pytester) -> N
     result.assert_outcomes(passed=3, skipped=3)
     result.stdout.fnmatch_lines(
         [
-            "*claims (protocol paper: 800 chained pairs, every second one independent)*",
+            "*claims (protocol paper; n: independent units)*",
             "Curves exist (Fig. 0)",
             "  ladder-olmo-0.2m * supported * n = 4 * control: held against 1 counterfeits",
             "      an effect * +0.300 [[]+0.200, +0.400[]]  margin 0.1",
@@ -124,7 +124,8 @@ def test_each_test_leaves_one_record_as_it_ends(suite: pytest.Pytester) -> None:
 @pytest.mark.parametrize("option", [("--pairs", "16"), ("--protocol", "strict")])
 def test_another_sample_asserts_claims_and_skips_baselines(suite: pytest.Pytester, option: tuple[str, str]) -> None:
     result = suite.runpytest("suites", *option, "-rs")
-    result.assert_outcomes(passed=2, skipped=4)
+    times = 3 if "strict" in option else 1
+    result.assert_outcomes(passed=2 * times, skipped=2 * times + 2)
     result.stdout.fnmatch_lines(["*baselines belong to protocol paper with the default pairs*"])
 
 
@@ -173,7 +174,7 @@ def test_strict_asks_every_claim_with_each_read_and_says_which_survive(suite: py
     result.stdout.fnmatch_lines(
         [
             "  ladder-olmo-0.2m-residual * supported *",
-            "which claims survive, by what is read* final_norm * residual * logits*",
+            "which claims survive, by what is read*final_norm * residual * logits*",
             "Curves exist (Fig. 0)",
             "  ladder-olmo-0.2m * yes * yes * yes",
         ]
@@ -202,7 +203,7 @@ def test_claim(spec, measured, claim, request):
 
 
 def test_an_accepted_negative_of_strict_is_named_with_its_read(pytester: pytest.Pytester) -> None:
-    write(pytester, claim='-0.4, -0.2), {{"ladder-olmo-0.2m-residual": "contradicted"}}, *(()')
+    write(pytester, claim='-0.4, -0.2), {"ladder-olmo-0.2m-residual": "contradicted"}, *(()')
     result = pytester.runpytest("suites", "-k", "claim and 0.2m", "--protocol", "strict")
     result.assert_outcomes(xfailed=1, failed=2, deselected=11)
 

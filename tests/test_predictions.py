@@ -105,7 +105,7 @@ def made(relative: np.ndarray, logits: np.ndarray, divergence: np.ndarray, tops:
         reference_norm=np.ones(rows),
         units=np.arange(rows),
         separation=np.ones(rows),
-        same_last_token=np.zeros(rows, bool),
+        last_tokens=np.zeros((rows, 2), int),
         end_tokens=np.full((rows, 2), "x"),
         top_tokens=tops,
         logit_difference=logits,

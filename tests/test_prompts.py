@@ -145,7 +145,7 @@ def test_pairs_from_the_same_last_token_are_disjoint() -> None:
 def test_too_few_windows_that_share_their_last_token_are_an_error() -> None:
     with pytest.raises(MeasureError, match="disjoint pairs end on the same token, 40 were asked for"):
         prompts.draw(
-            Corpus("all different", ("".join(f"w{i} " for i in range(1700)),), "hash"), Distinct(), "paper", 80, 0,
+            Corpus("all different", ("".join(f"w{i} " for i in range(4000)),), "hash"), Distinct(), "paper", 80, 0,
             "same_last_token",
         )  # fmt: skip
 
