@@ -88,7 +88,7 @@ def _control(row: Record | None) -> str:
     if row is None or "controls" not in row:
         return "not run" if row is None else row["outcome"]
     believed = [name for name, verdict in row["controls"].items() if verdict["outcome"] == "supported"]
-    return f"BROKEN by {', '.join(believed)}" if believed else f"held against {len(row['controls'])} counterfeits"
+    return f"BROKEN by {', '.join(believed)}" if believed else f"held against {len(row['controls'])}"
 
 
 def baseline_line(rows: list[Record]) -> str:

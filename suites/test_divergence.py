@@ -32,6 +32,13 @@ THIRDS = 3
 CORRELATION_MARGIN = 0.1
 # An accepted negative stands here with its verdict, case by case.
 EXPECTED = {
+    # Beyond what the final norm does of itself the slope is steeper where predictions differ more; edges are flatter,
+    # not surely by the margin.
+    "ladder-olmo-1.1m-different-last-token": "inconclusive",
+    "ladder-olmo-3m-different-last-token": "inconclusive",
+    "ladder-qwen2-0.2m-different-last-token": "inconclusive",
+    "ladder-qwen2-1.1m-different-last-token": "inconclusive",
+    "ladder-qwen2-3m-different-last-token": "inconclusive",
     # Pairs that share their last token are close together and differ by thousandths of a bit: on the ladder there is
     # a rank correlation and next to nothing to explain.
     "ladder-olmo-0.2m-same-last-token": "inconclusive",
@@ -40,13 +47,17 @@ EXPECTED = {
     "ladder-qwen2-0.2m-same-last-token": "inconclusive",
     "ladder-qwen2-1.1m-same-last-token": "inconclusive",
     "ladder-qwen2-3m-same-last-token": "inconclusive",
-    # Under --protocol strict: the same on pairs that share their last token, whatever is read.
+    # Under --protocol strict the same; before the norm, where the null is a straight line, it is supported on more.
+    **claims.under_strict("ladder-olmo-0.2m-different-last-token", "inconclusive", "final_norm", "logits"),
     **claims.under_strict("ladder-olmo-0.2m-same-last-token", "inconclusive", "final_norm", "residual", "logits"),
+    **claims.under_strict("ladder-olmo-1.1m-different-last-token", "inconclusive", "final_norm", "logits"),
     **claims.under_strict("ladder-olmo-1.1m-same-last-token", "inconclusive", "final_norm", "residual", "logits"),
+    **claims.under_strict("ladder-olmo-3m-different-last-token", "inconclusive", "final_norm", "logits"),
     **claims.under_strict("ladder-olmo-3m-same-last-token", "inconclusive", "final_norm", "residual", "logits"),
     **claims.under_strict("ladder-qwen2-0.2m-same-last-token", "inconclusive", "final_norm", "residual", "logits"),
+    **claims.under_strict("ladder-qwen2-1.1m-different-last-token", "inconclusive", "final_norm", "logits"),
     **claims.under_strict("ladder-qwen2-1.1m-same-last-token", "inconclusive", "final_norm", "residual", "logits"),
-    **claims.under_strict("ladder-qwen2-3m-different-last-token", "inconclusive", "residual"),
+    **claims.under_strict("ladder-qwen2-3m-different-last-token", "inconclusive", "final_norm", "residual", "logits"),
     **claims.under_strict("ladder-qwen2-3m-same-last-token", "inconclusive", "final_norm", "residual", "logits"),
 }
 

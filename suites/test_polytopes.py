@@ -37,7 +37,17 @@ BOUNDARIES = 1.5
 # Share of the sign changes that may be missed by leaving out every second point.
 MISSED = 0.05
 # An accepted negative stands here with its verdict, model by model.
-EXPECTED: dict[str, str] = {}
+EXPECTED = {
+    # A tenth of the segment is flat, and there a twentieth of the sign changes: not surely more.
+    "ladder-qwen2-0.2m": "inconclusive",
+    # Under --protocol strict: before the norm little or nothing of the segment is flat.
+    **claims.under_strict("ladder-olmo-0.2m", "inconclusive", "residual"),
+    **claims.under_strict("ladder-olmo-1.1m", "inconclusive", "residual"),
+    **claims.under_strict("ladder-olmo-3m", "inconclusive", "residual"),
+    **claims.under_strict("ladder-qwen2-0.2m", "inconclusive", "final_norm", "residual"),
+    **claims.under_strict("ladder-qwen2-1.1m", "inconclusive", "residual"),
+    **claims.under_strict("ladder-qwen2-3m", "inconclusive", "residual"),
+}
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,13 @@
 appear to occupy distinct stable regions. This is evidenced by the non-linear shape of d(alpha), which shows flat
 areas near the model-generated activations and a sharp jump between them."
 
-The paper shows three pairs of each. Here are 94 prefixes, each with a word, a similar word (same part of speech, near
-in meaning) and a dissimilar one (another part of speech), written by that rule before any was measured
-(`measure/corpus/words.jsonl`); rows whose words are single tokens are kept. Similar and dissimilar are compared
-prefix by prefix, both directions averaged. Dissimilar pairs must be steeper, narrower and flatter at their ends;
-similar ones near straight, by the bounds that the suite on training sets for untrained models. Dissimilar words are
-also farther apart, so the difference is asked at equal ||A - B|| too, by least squares. Rows that share their second
-word are alike (" and" is the dissimilar word of 16): whole words are resampled.
+The paper shows three pairs of each. Here are 94 prefixes, each with a word, a similar word (interchangeable with it,
+of one narrow class) and a dissimilar one (another part of speech), written by the rule in `measure/prompts.py` before
+any was measured (`measure/corpus/words.jsonl`); rows whose words are single tokens are kept. Similar and dissimilar
+are compared prefix by prefix, both directions averaged. Dissimilar pairs must be steeper, narrower and flatter at
+their ends; similar ones near straight, by the bounds that the suite on training sets for untrained models. Dissimilar
+words are also farther apart, so the difference is asked at equal ||A - B|| too, by least squares. Rows that share
+their second word are alike (" and" is the dissimilar word of 16): whole words are resampled.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from measure import baselines, catalog, forward, measurements, models, prompts
 from measure.results import Curves
+from measure.spec import CrossingSpec, CurveSpec, PredictionSpec, SliceSpec, Spec
 
 SUITE = """
 import pytest
@@ -30,8 +32,6 @@ RUNG = "ladder-olmo-0.2m"
 @pytest.fixture(scope="module")
 def curves() -> Curves:
     from dataclasses import asdict
-
-    from measure.spec import CurveSpec
 
     model = models.load(RUNG)
     pairs = prompts.draw(prompts.load_corpus("default"), model.tokenizer, "paper", 200, 0)
@@ -241,3 +241,53 @@ def test_an_update_touches_the_chosen_tests_alone_and_a_dying_test_keeps_its_bas
     shutil.rmtree(pytester.path / "rung")
     pytester.runpytest("suites", "--snapshot-update").assert_outcomes(failed=1)
     assert sorted(path.name for path in folder.iterdir()) == ["test_baseline[another].json", "test_baseline[rung].json"]
+
+
+def measured(spec: Spec) -> Any:
+    model = models.load(RUNG)
+    corpus = prompts.load_corpus("default")
+    if isinstance(spec, SliceSpec):
+        drawn: Any = prompts.draw_triples(corpus, model.tokenizer, "paper", spec.triples, 0)
+    else:
+        assert isinstance(spec, CurveSpec)
+        drawn = prompts.draw(corpus, model.tokenizer, "paper", spec.pairs, 0)
+    return measurements.measure_specs([spec], model, drawn, origin={})[0]
+
+
+@pytest.mark.parametrize(
+    ("spec", "field", "said"),
+    [
+        (PredictionSpec(RUNG, pairs=20), "span_divergence", "straddling_divergence"),
+        (PredictionSpec(RUNG, pairs=20), "end_divergence", "end_divergence"),
+        (CrossingSpec(RUNG, pairs=20), "crossings", "total"),
+        (CrossingSpec(RUNG, pairs=20), "step_distance", "flat_share"),
+    ],
+)
+def test_what_stands_beside_a_curve_is_compared_too(spec: Spec, field: str, said: str) -> None:
+    result = measured(spec)
+    assert baselines.explain(text(result), text(result)) == []
+    values = getattr(result, field)
+    even = np.broadcast_to(values.mean(axis=-1, keepdims=True), values.shape)
+    moved = replace(result, **{field: even if field == "step_distance" else 2 * values})
+    assert any(said in line for line in baselines.explain(text(moved), text(result)))
+
+
+def test_a_slice_baseline_sees_scale_place_and_orientation() -> None:
+    slices = measured(SliceSpec(RUNG, size=12, triples=2))
+    accepted = text(slices)
+    assert baselines.explain(text(slices), accepted) == []
+    for moved, said in (
+        (
+            replace(slices, distance=3 * slices.distance, reference_distance=3 * slices.reference_distance),
+            "largest d of",
+        ),
+        (replace(slices, distance=slices.distance.swapaxes(2, 3)), "cell"),
+        (replace(slices, reference_points=0 * slices.reference_points), "foot of triple"),
+        (replace(slices, reference_norm=2 * slices.reference_norm), "||F("),
+    ):
+        lines = baselines.explain(text(moved), accepted)
+        assert "the curve moved" in lines[0]
+        assert said in lines[1], lines
+    content = json.loads(accepted)
+    content["kind"] = "curves"
+    assert baselines.explain(text(slices), json.dumps(content))[0].startswith("the baseline file lacks")

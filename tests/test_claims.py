@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from measure import claims
+from measure import claims, stats
 from measure.results import Curves
 from measure.spec import MeasureError
 from tests.test_results import concave, curves_of, line, sigmoid
@@ -68,3 +68,20 @@ def test_notes_carry_numbers() -> None:
     )
     note = claims.seed_note([family(2.0, seed) for seed in range(3)])
     assert note.startswith("3 training seeds of the smallest: max slope ")
+
+
+def test_mixed_by_a_coin_no_difference_is_left() -> None:
+    flat, steep = family(4, seed=0), family(12, seed=1)
+    one, other = claims.mixed(flat, steep)
+    rise = stats.median_rise(one.by_unit("max_slope"), other.by_unit("max_slope"))
+    assert stats.median_rise(flat.by_unit("max_slope"), steep.by_unit("max_slope")).low > 3
+    assert rise.low < 1 < rise.high or abs(rise.estimate) < 3
+    both = np.sort(np.stack([one.max_slope, other.max_slope]), axis=0)
+    np.testing.assert_allclose(both, np.sort(np.stack([flat.max_slope, steep.max_slope]), axis=0))
+
+
+def test_verdicts_of_strict_are_named_by_read() -> None:
+    assert claims.under_strict("a", "inconclusive", "residual", "logits") == {
+        "a-residual": "inconclusive",
+        "a-logits": "inconclusive",
+    }

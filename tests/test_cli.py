@@ -51,9 +51,18 @@ def test_slice_prints_and_saves_numbers_and_a_figure(tmp_path: Path, capsys: pyt
     assert set("".join(rows)) <= set("abcABC")
 
 
-def test_a_degenerate_triple_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["slice", "ladder-olmo-0.2m", " He said", " the house", " the house", "--size", "4"]) == 0
-    assert "degenerate triple: C lies on the line AB" in capsys.readouterr().out
+def test_a_degenerate_triple_is_said_and_not_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["slice", "ladder-olmo-0.2m", " He said", " the house", " the house", "--size", "4"]
+    assert cli.main([*command, "--save", str(tmp_path / "x.png")]) == 0
+    out = capsys.readouterr().out
+    assert "degenerate triple: C lies on the line AB" in out
+    assert "not drawn:" in out
+
+
+def test_a_figure_that_cannot_be_written_is_one_message(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["curve", "ladder-olmo-0.2m", " He said", " the house", "--steps", "5"]
+    assert cli.main([*command, "--save", "/nonexistent/x.png"]) == 2
+    assert "give a file in a folder that can be written" in capsys.readouterr().err
 
 
 def test_a_degenerate_pair_is_said(capsys: pytest.CaptureFixture[str]) -> None:

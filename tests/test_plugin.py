@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from measure import engine, plugin, report
 from measure.spec import CurveSpec
+from measure.stats import Effect, Interval, Verdict
 
 SUITE = """
 import pytest
@@ -62,7 +64,7 @@ def test_the_ladder_runs_and_hub_models_say_why_not(suite: pytest.Pytester) -> N
         [
             "*claims (protocol paper; n: independent units)*",
             "Curves exist (Fig. 0)",
-            "  ladder-olmo-0.2m * supported * n = 4 * control: held against 1 counterfeits",
+            "  ladder-olmo-0.2m * supported * n = 4 * control: held against 1",
             "      an effect * +0.300 [[]+0.200, +0.400[]]  margin 0.1",
             "  olmo-1b * not measured: 5.1 GB of float32 weights need an accelerator*",
             "*force it with --models olmo-1b*",
@@ -215,6 +217,18 @@ def test_configs_need_no_accelerator_but_the_hub(monkeypatch: pytest.MonkeyPatch
     assert plugin.not_measured(["olmo-7b"], "auto", weights=False) is None
 
 
+def test_a_believed_counterfeit_is_not_hidden_by_one_that_has_no_data() -> None:
+    def verdict(low: float, high: float, n: int) -> Verdict:
+        return Verdict((Effect("e", Interval(low, low, high, n), 0.1),))
+
+    note: dict[str, Any] = {}
+    nan = float("nan")
+    with pytest.raises(pytest.fail.Exception, match="supported by data on which it must not hold"):
+        plugin.Claim(note, "x").refute({"dead": verdict(nan, nan, 0), "believed": verdict(0.5, 0.6, 20)})
+    with pytest.raises(pytest.skip.Exception, match="every pair is degenerate or left out"):
+        plugin.Claim(note, "x").refute({"dead": verdict(nan, nan, 0)})
+
+
 def test_a_suite_that_asks_for_strict_gets_strict(pytester: pytest.Pytester) -> None:
     pytester.makeconftest('pytest_plugins = ["measure.plugin"]')
     pytester.mkdir("suites").joinpath("test_strict.py").write_text(
@@ -232,7 +246,7 @@ def test_it(spec, measured):
 
 def test_a_control_alone_says_what_it_found(suite: pytest.Pytester) -> None:
     result = suite.runpytest("suites", "-k", "control", "--models", "ladder-olmo-0.2m")
-    result.stdout.fnmatch_lines(["  ladder-olmo-0.2m     claim not run; control: held against 1 counterfeits"])
+    result.stdout.fnmatch_lines(["  ladder-olmo-0.2m     claim not run; control: held against 1"])
 
 
 def test_collecting_keeps_the_records_of_the_last_run(suite: pytest.Pytester) -> None:

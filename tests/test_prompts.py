@@ -205,3 +205,17 @@ def test_triples_are_consecutive_and_disjoint() -> None:
 def test_only_independent_pairs_are_kept() -> None:
     pairs = prompts.Pairs(((1,), (2,), (3,)), ((2,), (3,), (4,)), (0, -1, 1))
     assert pairs.independent() == prompts.Pairs(((1,), (3,)), ((2,), (4,)), (0, 1))
+
+
+def test_written_pairs_need_no_corpus() -> None:
+    assert prompts.file_of("random") is None
+    pairs = prompts.draw(prompts.NO_CORPUS, ladder_tokenizer(), "paper", 800, 0, "dissimilar")
+    assert len(pairs) > 100
+
+
+def test_no_word_stands_in_too_many_rows() -> None:
+    """Rows that share a word are alike: whole words are resampled, and there must be enough of them."""
+    rows = [json.loads(line) for line in prompts.WORDS.read_text().splitlines()]
+    assert len({row["prefix"] for row in rows}) == len(rows)
+    for column in ("similar", "dissimilar"):
+        assert len({row[column] for row in rows}) >= 40

@@ -91,6 +91,36 @@ def test_the_reference_path_and_all_reads_at_once_give_the_same(
             np.testing.assert_allclose(other.distance / scale, result.distance / scale, atol=1e-5)
 
 
+def test_a_fast_path_that_forgets_the_context_is_seen_whichever_prompt_is_the_longest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = forward._points_mask
+
+    def blind(earlier: int, points: int, like: torch.Tensor) -> torch.Tensor:
+        mask = whole(earlier, points, like).clone()
+        mask[..., earlier:, :earlier] = torch.finfo(like.dtype).min
+        return mask
+
+    monkeypatch.setattr(forward, "_points_mask", blind)
+    longer = [[5, 6, 7, 8, 9, 10, 11]]
+    for prompts in ((longer, B, C), (A, longer, C), (A, B, longer)):
+        assert measure.slice2d(tiny_network("llama"), *prompts, size=2).provenance["path"] == "reference"
+    # A pair of one prompt shows nothing: the other pairs must be looked at, or the next call.
+    network = tiny_network("llama")
+    assert measure.interpolate(network, [*longer, *longer], [*longer, *longer[:1]], steps=3).degenerate.all()
+    found = measure.interpolate(network, [*longer, *longer], [*longer, *B], steps=3)
+    assert found.provenance["path"] == "reference"
+
+
+def test_many_cells_do_not_make_a_large_mask(olmo: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    whole = forward._points_mask
+    monkeypatch.setattr(forward, "_points_mask", lambda e, p, like: sizes.append(e + p) or whole(e, p, like))
+    at = np.linspace(-0.25, 1.25, 40)
+    measurements.slices(olmo, triples(), layer=2, reads=["final_norm"], at=at, origin={})
+    assert max(sizes) <= 200
+
+
 def test_rows_of_a_batch_do_not_change_a_number(olmo: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = slices(olmo)
     monkeypatch.setattr(measurements, "SLICE_ROW", 3)
@@ -131,6 +161,9 @@ def test_c_on_the_line_is_degenerate_and_has_no_colours(c: list[list[int]]) -> N
         ({"size": 1}, "size=1: a slice needs at least 2 points a side"),
         ({"size": 2.5}, "size=2.5 is a float"),
         ({"extent": (0.1, 1.25)}, "alpha and beta must run from 0 or below to 1 or above"),
+        ({"extent": (-float("inf"), 2.0)}, "two finite numbers"),
+        ({"extent": (0, 1, 2)}, "extent=(0, 1, 2): alpha and beta must run"),
+        ({"extent": None}, "extent=None: alpha and beta must run"),
         ({"prompts_c": C * 2}, "1 prompts in prompts_a against 2 in prompts_c; a triple takes one of each"),
         ({"layer": 5}, "choose 1 to 4"),
         ({"read": "norm"}, "choose one of final_norm, residual, logits"),

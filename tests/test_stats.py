@@ -162,6 +162,31 @@ def test_strata_too_small_give_no_interval() -> None:
     assert np.isnan(stats.rank_correlation(values, values, np.full(12, -1)).estimate)
 
 
+def test_units_that_are_alike_count_as_the_clusters_they_form() -> None:
+    """40 units in 8 clusters of equal values are 8 observations: the interval must be that of 8, not of 40."""
+    generator = np.random.default_rng(0)
+    values = np.repeat(generator.normal(size=8), 5)
+    clusters = np.repeat(np.arange(8), 5)
+    apart = stats.median_contrast([values], [1.0])
+    together = stats.median_contrast([values], [1.0], clusters=clusters)
+    assert together.estimate == apart.estimate
+    assert together.high - together.low > 1.2 * (apart.high - apart.low)
+    assert np.isnan(stats.median_contrast([values[:25]], [1.0], clusters=clusters[:25]).low)
+
+
+def test_a_difference_at_an_equal_covariate() -> None:
+    generator = np.random.default_rng(0)
+    low_x, high_x = generator.normal(0, 1, 80), generator.normal(3, 1, 80)
+    noise = generator.normal(0, 0.1, (2, 80))
+    clusters = np.arange(80)
+    only_x = stats.adjusted_difference(2 * low_x + noise[0], 2 * high_x + noise[1], low_x, high_x, clusters)
+    assert only_x.low < 0 < only_x.high
+    beyond = stats.adjusted_difference(2 * low_x + noise[0], 2 * high_x + 1 + noise[1], low_x, high_x, clusters)
+    assert beyond.estimate == pytest.approx(1, abs=0.1)
+    assert 0.8 < beyond.low < beyond.high < 1.2
+    assert np.isnan(stats.adjusted_difference(low_x, high_x, np.ones(80), np.ones(80), clusters).estimate)
+
+
 def test_a_share_has_its_interval() -> None:
     found = stats.mean_interval(np.repeat([0.0, 1.0, np.nan], [30, 70, 5]))
     assert (found.estimate, found.n) == (0.7, 100)
