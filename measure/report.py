@@ -35,8 +35,8 @@ def _subject_lines(subject: str, claim_row: Record | None, control_row: Record |
     outcome = verdict["outcome"] + accepted
     head = f"  {subject} {outcome:<23} n = {verdict['n']:<5} control: {_control(control_row)}"
     effects = [
-        f"      {e['name']:<44} {e['estimate']:+.3f} [{e['low']:+.3f}, {e['high']:+.3f}]  "
-        f"margin {e['margin']:g}  {'' if e['outcome'] == 'supported' else e['outcome']}".rstrip()
+        f"      {e['name']:<44} {e['estimate']:+.3f} [{e['low']:+.3f}, {e['high']:+.3f}] "
+        f"margin {e['margin']:g} {'' if e['outcome'] == 'supported' else e['outcome']}".rstrip()
         for e in verdict["effects"]
     ]
     trends = [

@@ -65,7 +65,7 @@ def test_the_ladder_runs_and_hub_models_say_why_not(suite: pytest.Pytester) -> N
             "*claims (protocol paper; n: independent units)*",
             "Curves exist (Fig. 0)",
             "  ladder-olmo-0.2m * supported * n = 4 * control: held against 1",
-            "      an effect * +0.300 [[]+0.200, +0.400[]]  margin 0.1",
+            "      an effect * +0.300 [[]+0.200, +0.400[]] margin 0.1",
             "  olmo-1b * not measured: 5.1 GB of float32 weights need an accelerator*",
             "*force it with --models olmo-1b*",
             "baselines: 1 as accepted, 0 moved or missing, 1 not measured",
