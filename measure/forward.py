@@ -94,13 +94,33 @@ def run_to_layer(model: LoadedModel, ids: Int[Tensor, "prompts tokens"], layer: 
     return Boundary(_tensor(tap.output), isinstance(tap.output, tuple))
 
 
-def _points_mask(earlier: int, points: int, like: Tensor) -> Float[Tensor, "1 1 all all"]:
-    """Additive attention mask: earlier positions causal; each point sees the earlier positions and itself alone."""
+def _points_mask(earlier: int, points: int, like: Tensor, window: int | None = None) -> Float[Tensor, "1 1 all all"]:
+    """Additive attention mask: earlier positions causal; each point sees the earlier positions and itself alone.
+
+    With `window` a position sees that many positions, itself among them, and none before.
+    """
     size = earlier + points
+    places = torch.arange(size, device=like.device).clamp(max=earlier)
     visible = torch.eye(size, dtype=torch.bool, device=like.device)
     visible[:, :earlier] |= torch.ones(size, earlier, dtype=torch.bool, device=like.device).tril()
+    if window is not None:
+        visible &= places[:, None] - places < window
     mask = torch.zeros(size, size, dtype=like.dtype, device=like.device)
     return mask.masked_fill(~visible, torch.finfo(like.dtype).min)[None, None]
+
+
+def _attention_mask(model: LoadedModel, earlier: int, points: int, like: Tensor) -> Tensor | dict[str, Tensor]:
+    """The mask as the model takes it: one, or one for each kind of layer where it mixes full and windowed attention."""
+    config = model.network.config.get_text_config()
+    window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
+    kinds = set(getattr(config, "layer_types", None) or ())
+    if not kinds:
+        return _points_mask(earlier, points, like, window)
+    masks = {
+        "full_attention": _points_mask(earlier, points, like),
+        "sliding_attention": _points_mask(earlier, points, like, window),
+    }
+    return masks if len(kinds & masks.keys()) > 1 else masks.get(kinds.pop(), masks["full_attention"])
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +153,7 @@ def run_from_layer(
     positions = torch.arange(before + count, device=states.device).clamp(max=before)[None]
     inputs = {
         "inputs_embeds": states,
-        "attention_mask": _points_mask(before, count, states),
+        "attention_mask": _attention_mask(model, before, count, states),
         "position_ids": positions,
         "use_cache": False,
     }

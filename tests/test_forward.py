@@ -104,7 +104,7 @@ def _dead_entry(patch: pytest.MonkeyPatch) -> None:
 
 
 def _points_see_each_other(patch: pytest.MonkeyPatch) -> None:
-    def causal(earlier: int, points: int, like: torch.Tensor) -> torch.Tensor:
+    def causal(earlier: int, points: int, like: torch.Tensor, *_: Any) -> torch.Tensor:
         size = earlier + points
         return torch.full((size, size), torch.finfo(like.dtype).min).triu(1)[None, None]
 

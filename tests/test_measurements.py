@@ -138,20 +138,6 @@ def test_in_sixteen_bits_the_known_line_is_still_nearly_straight() -> None:
     np.testing.assert_allclose(line.relative[0], line.alphas, atol=1e-3)
 
 
-def test_a_prompt_longer_than_the_attention_window_takes_the_reference_path() -> None:
-    from transformers import MistralConfig, MistralForCausalLM
-
-    torch.manual_seed(0)
-    network = MistralForCausalLM(
-        MistralConfig(
-            vocab_size=VOCABULARY, hidden_size=32, intermediate_size=64, num_hidden_layers=DEPTH, num_attention_heads=4,
-            num_key_value_heads=4, sliding_window=3, initializer_range=0.3,
-        )
-    )  # fmt: skip
-    assert measure.interpolate(network, A, B, steps=3).provenance["path"] == "reference"
-    assert measure.interpolate(network, [[5, 6]], B, steps=2).provenance["path"] == "fast"
-
-
 def test_a_model_that_the_fast_path_cannot_run_takes_the_reference_path(monkeypatch: pytest.MonkeyPatch) -> None:
     network = tiny_network("olmo")
     fast = measure.interpolate(network, A, B, steps=5)

@@ -96,8 +96,8 @@ def test_a_fast_path_that_forgets_the_context_is_seen_whichever_prompt_is_the_lo
 ) -> None:
     whole = forward._points_mask
 
-    def blind(earlier: int, points: int, like: torch.Tensor) -> torch.Tensor:
-        mask = whole(earlier, points, like).clone()
+    def blind(earlier: int, points: int, like: torch.Tensor, window: int | None = None) -> torch.Tensor:
+        mask = whole(earlier, points, like, window).clone()
         mask[..., earlier:, :earlier] = torch.finfo(like.dtype).min
         return mask
 
@@ -115,7 +115,7 @@ def test_a_fast_path_that_forgets_the_context_is_seen_whichever_prompt_is_the_lo
 def test_many_cells_do_not_make_a_large_mask(olmo: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
     whole = forward._points_mask
-    monkeypatch.setattr(forward, "_points_mask", lambda e, p, like: sizes.append(e + p) or whole(e, p, like))
+    monkeypatch.setattr(forward, "_points_mask", lambda e, p, *rest: sizes.append(e + p) or whole(e, p, *rest))
     at = np.linspace(-0.25, 1.25, 40)
     measurements.slices(olmo, triples(), layer=2, reads=["final_norm"], at=at, origin={})
     assert max(sizes) <= 200
