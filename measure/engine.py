@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
-from typing import Any, TypeGuard
+from typing import Any
 
 from measure import measurements, models, prompts
 from measure.catalog import Shape
@@ -47,7 +47,11 @@ def _measure_group(group: list[AnySpec], store: Store | None, report: Report) ->
     first = group[0]
     outcomes: dict[AnySpec, Outcome] = {}
     try:
-        model = models.load(first.model, weights=first.weights, precision=first.precision) if _loaded(first) else None
+        model = (
+            models.load(first.model, weights=first.weights, precision=first.precision)
+            if isinstance(first, Spec)
+            else None
+        )
         failure = None
     except Exception as error:  # handed to the tests that asked
         model, failure = None, _kept(error)
@@ -70,10 +74,6 @@ def _measure_group(group: list[AnySpec], store: Store | None, report: Report) ->
 def _whatever_is_read(spec: AnySpec) -> AnySpec:
     """Specs with the same answer differ in their read alone, and are measured together."""
     return dataclasses.replace(spec, read="final_norm") if isinstance(spec, Spec) else spec
-
-
-def _loaded(spec: AnySpec) -> TypeGuard[Spec]:
-    return isinstance(spec, Spec)
 
 
 def _outcomes(

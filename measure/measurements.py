@@ -205,7 +205,20 @@ def all_curves(
 ) -> dict[Read, Curves]:
     """`curves` with each of `reads`, the blocks run once."""
     choice = runs.choose_path(model, pairs.a, pairs.b, layer, reads, steps)
-    found = _along_segments(model, pairs, steps, layer, reads, choice)
+    return _curves_by(choice, model, pairs, layer, reads, steps, origin)
+
+
+def _curves_by(
+    choice: Choice,
+    model: LoadedModel,
+    pairs: Pairs,
+    layer: int,
+    reads: Sequence[Read],
+    steps: int,
+    origin: dict[str, Any],
+    chunk: int = forward.CHUNK_POSITIONS,
+) -> dict[Read, Curves]:
+    found = _along_segments(model, pairs, steps, layer, reads, choice, chunk=chunk)
     return {
         read: Curves(**found[read], provenance=_provenance(model, pairs, layer, read, choice, origin)) for read in reads
     }
@@ -222,9 +235,7 @@ def fast_curves(
     chunk: int = forward.CHUNK_POSITIONS,
 ) -> Curves:
     """The curves by the fast path, `chunk` positions to a forward; the result does not depend on `chunk`."""
-    choice = Choice("fast")
-    found = _along_segments(model, pairs, steps, layer, [read], choice, chunk=chunk)
-    return Curves(**found[read], provenance=_provenance(model, pairs, layer, read, choice, origin))
+    return _curves_by(Choice("fast"), model, pairs, layer, [read], steps, origin, chunk)[read]
 
 
 def reference_curves(
@@ -232,9 +243,7 @@ def reference_curves(
 ) -> Curves:
     """The same curves by the reference path: one plain full forward for every alpha of every pair."""
     runs.check_layer(model, layer)
-    choice = Choice("reference")
-    found = _along_segments(model, pairs, steps, layer, [read], choice)
-    return Curves(**found[read], provenance=_provenance(model, pairs, layer, read, choice, origin))
+    return _curves_by(Choice("reference"), model, pairs, layer, [read], steps, origin)[read]
 
 
 def predictions(

@@ -47,11 +47,9 @@ def corrected(name: str) -> Shape:
 
 
 def judge(name: str, config: Shape, listed: Shape) -> Verdict:
-    """Each dimension of the config against `listed`, and the parameters they amount to against the catalog's count."""
-    model = catalog.models()[name]
+    """Each dimension of the config against `listed`; the parameters they amount to stand beside."""
     wanted, found = dataclasses.asdict(listed), dataclasses.asdict(config)
     same = [dimension for dimension in wanted if wanted[dimension] == found[dimension]]
-    counted = config.parameters(model.family) == model.parameters
     errata = tuple(
         f"erratum: {dimension} is {value}, Table 1 prints {getattr(TABLE_1[name], dimension)}"
         for (other, dimension), value in ERRATA.items()
@@ -59,11 +57,8 @@ def judge(name: str, config: Shape, listed: Shape) -> Verdict:
     )
     off = [f"{d}: listed {wanted[d]}, config {found[d]}" for d in wanted if d not in same]
     return Verdict(
-        facts=(
-            Fact("dimensions as in the config", len(same), len(wanted)),
-            Fact(f"parameters: {model.parameters:,}", int(counted), 1),
-        ),
-        notes=(*errata, *off),
+        facts=(Fact("dimensions as in the config", len(same), len(wanted)),),
+        notes=(f"parameters: {config.parameters(catalog.models()[name].family):,}", *errata, *off),
     )
 
 

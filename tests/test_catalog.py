@@ -29,6 +29,13 @@ def test_ladder_models_run_from_untrained_to_main() -> None:
             assert (Path(model.location) / revision / "model.safetensors").is_file()
 
 
+def test_a_rungs_dimensions_amount_to_the_parameters_that_its_network_had() -> None:
+    """The card's count was taken from the network itself."""
+    for model in catalog.models().values():
+        if model.source == "ladder":
+            assert model.parameters == catalog.read_card(Path(model.location))["parameters"]
+
+
 def test_names_resolve_with_a_revision_or_to_main() -> None:
     assert catalog.resolve("ladder-olmo-0.2m").revision == "main"
     early = catalog.resolve("ladder-olmo-0.2m@step0-tokens0M")

@@ -10,9 +10,6 @@ from types import ModuleType
 
 import pytest
 
-from measure import catalog
-from measure.spec import ConfigSpec
-
 SUITES = sorted((Path(__file__).parent.parent / "suites").glob("test_*.py"))
 # Every claim, figure and table of the paper. Fig. 5 to 22 are the appendix's slices, of which 11 shows a split.
 PAPER = {
@@ -98,9 +95,3 @@ def test_the_readme_tells_every_verdict_that_the_suites_expect() -> None:
     lines = (Path(__file__).parent.parent / "README.md").read_text().splitlines()
     missing = [row for row in map(readme_row, map(module, SUITES)) if row not in lines]
     assert not missing, "\n".join(missing)
-
-
-def test_the_table_suite_looks_at_every_model() -> None:
-    suite = module(next(path for path in SUITES if path.stem == "test_model_table"))
-    specs = [param.values[0] for param in suite.CASES]
-    assert specs == [ConfigSpec(name) for name, model in catalog.models().items() if model.seed == 0]
