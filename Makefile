@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # Shapes and types are checked under test only, in the modules that compute.
-CHECKED := measure.paths,measure.stats,measure.results,measure.predictions,measure.crossings,measure.slices,measure.figures,measure.prompts,measure.models,measure.forward,measure.inputs,measure.runs,measure.measurements,beartype.beartype
+CHECKED := measure.paths,measure.stats,measure.results,measure.predictions,measure.crossings,measure.slices,measure.figures,measure.token_files,measure.prompts,measure.models,measure.forward,measure.inputs,measure.runs,measure.measurements,beartype.beartype
 
 .PHONY: setup suites test check bench
 
@@ -23,6 +23,8 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/zizmor --offline --quiet --no-progress --strict-collection --persona pedantic .github
 
 bench: setup
 	$(BIN)/pytest benchmarks/ --quiet

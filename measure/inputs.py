@@ -38,8 +38,12 @@ def token_ids(name: str, given: PromptsInput, tokenizer: Any, bos: bool, model: 
         raise MeasureError(f"bos=True is for strings; {name} holds token ids: put the BOS id into them.")
     else:
         ids = tuple(_as_prompt(name, row) for row in rows)
-    for position, prompt in enumerate(ids):
-        _check_prompt(f"{name}[{position}]", prompt, rows[position], model)
+    empty = [position for position, prompt in enumerate(ids) if not prompt]
+    if empty:
+        raise MeasureError(
+            f"{name}[{empty[0]}] is {rows[empty[0]]!r}, which has no tokens; a prompt needs at least one."
+        )
+    prompts.check_rows(ids, model.vocabulary, model.context, name, model.name)
     return ids
 
 
@@ -54,18 +58,3 @@ def _as_prompt(name: str, row: Any) -> Prompt:
             "one list of integers a prompt."
         )
     return tuple(values.tolist())
-
-
-def _check_prompt(name: str, prompt: Prompt, given: Any, model: LoadedModel) -> None:
-    if not prompt:
-        raise MeasureError(f"{name} is {given!r}, which has no tokens; a prompt needs at least one.")
-    wrong = [token for token in prompt if not 0 <= token < model.vocabulary]
-    if wrong:
-        raise MeasureError(
-            f"{name} has token id {wrong[0]}; {model.name} knows ids 0 to {model.vocabulary - 1}. "
-            "Was it tokenized for another model?"
-        )
-    if model.context is not None and len(prompt) > model.context:
-        raise MeasureError(
-            f"{name} has {len(prompt)} tokens; the context of {model.name} is {model.context}. Shorten it."
-        )

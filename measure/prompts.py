@@ -1,4 +1,6 @@
-"""Which inputs: corpora through `datasets`, tokenization, seeded sampling of pairs and triples, written pairs."""
+"""Which inputs: corpora through `datasets`, files of token ids, tokenization, seeded sampling of pairs and triples,
+written pairs.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +8,15 @@ import glob
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from measure import hub, token_files
 from measure.spec import PROMPT_TOKENS, MeasureError, Pairing, Protocol
+from measure.token_files import HubFile
 
 _HERE = Path(__file__).parent / "corpus"
 DEFAULT_CORPUS = _HERE / "prose.jsonl"
@@ -33,11 +37,15 @@ Prompt = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Corpus:
-    """Texts to draw prompts from, and the hash that tells whether they are the same texts."""
+    """What prompts come from, and the hash that tells whether it is the same: texts to draw them from, or `rows`.
+
+    `rows` are prompts taken as they stand, in the order of their file; there are then no texts.
+    """
 
     name: str
     texts: tuple[str, ...]
     sha256: str
+    rows: tuple[Prompt, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,16 +110,53 @@ def file_of(pairing: Pairing) -> Path | None:
 
 
 def load_corpus(source: str) -> Corpus:
-    """Load a corpus with a TEXT column through `datasets`.
+    """Load texts to draw prompts from, or prompts as token ids.
 
-    `source` is `default` (the prose shipped with this package), a parquet, JSON or CSV file, a glob of such
-    files, a folder of them, or `sedthh/gutenberg_english`, of which the first 100 books are taken as in the paper.
-    Raises `MeasureError` when nothing is found or the column is missing.
+    `source` is `default` (the prose shipped with this package), a parquet, JSON or CSV file with a TEXT column, a glob
+    of such files, a folder of them, or `sedthh/gutenberg_english`, of which the first 100 books are taken as in the
+    paper; or one file of token ids, see `token_files.read_token_file`. A single file may be on the hub, see
+    `token_files.hub_file`.
+    Raises `MeasureError` when nothing is found, the column is missing or a file is damaged.
     """
+    on_hub = token_files.hub_file(source)
+    place = str(_fetched(source, on_hub)) if on_hub else source
+    # Without the folders of this machine.
+    name = source if on_hub or "/" not in source or source == PAPER_CORPUS else Path(source).name
+    if token_files.is_token_file(Path(place)):
+        rows = token_files.read_token_file(Path(place))
+        return Corpus(name, (), _hash(rows), rows)
+    texts = _texts(place)
+    digest = hashlib.sha256()
+    for text in texts:
+        digest.update(hashlib.sha256(text.encode()).digest())
+    return Corpus(name, texts, digest.hexdigest())
+
+
+def load_texts(source: str) -> Corpus:
+    """`load_corpus` for those who need texts. Raises `MeasureError` for a file of token ids."""
+    corpus = load_corpus(source)
+    if corpus.rows:
+        raise MeasureError(f"corpus {source!r} holds token ids; expected texts: files with a TEXT column.")
+    return corpus
+
+
+def _fetched(source: str, file: HubFile) -> Path:
+    endings = sorted({*token_files.TOKEN_ENDINGS, *_READERS})
+    if Path(file.filename).suffix not in endings:
+        raise MeasureError(
+            f"corpus {source!r}: files that end in {Path(file.filename).suffix!r} cannot be read; expected one of "
+            f"{', '.join(endings)}. Nothing was fetched."
+        )
+    return hub.fetch_file(file.repo, file.filename, revision=file.revision, kind=file.kind)
+
+
+def _texts(source: str) -> tuple[str, ...]:
     import datasets
 
     if source == PAPER_CORPUS:
-        stream = datasets.load_dataset(source, split="train", streaming=True)
+        shard = _paper_shard()
+        file = hub.fetch_file(PAPER_CORPUS, shard, kind="dataset")
+        stream = datasets.load_dataset("parquet", data_files=[str(file)], split="train", streaming=True)
         table = datasets.Dataset.from_list(list(stream.take(PAPER_BOOKS)))
     else:
         table = _local_table(source)
@@ -126,14 +171,23 @@ def load_corpus(source: str) -> Corpus:
         raise MeasureError(
             f"corpus {source!r}: TEXT of row {wrong} is {texts[wrong]!r}, no text; drop or mend that row."
         )
-    digest = hashlib.sha256()
-    for text in texts:
-        digest.update(hashlib.sha256(text.encode()).digest())
-    return Corpus(
-        name=source if "/" not in source or source == PAPER_CORPUS else Path(source).name,
-        texts=texts,
-        sha256=digest.hexdigest(),
-    )
+    return texts
+
+
+def _paper_shard() -> str:
+    """The first of the paper's shards, the only one that its prompts come from."""
+    shards = [name for name in hub.file_names(PAPER_CORPUS, kind="dataset") if name.endswith(".parquet")]
+    if not shards:
+        raise MeasureError(f"{PAPER_CORPUS} has no parquet file any more; give another corpus with --corpus.")
+    return shards[0]
+
+
+def is_at_hand(source: str) -> bool:
+    """Whether a corpus can be loaded without fetching anything."""
+    if source == PAPER_CORPUS:
+        return any(name.endswith(".parquet") for name in hub.cached_files(PAPER_CORPUS, kind="dataset"))
+    file = token_files.hub_file(source)
+    return file is None or file.filename in hub.cached_files(file.repo, revision=file.revision, kind=file.kind)
 
 
 def _local_table(source: str) -> Any:
@@ -143,7 +197,8 @@ def _local_table(source: str) -> Any:
     if not files:
         raise MeasureError(
             f"corpus {source!r}: found no parquet, JSON or CSV file there. Give a file, a folder or a glob of them "
-            f"with a TEXT column, {PAPER_CORPUS!r}, or leave it at 'default'."
+            f"with a TEXT column, {PAPER_CORPUS!r}, one file of token ids ({', '.join(token_files.TOKEN_ENDINGS)}), or "
+            "leave it at 'default'."
         )
     datasets.disable_progress_bars()
     try:
@@ -194,11 +249,34 @@ def independent_units(a: Sequence[Prompt], b: Sequence[Prompt]) -> tuple[int, ..
     return tuple(units)
 
 
+def check_rows(
+    rows: Sequence[Prompt], vocabulary: int, context: int | None, name: str, model: str = "the model"
+) -> None:
+    """Raise `MeasureError` unless `model` can run every row; `name` is what the rows are called.
+
+    Token ids must be below `vocabulary`; lengths, where the model tells its `context`, not above that.
+    """
+    for number, row in enumerate(rows):
+        wrong = [token for token in row if not 0 <= token < vocabulary]
+        if wrong:
+            raise MeasureError(
+                f"{name}[{number}] has token id {wrong[0]}; {model} knows ids 0 to {vocabulary - 1}, a vocabulary of "
+                f"{vocabulary:,}. Was it tokenized for another model?"
+            )
+        if context is not None and len(row) > context:
+            raise MeasureError(
+                f"{name}[{number}] has {len(row)} tokens; the context of {model} is {context}. Shorten it."
+            )
+
+
 def windows(corpus: Corpus, tokenizer: Any, count: int, seed: int) -> tuple[Prompt, ...]:
     """`count` windows of 10 content tokens, drawn anywhere in the texts (line breaks included) without overlap.
 
+    Of a corpus of `rows` the first `count`, whatever their lengths; nothing is drawn, so `seed` makes no difference.
     Raises `MeasureError` when the corpus is too short to hold that many.
     """
+    if corpus.rows:
+        return _first_rows(corpus, count)
     texts = [np.asarray(ids, dtype=np.int64) for ids in tokenize(tokenizer, corpus.texts)]
     rows = np.concatenate(texts) if texts else np.empty(0, int)
     ends = np.cumsum([len(text) for text in texts])
@@ -222,15 +300,37 @@ def windows(corpus: Corpus, tokenizer: Any, count: int, seed: int) -> tuple[Prom
     return tuple(drawn)
 
 
+def _first_rows(corpus: Corpus, count: int) -> tuple[Prompt, ...]:
+    held = len(corpus.rows)
+    if held < count:
+        # Chained, one prompt more than pairs is needed.
+        fits = f", or ask for fewer: --pairs {held - 1} fits" if held > 2 else ""
+        raise MeasureError(
+            f"corpus {corpus.name!r} is too short: {count:,} prompts were asked for, and it holds {held:,}. "
+            f"Use a longer file{fits}."
+        )
+    return corpus.rows[:count]
+
+
+def _each_once(corpus: Corpus) -> Corpus:
+    """Where no prompt may stand in two pairs or triples, a row that a file repeats is taken once."""
+    rows = tuple(dict.fromkeys(corpus.rows))
+    if len(rows) == len(corpus.rows):
+        return corpus
+    return replace(corpus, rows=rows, name=f"{corpus.name} without its repeated rows")
+
+
 def draw(
     corpus: Corpus, tokenizer: Any, protocol: Protocol, pairs: int, seed: int, pairing: Pairing = "random"
 ) -> Pairs:
     """Draw `pairs` pairs of prompts; see `CurveSpec` for what `pairing` may be.
 
-    `paper`: chained, prompt i with prompt i + 1, no BOS; every second pair is an independent unit.
+    `paper`: chained, prompt i with prompt i + 1, no BOS; every second pair is an independent unit, unless one before it
+    holds the same prompt.
     `strict`: pairs // 2 disjoint pairs, first all in the direction A to B and then all in B to A, BOS where the
     tokenizer's own convention has it. Both protocols so rest on pairs // 2 independent units.
     Pairs that share their last token are disjoint under `paper` too; pairs from a file are taken in both directions.
+    Of a corpus of `rows`, disjoint pairs take a repeated row once, and `strict` pairs row i with row i + pairs // 2.
     """
     half = pairs // 2
     if file_of(pairing):
@@ -240,15 +340,17 @@ def draw(
         return Pairs(first, second, tuple(range(half))) if protocol == "paper" else _both_ways(first, second)
     if protocol == "paper":
         drawn = windows(corpus, tokenizer, pairs + 1, seed)
-        units = tuple(i // 2 if i % 2 == 0 and i // 2 < half else -1 for i in range(pairs))
-        return Pairs(drawn[:-1], drawn[1:], units)
-    drawn = windows(corpus, tokenizer, 2 * half, seed)
+        units = [-1] * pairs
+        kept = slice(0, 2 * half, 2)
+        units[kept] = independent_units(drawn[:-1][kept], drawn[1:][kept])
+        return Pairs(drawn[:-1], drawn[1:], tuple(units))
+    drawn = windows(_each_once(corpus), tokenizer, 2 * half, seed)
     return _both_ways(*_with_bos((drawn[:half], drawn[half:]), tokenizer, protocol))
 
 
 def draw_triples(corpus: Corpus, tokenizer: Any, protocol: Protocol, triples: int, seed: int) -> Triples:
     """Draw `triples` triples of disjoint windows, one after the other; BOS under `strict` by convention."""
-    drawn = windows(corpus, tokenizer, 3 * triples, seed)
+    drawn = windows(_each_once(corpus), tokenizer, 3 * triples, seed)
     return Triples(*_with_bos((drawn[0::3], drawn[1::3], drawn[2::3]), tokenizer, protocol))
 
 
@@ -260,24 +362,26 @@ def _both_ways(first: _Side, second: _Side) -> Pairs:
 
 
 def _with_bos(sides: tuple[_Side, ...], tokenizer: Any, protocol: Protocol) -> tuple[_Side, ...]:
-    """Every prompt behind the BOS where protocol `strict` and the tokenizer's own convention have it."""
+    """Every prompt behind one BOS where protocol `strict` and the tokenizer's own convention have it."""
     if protocol == "paper" or not conventional_bos(tokenizer):
         return sides
-    return tuple(tuple((tokenizer.bos_token_id, *prompt) for prompt in side) for side in sides)
+    bos: int = tokenizer.bos_token_id
+    return tuple(tuple(prompt if prompt[0] == bos else (bos, *prompt) for prompt in side) for side in sides)
 
 
 def _same_last_token(corpus: Corpus, tokenizer: Any, pairs: int, seed: int) -> tuple[_Side, _Side]:
-    """Disjoint pairs of windows that end on the same token, in the order in which windows are drawn."""
+    """Disjoint pairs of prompts that end on the same token, in the order in which windows are drawn or rows stand."""
     waiting: dict[int, Prompt] = {}
     found: list[tuple[Prompt, Prompt]] = []
-    for prompt in windows(corpus, tokenizer, 4 * pairs, seed):
+    drawn = _each_once(corpus).rows or windows(corpus, tokenizer, 4 * pairs, seed)
+    for prompt in drawn:
         if (partner := waiting.pop(prompt[-1], None)) is None:
             waiting[prompt[-1]] = prompt
         elif len(found) < pairs:
             found.append((partner, prompt))
     if len(found) < pairs:
         raise MeasureError(
-            f"corpus {corpus.name!r} is too short: of {4 * pairs:,} prompts {len(found):,} disjoint pairs end on the "
+            f"corpus {corpus.name!r} is too short: of {len(drawn):,} prompts {len(found):,} disjoint pairs end on the "
             f"same token, {pairs:,} were asked for. Use a longer corpus or fewer pairs."
         )
     return tuple(a for a, _ in found), tuple(b for _, b in found)

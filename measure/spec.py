@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 import operator
 import re
@@ -25,6 +26,7 @@ DEFAULT_PAIRS = 800
 # Of what costs more to measure: 210 independent pairs, so that 200 are left where some have no logit difference.
 FEWER_PAIRS = 420
 PROMPT_TOKENS = 10
+UNSAFE_IN_FILE_NAMES = re.compile(r'[\\/:*?|"<>]')
 _WEIGHTS = re.compile(r"stored|(scrambled|untrained):\d+")
 
 
@@ -78,6 +80,8 @@ class Spec:
     `model` is a catalog name, a local folder or a hub id, each with an optional `@revision`.
     `weights` is `stored`, or a counterfeit for a control: `scrambled:SEED` shuffles the entries of each
     weight matrix, `untrained:SEED` initialises the model afresh.
+    `corpus` is what `prompts.load_corpus` takes: `default`, texts to draw prompts from, or a file of token ids, whose
+    prompts are taken as they stand, in order, whatever `seed` says; a file may be on the hub, `hf://OWNER/NAME/FILE`.
     """
 
     model: str
@@ -108,8 +112,20 @@ class Spec:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.name != "model" and value != field.default:
-                parts.append(str(value).replace(":", "") if field.name == "weights" else f"{field.name}{value}")
+                parts.append(_short(field.name, value))
         return "-".join(parts)
+
+
+def _short(field: str, value: object) -> str:
+    """A field's part of an id: no character of it that a file name cannot hold."""
+    if field == "weights":
+        return str(value).replace(":", "")
+    text = str(value)
+    if field == "corpus" and UNSAFE_IN_FILE_NAMES.search(text):
+        # The end of its name for the reader; the hash tells two folders, repositories or revisions apart.
+        name = UNSAFE_IN_FILE_NAMES.sub("-", text.rstrip("/").rpartition("/")[2])[-60:]
+        text = f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return f"{field}{text}"
 
 
 @dataclass(frozen=True)

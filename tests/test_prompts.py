@@ -10,13 +10,21 @@ import pytest
 from datasets import Dataset
 from transformers import AutoTokenizer
 
-from measure import catalog, prompts
+from measure import catalog, hub, prompts
 from measure.prompts import Corpus
 from measure.spec import PROMPT_TOKENS, MeasureError
 from tests.conftest import WordTokenizer
 
 WORDS = " ".join(f"w{i}" for i in range(1000))
 CORPUS = Corpus("words", (WORDS, "too short", WORDS[::-1]), "hash")
+
+
+# Ten prompts of a file, no two alike, of several lengths.
+ROWS = tuple((i, 20 + i % 3, *range(50, 50 + i % 4), 60 + i % 2) for i in range(10))
+
+
+def from_file(rows: tuple[prompts.Prompt, ...]) -> Corpus:
+    return Corpus("ids.jsonl", (), "hash", rows)
 
 
 def ladder_tokenizer() -> object:
@@ -219,3 +227,119 @@ def test_no_word_stands_in_too_many_rows() -> None:
     assert len({row["prefix"] for row in rows}) == len(rows)
     for column in ("similar", "dissimilar"):
         assert len({row[column] for row in rows}) >= 40
+
+
+def test_rows_of_a_file_are_paired_as_they_stand() -> None:
+    for seed in (0, 1):
+        pairs = prompts.draw(from_file(ROWS), None, "paper", 7, seed)
+        assert list(zip(pairs.a, pairs.b, strict=True)) == [(ROWS[i], ROWS[i + 1]) for i in range(7)]
+        assert pairs.units == (0, -1, 1, -1, 2, -1, -1)
+    strict = prompts.draw(from_file(ROWS), WordTokenizer(), "strict", 8, seed=0)
+    assert (strict.a, strict.b) == (ROWS[:8], (*ROWS[4:8], *ROWS[:4]))
+    triples = prompts.draw_triples(from_file(ROWS), None, "paper", 3, seed=0)
+    assert (triples.a, triples.b, triples.c) == (ROWS[0:9:3], ROWS[1:9:3], ROWS[2:9:3])
+
+
+def test_a_repeated_row_makes_no_second_unit() -> None:
+    again = tuple(ROWS[i] for i in (0, 1, 2, 3, 1, 4, 5, 6, 6, 7))
+    pairs = prompts.draw(from_file(again), None, "paper", 9, seed=0)
+    assert (*pairs.a, pairs.b[-1]) == again
+    # Of every second pair, 0-1, 2-3, 1-4 and 5-6, the third holds a prompt of the first.
+    assert pairs.units == (0, -1, 1, -1, -1, -1, 2, -1, -1)
+
+
+def test_where_pairs_are_disjoint_a_repeated_row_is_taken_once() -> None:
+    again, once = from_file((*ROWS[:4], ROWS[1], *ROWS[4:], ROWS[6])), from_file(ROWS)
+    for drawn in (
+        lambda rows: prompts.draw(rows, WordTokenizer(), "strict", 10, 0),
+        lambda rows: prompts.draw(rows, WordTokenizer(), "strict", 8, 0, "same_last_token"),
+        lambda rows: prompts.draw(rows, None, "paper", 8, 0, "same_last_token"),
+        lambda rows: prompts.draw_triples(rows, None, "paper", 3, 0),
+    ):
+        assert drawn(again) == drawn(once)
+    with pytest.raises(MeasureError, match="'ids.jsonl without its repeated rows' .* 12 .* asked for, and it holds 10"):
+        prompts.draw(again, WordTokenizer(), "strict", 12, 0)
+
+
+def test_all_rows_of_a_file_are_looked_through_for_a_last_token() -> None:
+    """Of a corpus of texts four times as many windows as pairs are drawn."""
+    rows = ((1,), (2,), (3,), (4,), (5,), (9, 1))
+    assert prompts.draw(from_file(rows), None, "paper", 2, 0, "same_last_token").a == ((1,),)
+    with pytest.raises(MeasureError, match="of 5 prompts 0 disjoint pairs end on the same token, 1 were asked for"):
+        prompts.draw(from_file(rows[:5]), None, "paper", 2, 0, "same_last_token")
+
+
+def test_a_row_that_begins_with_the_bos_gets_no_second_one() -> None:
+    rows = ((1, 5, 6), (7, 8), (1, 9), (4, 1))
+    strict = prompts.draw(from_file(rows), WordTokenizer(bos=1, adds_bos=True), "strict", 4, 0)
+    assert strict.a == ((1, 5, 6), (1, 7, 8), (1, 9), (1, 4, 1))
+    assert prompts.draw(from_file(rows), WordTokenizer(bos=1, adds_bos=True), "paper", 3, 0).a == rows[:3]
+
+
+def test_a_file_with_too_few_rows_says_how_many_pairs_fit() -> None:
+    message = "801 prompts were asked for, and it holds 10. Use a longer file, or ask for fewer: --pairs 9 fits."
+    with pytest.raises(MeasureError, match=re.escape(message)):
+        prompts.draw(from_file(ROWS), None, "paper", 800, 0)
+    assert len(prompts.draw(from_file(ROWS), None, "paper", 9, 0)) == 9
+    with pytest.raises(MeasureError, match="it holds 2. Use a longer file.$"):
+        prompts.draw(from_file(ROWS[:2]), None, "paper", 2, 0)
+
+
+def test_rows_that_a_model_cannot_run_are_named() -> None:
+    rows = ((5, 6), (7, 96), (8, 97, -1), (1,) * 5)
+    prompts.check_rows(rows[:2], 97, 2, "ids.npy")
+    message = "ids.npy[2] has token id 97; olmo-1b knows ids 0 to 96, a vocabulary of 97. Was it tokenized for another"
+    with pytest.raises(MeasureError, match=re.escape(message)):
+        prompts.check_rows(rows, 97, None, "ids.npy", "olmo-1b")
+    with pytest.raises(
+        MeasureError, match=re.escape("ids.npy[3] has 5 tokens; the context of the model is 4. Shorten")
+    ):
+        prompts.check_rows((*rows[:2], rows[1], rows[3]), 97, 4, "ids.npy")
+    with pytest.raises(MeasureError, match=re.escape("ids.npy[0] has token id -1;")):
+        prompts.check_rows(((-1,),), 97, None, "ids.npy")
+
+
+def test_a_file_of_ids_is_a_corpus_without_texts(tmp_path: Path) -> None:
+    rows = [[5, 6], [7, 8]]
+    np.save(tmp_path / "ids.npy", np.array(rows))
+    (tmp_path / "ids.jsonl").write_text("[5, 6]\n[7, 8]\n")
+    (tmp_path / "ragged.jsonl").write_text("[5, 6]\n[7, 8, 9]\n")
+    array, lines, ragged = (prompts.load_corpus(str(tmp_path / f)) for f in ("ids.npy", "ids.jsonl", "ragged.jsonl"))
+    assert (array.name, array.texts, array.rows) == ("ids.npy", (), ((5, 6), (7, 8)))
+    assert array.sha256 == lines.sha256 != ragged.sha256
+    with pytest.raises(MeasureError, match="ids.npy' holds token ids; expected texts: files with a TEXT column"):
+        prompts.load_texts(str(tmp_path / "ids.npy"))
+    assert prompts.load_texts("default") == prompts.load_corpus("default")
+    with pytest.raises(MeasureError, match="token file .*gone.pt is not there"):
+        prompts.load_corpus(str(tmp_path / "gone.pt"))
+
+
+@pytest.fixture
+def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """What was asked of the hub, which has every file; it lies in `tmp_path`."""
+    asked: list[tuple[str, ...]] = []
+
+    def fetch_file(repo: str, filename: str, *, revision: str = "main", kind: str = "model") -> Path:
+        asked.append((repo, filename, revision, kind))
+        return tmp_path / filename
+
+    monkeypatch.setattr(hub, "fetch_file", fetch_file)
+    return asked
+
+
+def test_a_file_on_the_hub_is_a_corpus(tmp_path: Path, fetched: list[tuple[str, ...]]) -> None:
+    np.save(tmp_path / "ids.npy", np.array([[5, 6], [7, 8]]))
+    (tmp_path / "texts.jsonl").write_text('{"TEXT": "one"}\n')
+    corpus = prompts.load_corpus("hf://owner/name@v1/ids.npy")
+    assert (corpus.name, corpus.rows) == ("hf://owner/name@v1/ids.npy", ((5, 6), (7, 8)))
+    assert corpus.sha256 == prompts.load_corpus(str(tmp_path / "ids.npy")).sha256
+    assert prompts.load_corpus("hf://datasets/owner/name/texts.jsonl").texts == ("one",)
+    assert fetched == [("owner/name", "ids.npy", "v1", "model"), ("owner/name", "texts.jsonl", "main", "dataset")]
+
+
+def test_a_file_on_the_hub_that_nothing_can_read_is_not_fetched(fetched: list[tuple[str, ...]]) -> None:
+    with pytest.raises(
+        MeasureError, match=r"end in '\.bin' cannot be read; expected one of .*\.npy.* Nothing was fetched"
+    ):
+        prompts.load_corpus("hf://owner/name/ids.bin")
+    assert not fetched
