@@ -1,0 +1,440 @@
+"""The model hub: revisions to commits, checkpoints to local folders, each failure to one message. Loads no weights."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from measure.hub_errors import Kind, WrongHashError, explained, is_offline, is_unreachable, not_in_cache, patiently
+from measure.results import write_atomically
+from measure.spec import MeasureError
+
+# Bytes worth a look at the configuration first, at the price of one more round trip.
+_LARGE = 2**26
+_STEP = re.compile(r"step(?P<step>\d+)(-tokens(?P<tokens>\d+)(?P<unit>[KMBT]))?")
+_TOKENS = re.compile(r"tokens(?P<tokens>\d+)(?P<unit>[KMBT])")
+_UNITS = {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
+# Pythia's branches name the step alone; each of its steps takes 1,024 sequences of 2,048 tokens.
+_PYTHIA_STEP = 1024 * 2048
+SMALL_FILES = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+)
+_SAFE = re.compile(r"model(-\d+-of-\d+)?\.safetensors(\.index\.json)?")
+_PICKLED = re.compile(r"pytorch_model(-\d+-of-\d+)?\.bin(\.index\.json)?")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One revision of a model on this machine. `fetched`: this call brought it here, it was not in the cache before."""
+
+    repo: str
+    revision: str
+    commit: str
+    folder: Path
+    fetched: bool
+
+
+@dataclass(frozen=True)
+class TrainingRevision:
+    """A branch that holds a training checkpoint, after `step` steps and, where its name tells, `tokens` tokens."""
+
+    name: str
+    step: int
+    tokens: int | None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What the hub says of one revision: its commit, and the size in bytes of each of its files."""
+
+    commit: str
+    sizes: dict[str, int]
+
+
+def fetch(
+    repo: str,
+    revision: str = "main",
+    *,
+    allow_pickle: bool = False,
+    weights: bool = True,
+    check: Callable[[Path], object] | None = None,
+) -> Checkpoint:
+    """Bring one revision of a model into the cache and check every file against the hash that the hub states.
+
+    `revision` is a branch, a tag, a commit, or `tokensNB`: the training branch nearest to N billion tokens. Files that
+    are in the cache already are not fetched again, and a connection cut goes on where it was. Only safetensors are
+    taken, unless `allow_pickle`; with `weights=False` the configuration and the tokenizer alone. `check` is handed the
+    folder once the configuration is there, before large weights are fetched, and may raise.
+    Without network, or offline, the revision is taken from the cache. Raises `MeasureError` for whatever goes wrong.
+    """
+    revision = nearest_revision(repo, revision)
+    listing = _listing_or_none(repo, revision)
+    if listing is None:
+        return _from_cache(repo, revision, weights=weights, allow_pickle=allow_pickle)
+    names = _wanted(repo, listing.sizes, weights=weights, allow_pickle=allow_pickle)
+    folder = _cache(repo) / "snapshots" / listing.commit
+    missing = [name for name in names if not (folder / name).exists()]
+    if missing:
+        needed = sum(listing.sizes[name] for name in missing)
+        _check_space(repo, needed)
+        if check is not None and needed > _LARGE:
+            _download(repo, revision, listing.commit, ["config.json"], [])
+            check(folder)
+        _download(repo, revision, listing.commit, names, missing)
+    _remember(repo, "refs", revision, listing.commit)
+    return Checkpoint(repo, revision, listing.commit, folder, bool(missing))
+
+
+def fetch_file(repo: str, filename: str, *, revision: str = "main", kind: Kind = "model") -> Path:
+    """One file of a repository, from the cache or the hub, checked against its hash. Raises `MeasureError`."""
+    listing = _listing_or_none(repo, revision, kind)
+    if listing is None:
+        commit = _cached_commit(repo, revision, kind)
+        path = _cache(repo, kind) / "snapshots" / (commit or "none") / filename
+        if not path.exists():
+            raise not_in_cache(f"{filename} of {repo}@{revision}")
+        return path
+    if filename not in listing.sizes:
+        raise MeasureError(f"{repo}@{revision} has no file {filename!r}; {_nearest(filename, listing.sizes)}")
+    path = _cache(repo, kind) / "snapshots" / listing.commit / filename
+    if not path.exists():
+        _check_space(repo, listing.sizes[filename])
+        _download(repo, revision, listing.commit, [filename], [filename], kind)
+    _remember(repo, "refs", revision, listing.commit, kind)
+    return path
+
+
+def file_names(repo: str, *, revision: str = "main", kind: Kind = "model") -> list[str]:
+    """Names of a repository's files; without network, of those in the cache. Raises `MeasureError`."""
+    listing = _listing_or_none(repo, revision, kind)
+    if listing is not None:
+        return sorted(listing.sizes)
+    if not (held := cached_files(repo, revision=revision, kind=kind)):
+        raise not_in_cache(f"{repo}@{revision}")
+    return held
+
+
+def cached_files(repo: str, *, revision: str = "main", kind: Kind = "model") -> list[str]:
+    """Names of a repository's files in the cache. Asks no network."""
+    folder = _cache(repo, kind) / "snapshots" / (_cached_commit(repo, revision, kind) or "none")
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def bytes_to_fetch(repo: str, revision: str, *, weights: bool = True, allow_pickle: bool = False) -> int | None:
+    """How much `fetch` would download; None where the hub does not answer. Downloads nothing."""
+    listing = _listing_or_none(repo, nearest_revision(repo, revision))
+    if listing is None:
+        return None
+    folder = _cache(repo) / "snapshots" / listing.commit
+    names = _wanted(repo, listing.sizes, weights=weights, allow_pickle=allow_pickle)
+    return sum(listing.sizes[name] for name in names if not (folder / name).exists())
+
+
+def commit_of(repo: str, revision: str) -> str:
+    """The commit that a revision stands at, on the hub or else in the cache. Raises `MeasureError` for neither."""
+    revision = nearest_revision(repo, revision)
+    listing = _listing_or_none(repo, revision)
+    commit = listing.commit if listing else _cached_commit(repo, revision)
+    if commit is None:
+        raise not_in_cache(f"{repo}@{revision}")
+    return commit
+
+
+def is_cached(repo: str, revision: str = "main") -> bool:
+    """Whether the weights of a revision are in the cache. Asks no network."""
+    if _TOKENS.fullmatch(revision):
+        known = _remembered_branches(repo)
+        revision = _nearest_by_tokens(known, revision) or revision if known else revision
+    commit = _cached_commit(repo, revision)
+    folder = _cache(repo) / "snapshots" / (commit or "none")
+    return commit is not None and (_has_all(folder, _SAFE) or _has_all(folder, _PICKLED))
+
+
+def is_reachable(repo: str) -> bool:
+    """Whether the hub answers now when asked for a model; asked once, without patience."""
+    from huggingface_hub import HfApi
+
+    if is_offline():
+        return False
+    try:
+        HfApi().model_info(repo, timeout=5.0)
+    except Exception as error:
+        return not is_unreachable(error)
+    return True
+
+
+def branches(repo: str) -> tuple[str, ...]:
+    """Names of a model's branches on the hub; without network, those it had when last asked."""
+    from huggingface_hub import HfApi
+
+    try:
+        refs = patiently(lambda: HfApi().list_repo_refs(repo))
+    except Exception as error:
+        known = _remembered_branches(repo)
+        if is_unreachable(error) and known:
+            return known
+        raise _explained(error, repo, "main") from error
+    found = tuple(branch.name for branch in refs.branches)
+    _remember(repo, ".", "branches.json", json.dumps(found))
+    return found
+
+
+def training_revisions(names: Iterable[str]) -> tuple[TrainingRevision, ...]:
+    """The training checkpoints among branch names, in order of training; names that tell no step are left out."""
+    found = []
+    for name in names:
+        if match := _STEP.fullmatch(name):
+            tokens = match["tokens"]
+            count = int(tokens) * _UNITS[match["unit"]] if tokens else None
+            found.append(TrainingRevision(name, int(match["step"]), count))
+    return tuple(sorted(found, key=lambda revision: (revision.step, revision.name)))
+
+
+def nearest_revision(repo: str, revision: str) -> str:
+    """The training branch nearest to the tokens that `tokensNB` asks for; any other revision as it stands.
+
+    Raises `MeasureError` when no branch of the model tells its tokens.
+    """
+    if not _TOKENS.fullmatch(revision):
+        return revision
+    names = branches(repo)
+    found = _nearest_by_tokens(names, revision)
+    if found is None:
+        raise MeasureError(
+            f"{repo}@{revision}: none of its {len(names)} branches is a training checkpoint that tells its tokens "
+            f"(looked for stepN-tokensNB or stepN); name a branch: {', '.join(names[:5])}."
+        )
+    return found
+
+
+def _nearest_by_tokens(names: Sequence[str], wanted: str) -> str | None:
+    match = _TOKENS.fullmatch(wanted)
+    assert match
+    tokens = int(match["tokens"]) * _UNITS[match["unit"]]
+    found = training_revisions(names)
+
+    def off(revision: TrainingRevision) -> int:
+        seen = revision.tokens if revision.tokens is not None else revision.step * _PYTHIA_STEP
+        return abs(seen - tokens)
+
+    return min(found, key=off).name if found else None
+
+
+def last_training_revision(repo: str) -> str | None:
+    """The branch with the most training steps; None where there is none, or where the branches cannot be known."""
+    try:
+        found = training_revisions(branches(repo))
+    except MeasureError:
+        return None
+    return found[-1].name if found else None
+
+
+def drop(checkpoint: Checkpoint) -> None:
+    """Delete a revision from the cache, save the files that another revision there shares."""
+    from huggingface_hub import constants, scan_cache_dir
+
+    scan_cache_dir(constants.HF_HUB_CACHE).delete_revisions(checkpoint.commit).execute()
+
+
+# The hub itself.
+
+
+# A run is on one commit of each revision, and asks for it once; a notebook sees a new one after a while.
+_LISTINGS: dict[tuple[str, ...], tuple[float, Listing]] = {}
+_SECONDS_KNOWN = 600.0
+
+
+def forget() -> None:
+    """Ask the hub again, whatever it said before."""
+    _LISTINGS.clear()
+
+
+def _listing_or_none(repo: str, revision: str, kind: Kind = "model") -> Listing | None:
+    """What the hub says of a revision, None where it cannot be reached. Raises `MeasureError` where it refuses."""
+    from huggingface_hub import HfApi, constants
+
+    if is_offline():
+        return None
+    known = _LISTINGS.get((constants.ENDPOINT, repo, revision, kind))
+    if known is not None and time.monotonic() - known[0] < _SECONDS_KNOWN:
+        return known[1]
+    try:
+        ask = HfApi().dataset_info if kind == "dataset" else HfApi().model_info
+        info = patiently(lambda: ask(repo, revision=revision, files_metadata=True))
+    except Exception as error:
+        if is_unreachable(error):
+            return None
+        raise _explained(error, repo, revision, kind) from error
+    listing = Listing(str(info.sha), {file.rfilename: file.size or 0 for file in info.siblings or ()})
+    _LISTINGS[constants.ENDPOINT, repo, revision, kind] = time.monotonic(), listing
+    return listing
+
+
+def _download(
+    repo: str, revision: str, commit: str, names: Sequence[str], missing: Sequence[str], kind: Kind = "model"
+) -> None:
+    """Fetch `names` of a commit and check what was `missing` before; what may pass is tried again."""
+    from huggingface_hub import snapshot_download
+
+    def once() -> None:
+        snapshot_download(repo, repo_type=kind, revision=commit, allow_patterns=list(names))
+        _check_hashes(_cache(repo, kind) / "snapshots" / commit, missing)
+
+    try:
+        patiently(once)
+    except Exception as error:
+        raise _explained(error, repo, revision, kind) from error
+
+
+def _check_hashes(folder: Path, names: Iterable[str]) -> None:
+    """Hold files of the cache against the hash that the hub gave them, which is the name of their blob."""
+    for name in names:
+        blob = (folder / name).resolve()
+        stated = blob.name
+        # Where there are no symbolic links a file stands in its own place, and its name says nothing.
+        if len(stated) not in (40, 64) or blob.parent.name != "blobs":
+            continue
+        digest = hashlib.sha256() if len(stated) == 64 else hashlib.sha1(b"blob %d\0" % blob.stat().st_size)
+        with blob.open("rb") as file:
+            while part := file.read(2**24):
+                digest.update(part)
+        if digest.hexdigest() != stated:
+            (folder / name).unlink()
+            blob.unlink()
+            raise WrongHashError(f"{name} came with the hash {digest.hexdigest()[:12]}, the hub states {stated[:12]}")
+
+
+def _wanted(repo: str, sizes: dict[str, int], *, weights: bool, allow_pickle: bool) -> list[str]:
+    """The files of a repository that a model is loaded from. Raises `MeasureError` where it holds none."""
+    small = [name for name in sizes if name in SMALL_FILES]
+    if "config.json" not in sizes:
+        raise MeasureError(
+            f"{repo} has no config.json, so it holds no transformers model; it has {', '.join(sorted(sizes)[:5])}."
+        )
+    if not weights:
+        return small
+    for pattern in (_SAFE, *((_PICKLED,) if allow_pickle else ())):
+        if found := _one_set([name for name in sizes if pattern.fullmatch(name)]):
+            return [*small, *found]
+    pickled = [name for name in sizes if _PICKLED.fullmatch(name)]
+    if pickled:
+        raise MeasureError(
+            f"{repo} holds its weights pickled only ({pickled[0]}); loading a pickle can run code. Use a revision with "
+            "safetensors, or allow it with --allow-pickle (tensors alone are then unpickled)."
+        )
+    raise MeasureError(
+        f"{repo} has no weights as transformers writes them; looked for model.safetensors, whole or in numbered parts, "
+        f"found {', '.join(sorted(sizes)[:5])}."
+    )
+
+
+def _one_set(names: list[str]) -> list[str]:
+    """Of a whole file and the same in numbered parts the whole one; the parts with their index."""
+    whole = [name for name in names if name in ("model.safetensors", "pytorch_model.bin")]
+    return whole or names
+
+
+def _check_space(repo: str, needed: int) -> None:
+    """Raise `MeasureError` where a download would fill the disk."""
+    from huggingface_hub import constants
+
+    place = Path(constants.HF_HUB_CACHE)
+    place.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        raise MeasureError(
+            f"{repo}: {needed / 1e9:.2f} GB are to be fetched and {free / 1e9:.2f} GB are free in {place}. Make room "
+            "(`hf cache delete`), set HF_HOME to a larger disk, or drop checkpoints after use with --keep none."
+        )
+
+
+# The cache: models--OWNER--NAME/{blobs,refs/REVISION,snapshots/COMMIT}, as huggingface_hub documents it.
+
+
+def _cache(repo: str, kind: Kind = "model") -> Path:
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE) / "--".join([f"{kind}s", *repo.split("/")])
+
+
+def _remember(repo: str, folder: str, name: str, text: str, kind: Kind = "model") -> None:
+    """Note in the cache what a revision stands at, or which branches there are: offline it is all one knows."""
+    if re.fullmatch("[0-9a-f]{40}", name):
+        return
+    path = _cache(repo, kind) / folder / name
+    if not path.exists() or path.read_text() != text:
+        write_atomically(path, text.encode())
+
+
+def _remembered_branches(repo: str) -> tuple[str, ...]:
+    path = _cache(repo) / "branches.json"
+    return tuple(json.loads(path.read_text())) if path.exists() else ()
+
+
+def _cached_commit(repo: str, revision: str, kind: Kind = "model") -> str | None:
+    folder = _cache(repo, kind)
+    if (folder / "snapshots" / revision).is_dir():
+        return revision
+    path = folder / "refs" / revision
+    return path.read_text().strip() if path.is_file() else None
+
+
+def _has_all(folder: Path, pattern: re.Pattern[str]) -> bool:
+    """Whether a snapshot holds weights of one kind whole: the file itself, or every part that its index names."""
+    names = [path.name for path in folder.glob("*") if pattern.fullmatch(path.name) and path.exists()]
+    indices = [name for name in names if name.endswith(".index.json")]
+    if not indices:
+        return bool(names)
+    parts = set(json.loads((folder / indices[0]).read_text())["weight_map"].values())
+    return parts <= set(names)
+
+
+def _from_cache(repo: str, revision: str, *, weights: bool, allow_pickle: bool) -> Checkpoint:
+    commit = _cached_commit(repo, revision)
+    folder = _cache(repo) / "snapshots" / (commit or "none")
+    kinds = (_SAFE, _PICKLED) if allow_pickle else (_SAFE,)
+    if commit is None or not (folder / "config.json").exists():
+        raise not_in_cache(f"{repo}@{revision}")
+    if weights and not any(_has_all(folder, kind) for kind in kinds):
+        raise not_in_cache(f"the weights of {repo}@{revision}")
+    return Checkpoint(repo, revision, commit, folder, fetched=False)
+
+
+def _explained(error: Exception, repo: str, revision: str, kind: Kind = "model") -> MeasureError:
+    return explained(error, repo, revision, kind, lambda: _nearest_branch(repo, revision, kind))
+
+
+def _nearest_branch(repo: str, revision: str, kind: Kind) -> str:
+    from huggingface_hub import HfApi
+
+    try:
+        names = [branch.name for branch in HfApi().list_repo_refs(repo, repo_type=kind).branches]
+    except Exception:  # the message is worth giving without them
+        return "see its branches on the hub."
+    return _nearest(revision, names)
+
+
+def _nearest(wanted: str, names: Iterable[str]) -> str:
+    """The names most like one that does not exist; of training steps, those next to it."""
+    names = list(names)
+    near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.0)
+    if match := _STEP.match(wanted):
+        found = sorted(training_revisions(names), key=lambda other: abs(other.step - int(match["step"])))
+        near = [revision.name for revision in found[:3]] or near
+    return f"nearest: {', '.join(near)}." if near else "it has none."

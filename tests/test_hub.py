@@ -1,0 +1,291 @@
+"""The model hub, against a small one on loopback: commits, revisions, what may pass, and one message for the rest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from measure import hub
+from measure.spec import MeasureError
+from tests.hub import Failure, LocalHub, tiny_checkpoint
+
+REPO = "tiny/olmo"
+BRANCHES = ("step0-tokens0B", "step1000-tokens2B", "step3000-tokens6B", "step10-odd", "wip", "main")
+
+
+@dataclass(frozen=True)
+class Served:
+    """A hub with one model of several branches, and the cache of this test."""
+
+    hub: LocalHub
+    cache: Path
+    commits: dict[str, str]
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What would have been waited, by us and by huggingface_hub."""
+    found: list[float] = []
+    monkeypatch.setattr("time.sleep", found.append)
+    return found
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: list[float]) -> Iterator[Served]:
+    with LocalHub() as local:
+        commits = {name: local.add(REPO, tiny_checkpoint(seed), revision=name) for seed, name in enumerate(BRANCHES)}
+        local.use(monkeypatch, tmp_path / "cache")
+        hub.forget()
+        yield Served(local, tmp_path / "cache", commits)
+
+
+def incomplete(cache: Path) -> list[Path]:
+    return [path for path in cache.rglob("*") if path.name.endswith((".incomplete", ".part"))]
+
+
+def test_a_revision_is_fetched_once_and_names_its_commit(served: Served) -> None:
+    found = hub.fetch(REPO, "step1000-tokens2B")
+    assert found.commit == served.commits["step1000-tokens2B"]
+    assert found.folder.name == found.commit
+    assert found.fetched
+    assert (found.folder / "model.safetensors").read_bytes() == tiny_checkpoint(1)["model.safetensors"]
+    asked = len(served.hub.requests)
+    hub.forget()
+    again = hub.fetch(REPO, "step1000-tokens2B")
+    assert not again.fetched
+    assert len(served.hub.requests) == asked + 1
+
+
+def test_only_what_a_model_is_loaded_from_is_fetched(served: Served) -> None:
+    files = {
+        **tiny_checkpoint(0),
+        "consolidated.safetensors": b"twice",
+        "pytorch_model.bin": b"pickled",
+        "onnx/model.safetensors": b"other",
+        "model-00001-of-00002.safetensors": b"parts of the same",
+    }
+    served.hub.add("tiny/full", files)
+    names = {path.name for path in hub.fetch("tiny/full").folder.iterdir()}
+    assert names == {name for name in tiny_checkpoint(0) if name in hub.SMALL_FILES} | {"model.safetensors"}
+    small = hub.fetch(REPO, weights=False).folder
+    assert not list(small.glob("*.safetensors"))
+
+
+def test_pickled_weights_are_refused_unless_allowed(served: Served) -> None:
+    files = {name: content for name, content in tiny_checkpoint(0).items() if not name.endswith(".safetensors")}
+    served.hub.add("tiny/pickled", {**files, "pytorch_model.bin": b"pickled"})
+    with pytest.raises(MeasureError, match=r"holds its weights pickled only \(pytorch_model.bin\).*--allow-pickle"):
+        hub.fetch("tiny/pickled")
+    assert not list(served.cache.rglob("pytorch_model.bin"))
+    assert (hub.fetch("tiny/pickled", allow_pickle=True).folder / "pytorch_model.bin").read_bytes() == b"pickled"
+
+
+def test_a_repository_without_a_model_says_what_it_has(served: Served) -> None:
+    served.hub.add("tiny/none", {"README.md": b"nothing"})
+    with pytest.raises(MeasureError, match=r"tiny/none has no config.json.*README.md"):
+        hub.fetch("tiny/none")
+    served.hub.add("tiny/bare", {"config.json": b"{}"})
+    with pytest.raises(MeasureError, match=r"tiny/bare has no weights as transformers writes them"):
+        hub.fetch("tiny/bare")
+
+
+FAILING = {
+    "too many requests": Failure("429", path="/api/", times=3, retry_after=2),
+    "too many requests for a file": Failure("429", path="model.safetensors", times=2),
+    "a failing server": Failure("500", path="/api/", times=3),
+    "a failing file": Failure("500", path="model.safetensors", times=2),
+    "a failing look at a file": Failure("503", path="model.safetensors", times=2, method="HEAD"),
+    "a listing that fails": Failure("503", path="/tree/", times=2),
+    "a connection cut": Failure("cut", path="model.safetensors", times=2, after=5000),
+    "a connection reset": Failure("reset", path="model.safetensors", times=2, after=5000),
+    "a file cut short": Failure("truncated", path="model.safetensors", times=1, after=5000),
+    "a file cut short that says so": Failure("truncated", path="model.safetensors", times=2, after=5000, method=""),
+    "a wrong hash": Failure("wrong_hash", path="model.safetensors", times=2),
+    "a wrong hash of a small file": Failure("wrong_hash", path="config.json", times=1),
+}
+
+
+@pytest.mark.parametrize("failure", FAILING.values(), ids=FAILING)
+def test_what_may_pass_is_tried_again(served: Served, waits: list[float], failure: Failure) -> None:
+    served.hub.fail(failure)
+    found = hub.fetch(REPO, "main")
+    assert served.hub.failures == []
+    for name, content in tiny_checkpoint(BRANCHES.index("main")).items():
+        if name in hub.SMALL_FILES or name == "model.safetensors":
+            assert (found.folder / name).read_bytes() == content
+    assert incomplete(served.cache) == []
+
+
+def test_waits_grow_and_the_hubs_own_are_kept(served: Served, waits: list[float]) -> None:
+    served.hub.fail(Failure("429", path="/api/models/tiny/olmo/revision", times=2, retry_after=7))
+    hub.fetch(REPO)
+    assert len([wait for wait in waits if wait >= 7]) >= 2
+
+
+def test_a_connection_cut_goes_on_where_it_was(served: Served) -> None:
+    served.hub.fail(Failure("cut", path="model.safetensors", after=5000))
+    hub.fetch(REPO)
+    sent = [line for line in served.hub.requests if "model.safetensors" in line and line.startswith("GET")]
+    assert len(sent) == 2
+
+
+LASTING = {
+    "429": (Failure("429", path="/api/", times=-1), r"tiny/olmo@main: the hub answered 429, 6 times"),
+    "500": (Failure("500", path="model.safetensors", times=-1, method=""), r"the hub answered 500, 6 times.*goes on"),
+    "cut": (Failure("cut", path="model.safetensors", times=-1), r"tiny/olmo@main: the download failed \(.*6 times"),
+    "wrong_hash": (
+        Failure("wrong_hash", path="model.safetensors", times=-1),
+        r"model.safetensors came with the hash \w{12}, the hub states \w{12}, 6 times; nothing of it was kept",
+    ),
+    "gated": (Failure("gated", times=-1, method=""), r"tiny/olmo is gated. Ask for access on its page.*hf auth login"),
+    "missing_repo": (
+        Failure("missing_repo", times=-1, method=""),
+        r"the hub has no model 'tiny/olmo', or it is private",
+    ),
+}
+
+
+@pytest.mark.parametrize(("failure", "said"), LASTING.values(), ids=LASTING)
+def test_what_lasts_is_one_message_and_nothing_half_written(served: Served, failure: Failure, said: str) -> None:
+    served.hub.fail(failure)
+    with pytest.raises(MeasureError, match=said):
+        hub.fetch(REPO)
+    assert incomplete(served.cache) == []
+    assert not list(served.cache.rglob("model.safetensors"))
+
+
+def test_a_gated_model_that_is_listed_says_so(served: Served) -> None:
+    served.hub.add("tiny/gated", tiny_checkpoint(0), gated=True)
+    with pytest.raises(MeasureError, match=r"tiny/gated is gated"):
+        hub.fetch("tiny/gated")
+
+
+def test_a_missing_revision_names_those_next_to_it(served: Served) -> None:
+    with pytest.raises(MeasureError, match=re.escape("has no revision 'step999-tokens2B'; nearest: step1000-tokens2B")):
+        hub.fetch(REPO, "step999-tokens2B")
+    with pytest.raises(MeasureError, match=re.escape("has no revision 'mian'; nearest: main")):
+        hub.fetch(REPO, "mian")
+
+
+def test_training_revisions_are_read_from_the_names_of_branches() -> None:
+    found = hub.training_revisions([*BRANCHES, "step512", "step7-tokens900M", "stage1-step10-tokens1B"])
+    assert [(revision.step, revision.tokens) for revision in found] == [
+        (0, 0),
+        (7, 900_000_000),
+        (512, None),
+        (1000, 2 * 10**9),
+        (3000, 6 * 10**9),
+    ]
+
+
+def test_the_revision_nearest_to_a_token_count_is_taken(served: Served) -> None:
+    for wanted, nearest in (
+        ("tokens0B", "step0-tokens0B"),
+        ("tokens3B", "step1000-tokens2B"),
+        ("tokens9T", "step3000-tokens6B"),
+    ):
+        assert hub.fetch(REPO, wanted).revision == nearest
+    assert hub.last_training_revision(REPO) == "step3000-tokens6B"
+    served.hub.add("tiny/plain", tiny_checkpoint(0))
+    with pytest.raises(MeasureError, match=r"tiny/plain@tokens1B: none of its 1 branches is a training checkpoint"):
+        hub.fetch("tiny/plain", "tokens1B")
+    served.hub.add("tiny/pythia", tiny_checkpoint(0), revision="step1000")
+    served.hub.add("tiny/pythia", tiny_checkpoint(1), revision="step143000")
+    assert hub.nearest_revision("tiny/pythia", "tokens2B") == "step1000"
+
+
+def test_offline_what_was_fetched_is_found_and_the_rest_is_named(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    online = hub.fetch(REPO, "tokens2B")
+    hub.fetch(REPO, "main", weights=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    hub.forget()
+    asked = len(served.hub.requests)
+    offline = hub.fetch(REPO, "tokens2B")
+    assert (offline.revision, offline.commit, offline.fetched) == ("step1000-tokens2B", online.commit, False)
+    assert hub.fetch(REPO, online.commit).folder == online.folder
+    with pytest.raises(MeasureError, match=r"the weights of tiny/olmo@main is not in .*HF_HUB_OFFLINE is set.*fetch"):
+        hub.fetch(REPO, "main")
+    with pytest.raises(MeasureError, match=r"tiny/olmo@step0-tokens0B is not in the local cache"):
+        hub.fetch(REPO, "step0-tokens0B")
+    assert hub.is_cached(REPO, "tokens2B")
+    assert not hub.is_cached(REPO, "main")
+    assert len(served.hub.requests) == asked
+
+
+def test_without_a_network_the_cache_serves(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    online = hub.fetch(REPO)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("huggingface_hub.hf_api.api.endpoint", "http://127.0.0.1:9")
+    hub.forget()
+    assert hub.fetch(REPO).commit == online.commit
+    assert not hub.is_reachable(REPO)
+    with pytest.raises(MeasureError, match=r"tiny/other@main is not in the local cache, and the hub cannot be reached"):
+        hub.fetch("tiny/other")
+
+
+def test_a_full_disk_is_said_before_anything_is_fetched(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
+    with pytest.raises(MeasureError, match=r"tiny/olmo: 0.00 GB are to be fetched and 0.00 GB are free.*--keep none"):
+        hub.fetch(REPO)
+    assert not [line for line in served.hub.requests if "resolve" in line]
+
+
+def test_a_disk_that_fills_up_is_said(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("huggingface_hub.file_download.http_get", full)
+    with pytest.raises(MeasureError, match="the disk filled up while it was fetched"):
+        hub.fetch(REPO)
+    assert incomplete(served.cache) == []
+
+
+def test_what_was_fetched_can_be_dropped_but_not_what_others_share(served: Served) -> None:
+    first, second = hub.fetch(REPO, "step0-tokens0B"), hub.fetch(REPO, "main")
+    hub.drop(first)
+    assert not first.folder.exists()
+    assert (second.folder / "tokenizer.json").read_bytes() == tiny_checkpoint(0)["tokenizer.json"]
+    assert hub.fetch(REPO, "step0-tokens0B").fetched
+
+
+def test_a_large_model_that_cannot_be_measured_is_refused_before_its_weights(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "_LARGE", 0)
+
+    def refuse(folder: Path) -> None:
+        assert (folder / "config.json").exists()
+        raise MeasureError("quantized")
+
+    with pytest.raises(MeasureError, match="quantized"):
+        hub.fetch(REPO, check=refuse)
+    assert not list(served.cache.rglob("model.safetensors"))
+
+
+def test_bytes_to_fetch_are_told_without_fetching(served: Served) -> None:
+    files = tiny_checkpoint(BRANCHES.index("main"))
+    wanted = sum(len(content) for name, content in files.items() if name in hub.SMALL_FILES or "safetensors" in name)
+    assert hub.bytes_to_fetch(REPO, "main") == wanted
+    assert not [line for line in served.hub.requests if "resolve" in line]
+    hub.fetch(REPO)
+    assert hub.bytes_to_fetch(REPO, "main") == 0
+
+
+def test_one_file_is_fetched_checked_and_found_offline(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    served.hub.add("tiny/data", {"a.npy": b"12345", "b.npy": b"678"}, kind="dataset")
+    served.hub.fail(Failure("wrong_hash", path="a.npy"))
+    assert hub.fetch_file("tiny/data", "a.npy", kind="dataset").read_bytes() == b"12345"
+    assert hub.file_names("tiny/data", kind="dataset") == ["a.npy", "b.npy"]
+    with pytest.raises(MeasureError, match=r"tiny/data@main has no file 'c.npy'; nearest: b.npy, a.npy"):
+        hub.fetch_file("tiny/data", "c.npy", kind="dataset")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    hub.forget()
+    assert hub.fetch_file("tiny/data", "a.npy", kind="dataset").read_bytes() == b"12345"
+    with pytest.raises(MeasureError, match=r"b.npy of tiny/data@main is not in the local cache"):
+        hub.fetch_file("tiny/data", "b.npy", kind="dataset")
