@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import json
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from measure.spec import MeasureError
 LADDER = Path(__file__).parent / "ladder" / "weights"
 
 Source = Literal["ladder", "hub", "folder"]
+Origin = Literal["paper", "discussion", "added"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,9 @@ class Shape:
 class Model:
     """One model of the catalog. `revisions` run from untrained to `main`, the fully trained one.
 
-    Models that differ in `seed` alone were trained on one recipe from different random seeds.
+    A revision `tokensNB` of a hub model is the training branch nearest to N billion tokens. Models that differ in
+    `seed` alone were trained on one recipe from different random seeds. `origin` is `paper` for what the paper's
+    figures show and for the ladder, `discussion` for what it only mentions, `added` for what the user put in.
     """
 
     name: str
@@ -54,11 +58,18 @@ class Model:
     shape: Shape
     revisions: tuple[str, ...]
     seed: int = 0
+    origin: Origin = "paper"
+    counted: int | None = None
 
     @property
     def parameters(self) -> int:
-        """Parameters, counted from the dimensions."""
-        return self.shape.parameters(self.family)
+        """Parameters: counted from the dimensions, or beforehand where a family has its own."""
+        return self.counted or self.shape.parameters(self.family)
+
+    @property
+    def float32_bytes(self) -> int:
+        """Memory that the weights take when they are measured."""
+        return 4 * self.parameters
 
     @property
     def layers(self) -> int:
@@ -78,8 +89,8 @@ class Reference:
 
 
 _OLMO_1B = ("step0-tokens0B", "step2000-tokens4B", "step5000-tokens10B", "step15000-tokens31B", "main")
-# Of the 7B's training branches only these two are certain; the others are to be read from the hub's refs.
-_OLMO_7B = ("step0-tokens0B", "main")
+# The paper's token counts; which branch is nearest the hub's refs tell.
+_OLMO_7B = ("step0-tokens0B", "tokens10B", "tokens100B", "tokens501B", "main")
 _HUB: tuple[tuple[str, str, str, Shape, tuple[str, ...]], ...] = (
     ("olmo-1b", "olmo", "allenai/OLMo-1B-0724-hf", Shape(2048, 16, 16, 16, 8192, 50304, False), _OLMO_1B),
     ("olmo-7b", "olmo", "allenai/OLMo-7B-0724-hf", Shape(4096, 32, 32, 32, 11008, 50304, False), _OLMO_7B),
@@ -87,6 +98,16 @@ _HUB: tuple[tuple[str, str, str, Shape, tuple[str, ...]], ...] = (
     ("qwen2-1.5b", "qwen2", "Qwen/Qwen2-1.5B", Shape(1536, 28, 12, 2, 8960, 151936, True), ("main",)),
     ("qwen2-7b", "qwen2", "Qwen/Qwen2-7B", Shape(3584, 28, 28, 4, 18944, 152064, False), ("main",)),
 )  # fmt: skip
+# The families of the paper's Discussion, one model of each; parameters as transformers counts them.
+_DISCUSSION: tuple[tuple[str, str, str, Shape, int], ...] = (
+    ("gpt2", "gpt2", "openai-community/gpt2", Shape(768, 12, 12, 12, 3072, 50257, True), 124_439_808),
+    ("pythia-410m", "gpt_neox", "EleutherAI/pythia-410m-deduped",
+     Shape(1024, 24, 16, 16, 4096, 50304, False), 405_334_016),
+    ("phi-2", "phi", "microsoft/phi-2", Shape(2560, 32, 32, 32, 10240, 51200, False), 2_779_683_840),
+    ("llama-7b", "llama", "huggyllama/llama-7b", Shape(4096, 32, 32, 32, 11008, 32000, False), 6_738_415_616),
+    ("gemma-2b", "gemma", "google/gemma-2b", Shape(2048, 18, 8, 1, 16384, 256000, True), 2_506_172_416),
+)  # fmt: skip
+_ADDED: dict[str, Model] = {}
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -134,7 +155,29 @@ def models() -> Mapping[str, Model]:
     rungs = [_ladder_model(path.parent) for path in LADDER.glob("*/card.json")]
     rungs.sort(key=lambda model: (model.family, model.parameters, model.name))
     hub = [Model(name, family, "hub", hub_id, shape, revisions) for name, family, hub_id, shape, revisions in _HUB]
-    return {model.name: model for model in (*rungs, *hub)}
+    hub += [
+        Model(name, family, "hub", hub_id, shape, ("main",), origin="discussion", counted=counted)
+        for name, family, hub_id, shape, counted in _DISCUSSION
+    ]
+    return {model.name: model for model in (*rungs, *hub, *_ADDED.values())}
+
+
+def studied() -> list[Model]:
+    """The models of which every claim is asked: the ladder's, the paper's and those added; one seed of each."""
+    return [model for model in models().values() if model.seed == 0 and model.origin != "discussion"]
+
+
+def add(model: Model) -> None:
+    """Put a model beside the catalogued ones for the rest of this process. Raises `MeasureError` for a name taken."""
+    known = models().get(model.name)
+    if known is not None and known.location != model.location:
+        raise MeasureError(
+            f"{model.location} would be called {model.name}, and the catalog's {model.name} is {known.location}; "
+            "rename the folder."
+        )
+    if known is None or known.origin == "added":
+        _ADDED[model.name] = model
+        models.cache_clear()
 
 
 def _folder(name: str, revision: str) -> Reference:
@@ -172,6 +215,10 @@ def resolve(text: str) -> Reference:
         # The hub has more training revisions than the paper shows; only the ladder's list is complete.
         if model.source == "ladder" and revision not in model.revisions:
             raise MeasureError(f"{name} has no revision {revision!r}; it has {', '.join(model.revisions)}.")
+        if model.source == "folder":
+            whole = revision == "main" and (Path(model.location) / "config.json").is_file()
+            found = _folder(model.location, "" if whole else revision)
+            return dataclasses.replace(found, name=name, model=model)
         location = str(Path(model.location) / revision) if model.source == "ladder" else model.location
         return Reference(name, revision, model.source, location, model)
     if Path(name).is_dir():

@@ -1,4 +1,4 @@
-"""The command face: `measure models | curve | slice | refresh | ladder`. Parses and prints; the work is done below."""
+"""The command face: `measure models | curve | slice | plan | fetch | refresh | ladder`. Parses and prints only."""
 
 from __future__ import annotations
 
@@ -32,10 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("measure", description="Measure stable regions in the residual stream.")
-    commands = parser.add_subparsers(required=True, metavar="models | curve | slice | refresh | ladder")
+    commands = parser.add_subparsers(required=True, metavar="models | curve | slice | plan | fetch | refresh | ladder")
     _add_models(commands)
     _add_curve(commands)
     _add_slice(commands)
+    _add_plan(commands)
+    _add_fetch(commands)
     _add_refresh(commands)
     _add_ladder(commands)
     return parser
@@ -64,13 +66,31 @@ def _models(options: argparse.Namespace) -> int:
         fields = ("name", "family", "source", "parameters", "layers", "revisions")
         print(json.dumps([{field: getattr(entry, field) for field in fields} for entry in entries], indent=1))
         return 0
-    print(f"{'name':<24} {'source':<7} {'parameters':>14} {'layers':>6}  revisions")
+    from measure import hub
+
+    print(f"{'name':<24} {'parameters':>14} {'layers':>6} {'memory':>9}  {'weights':<10} revisions")
     for entry in entries:
         revisions = entry.revisions if len(entry.revisions) < 3 else (entry.revisions[0], "...", entry.revisions[-1])
         count = f" ({len(entry.revisions)})" if len(entry.revisions) > 2 else ""
-        size = f"{entry.parameters:>14,} {entry.layers:>6}"
-        print(f"{entry.name:<24} {entry.source:<7} {size}  {', '.join(revisions)}{count}")
+        held = (
+            "shipped"
+            if entry.source == "ladder"
+            else _held([hub.is_cached(entry.location, r) for r in entry.revisions])
+        )
+        size = f"{entry.parameters:>14,} {entry.layers:>6} {_bytes(entry.float32_bytes):>9}"
+        print(f"{entry.name:<24} {size}  {held:<10} {', '.join(revisions)}{count}")
     return 0
+
+
+def _held(cached: list[bool]) -> str:
+    """How many of a model's revisions are in the hub's local cache."""
+    if not any(cached):
+        return "on the hub"
+    return "cached" if all(cached) else f"{sum(cached)} cached"
+
+
+def _bytes(number: int) -> str:
+    return f"{number / 1e9:.1f} GB" if number >= 1e8 else f"{number / 1e6:.1f} MB"
 
 
 def _add_curve(commands: Any) -> None:
@@ -93,6 +113,7 @@ def _add_measuring(command: argparse.ArgumentParser, *prompts: str) -> None:
     command.add_argument("--layer", type=int, default=1, help="blocks before the patch, from 1 (default 1)")
     command.add_argument("--read", choices=READS, default="final_norm", help="what is read (default final_norm)")
     command.add_argument("--bos", action="store_true", help="put the tokenizer's BOS in front of the prompts")
+    command.add_argument("--allow-pickle", action="store_true", help="load pickled weights if there are no safetensors")
     command.add_argument(
         "--save",
         metavar="FILE",
@@ -100,6 +121,15 @@ def _add_measuring(command: argparse.ArgumentParser, *prompts: str) -> None:
         default=[],
         help="keep the numbers (.npz) or a figure (.png, .svg, .pdf); may be given several times",
     )
+
+
+def _model(options: argparse.Namespace) -> Any:
+    """The model named, loaded here only where pickled weights were allowed."""
+    if not options.allow_pickle:
+        return options.model
+    from measure.models import load
+
+    return load(options.model, allow_pickle=True)
 
 
 _FIGURES = (".png", ".svg", ".pdf")
@@ -132,7 +162,7 @@ def _curve(options: argparse.Namespace) -> int:
     from measure.measurements import interpolate
 
     curves = interpolate(
-        options.model,
+        _model(options),
         options.prompt_a,
         options.prompt_b,
         layer=options.layer,
@@ -175,7 +205,7 @@ def _slice(options: argparse.Namespace) -> int:
     from measure.measurements import slice2d
 
     slices = slice2d(
-        options.model,
+        _model(options),
         options.prompt_a,
         options.prompt_b,
         options.prompt_c,
@@ -199,6 +229,67 @@ def _slice(options: argparse.Namespace) -> int:
     return 0
 
 
+def _choice(command: argparse.ArgumentParser) -> None:
+    """What the commands that choose tests share with pytest."""
+    command.add_argument("-k", dest="expression", metavar="EXPR", help="the tests meant, as for pytest -k")
+    command.add_argument("--models", default="auto", help="as for pytest --models")
+    for name in ("--pairs", "--protocol", "--corpus", "--store"):
+        command.add_argument(name, help=f"as for pytest {name}")
+
+
+def _pytest_options(options: argparse.Namespace) -> list[str]:
+    given = {name: getattr(options, name) for name in ("models", "pairs", "protocol", "corpus", "store")}
+    return [part for name, value in given.items() if value is not None for part in (f"--{name}", value)]
+
+
+def _add_plan(commands: Any) -> None:
+    command = _command(
+        commands,
+        "plan",
+        _plan,
+        "Tell what a run of the suites would fetch, run, take and need; downloads and measures nothing.",
+        "measure plan -k olmo --models all",
+    )
+    _choice(command)
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from measure import plan
+
+    _in_project("plan")
+    print(*plan.lines(plan.plan(plan.collect(options.expression, _pytest_options(options)))), sep="\n")
+    return 0
+
+
+def _add_fetch(commands: Any) -> None:
+    command = _command(
+        commands,
+        "fetch",
+        _fetch,
+        "Bring the hub models and corpora that a run of the suites needs into the cache; offline runs then work.",
+        "measure fetch -k olmo --models all && HF_HUB_OFFLINE=1 pytest suites/ -k olmo --models all",
+    )
+    _choice(command)
+    command.add_argument(
+        "--allow-pickle", action="store_true", help="fetch pickled weights if there are no safetensors"
+    )
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    from measure import plan
+
+    _in_project("fetch")
+    collected = plan.collect(options.expression, _pytest_options(options))
+    for line in plan.fetch(collected, allow_pickle=options.allow_pickle):
+        print(line, flush=True)
+    return 0
+
+
+def _in_project(command: str) -> None:
+    if not Path("suites").is_dir():
+        raise MeasureError(f"there is no folder suites/ here; run `measure {command}` in the root of the project.")
+
+
 def _add_refresh(commands: Any) -> None:
     command = _command(
         commands,
@@ -218,8 +309,7 @@ def _add_refresh(commands: Any) -> None:
 def _refresh(options: argparse.Namespace) -> int:
     from measure import refresh
 
-    if not Path("suites").is_dir():
-        raise MeasureError("there is no folder suites/ here; run `measure refresh` in the root of the project.")
+    _in_project("refresh")
     if options.orphans:
         found = refresh.orphans()
         print(*found, sep="\n") if found else print("no orphans: every baseline has its test")
@@ -273,9 +363,9 @@ def _add_ladder(commands: Any) -> None:
 
 def _ladder_tokenizer(options: argparse.Namespace) -> int:
     from measure.ladder.train import train_tokenizer
-    from measure.prompts import load_corpus
+    from measure.prompts import load_texts
 
-    tokenizer = train_tokenizer(load_corpus(options.corpus), options.out / "tokenizer")
+    tokenizer = train_tokenizer(load_texts(options.corpus), options.out / "tokenizer")
     print(f"{len(tokenizer)} tokens, saved in {options.out / 'tokenizer'}")
     return 0
 
@@ -318,11 +408,11 @@ def _tokenized(source: str, out: Path) -> Text:
     from transformers import PreTrainedTokenizerFast
 
     from measure.ladder.train import tokenize
-    from measure.prompts import load_corpus
+    from measure.prompts import load_texts
 
     own = out / "tokenizer"
     folder = own if own.exists() else catalog.LADDER / "tokenizer"
-    return tokenize(load_corpus(source), PreTrainedTokenizerFast.from_pretrained(folder))
+    return tokenize(load_texts(source), PreTrainedTokenizerFast.from_pretrained(folder))
 
 
 def _ladder_card(options: argparse.Namespace) -> int:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import traceback
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
+from importlib import metadata
 from typing import Any
 
-from measure import measurements, models, prompts
+import torch
+
+from measure import catalog, hub, measurements, models, prompts
 from measure.catalog import Shape
+from measure.fetching import Fetcher, Keep
 from measure.results import Result
 from measure.spec import AnySpec, ConfigSpec, CurveSpec, MeasureError, Pairing, Protocol, SliceSpec, Spec
 from measure.store import Store, key
@@ -29,59 +34,171 @@ def load_of(spec: AnySpec) -> Load:
     return spec.model, spec.weights, spec.precision
 
 
-def measure(specs: Iterable[AnySpec], store: Store | None, report: Report) -> dict[AnySpec, Outcome]:
-    """Measure every spec, each model loaded once; an error belongs to the specs it struck and stops no other.
+class Engine:
+    """Measures the specs that it was told of, each model loaded once, the next checkpoint fetched meanwhile.
 
-    `report` is told of each spec whether it was `stored`, `measured` or `failed`, as it ends.
+    An error belongs to the specs it struck and stops no other. `report` is told of each spec whether it was `stored`,
+    `measured` or `failed`, as it ends. `keep` says which checkpoints brought from the hub stay on the disk.
     """
-    by_load: dict[Load, list[AnySpec]] = defaultdict(list)
-    for spec in dict.fromkeys(specs):
-        by_load[load_of(spec)].append(spec)
-    outcomes: dict[AnySpec, Outcome] = {}
-    for group in by_load.values():
-        outcomes.update(_measure_group(group, store, report))
-    return outcomes
 
+    def __init__(self, store: Store | None, report: Report, *, keep: Keep = "all", allow_pickle: bool = False) -> None:
+        self.store = store
+        self.gathered: dict[Load, list[AnySpec]] = defaultdict(list)
+        self._report = report
+        self._outcomes: dict[AnySpec, Outcome] = {}
+        self._fetcher = Fetcher(keep, allow_pickle=allow_pickle)
+        self._weights: dict[str, dict[str, str]] = defaultdict(dict)
 
-def _measure_group(group: list[AnySpec], store: Store | None, report: Report) -> dict[AnySpec, Outcome]:
-    first = group[0]
-    outcomes: dict[AnySpec, Outcome] = {}
-    try:
-        model = (
-            models.load(first.model, weights=first.weights, precision=first.precision)
-            if isinstance(first, Spec)
-            else None
-        )
-        failure = None
-    except Exception as error:  # handed to the tests that asked
-        model, failure = None, _kept(error)
-    alike: dict[AnySpec, list[AnySpec]] = defaultdict(list)
-    for spec in group:
-        alike[_whatever_is_read(spec)].append(spec)
-    for specs in alike.values():
+    def gather(self, specs: Iterable[AnySpec]) -> None:
+        """Take note of specs that will be asked for."""
+        for spec in specs:
+            group = self.gathered[load_of(spec)]
+            if spec not in group:
+                group.append(spec)
+
+    def outcome(self, spec: AnySpec) -> Outcome:
+        """The result of a spec, or its error; the first one asked of a model measures all that were gathered for it."""
+        if spec not in self._outcomes:
+            self.gather([spec])
+            self._measure(load_of(spec))
+        return self._outcomes[spec]
+
+    def close(self) -> None:
+        """Stop fetching."""
+        self._fetcher.close()
+
+    def _open(self, load: Load) -> list[AnySpec]:
+        return [spec for spec in self.gathered[load] if spec not in self._outcomes]
+
+    def _measure(self, load: Load) -> None:
+        specs = self._open(load)
+        self._fetch_ahead(load)
+        following = next((other for other in self.gathered if other[0] != load[0] and self._open(other)), None)
+        if following is not None:
+            self._fetch_ahead(following)
+        for spec, (outcome, how) in self._found(load, specs).items():
+            self._outcomes[spec] = outcome
+            self._report(spec, how)
+        if not any(self._open(other) for other in self.gathered if other[0] == load[0]):
+            self._fetcher.used(load[0])
+
+    def _fetch_ahead(self, load: Load) -> None:
+        specs = self._open(load)
+        weights = needs_weights(load)
+        needed = partial(_is_needed, specs, self.store)
+        self._fetcher.ahead(load[0], weights=weights, needed=needed)
+
+    def _found(self, load: Load, specs: list[AnySpec]) -> _Found:
         try:
-            if failure is not None:
-                raise failure
-            found = _outcomes(specs, model, store)
+            links = links_of(specs)
+            found = _known(links, self.store)
+            missing = [spec for spec in specs if spec not in found]
+            if missing:
+                self._fetcher.wait(load[0], weights=needs_weights(load))
+                found.update(_measure_group(missing, self.store, links, allow_pickle=self._fetcher.allow_pickle))
+            self._check_weights(found)
         except Exception as error:  # handed to the tests that asked
-            found = dict.fromkeys(specs, (_kept(error), "failed"))
-        for spec, (outcome, how) in found.items():
-            outcomes[spec] = outcome
-            report(spec, how)
-    return outcomes
+            return dict.fromkeys(specs, (_kept(error), "failed"))
+        return found
+
+    def _check_weights(self, found: _Found) -> None:
+        """Raise `MeasureError` where two revisions of a hub model hold the same weights: one of them is stale."""
+        for spec, (result, _) in found.items():
+            if not isinstance(result, Result) or not isinstance(spec, Spec) or spec.weights != "stored":
+                continue
+            reference = catalog.resolve(spec.model)
+            if reference.source != "hub":
+                continue
+            revision, weights = result.provenance["revision"], result.provenance["weights_sha256"]
+            seen = self._weights[reference.location].setdefault(weights, revision)
+            if seen != revision and {seen, revision} != {"main", hub.last_training_revision(reference.location)}:
+                raise MeasureError(
+                    f"{reference.location}: revisions {seen} and {revision} hold the same weights "
+                    f"(sha256 {weights[:12]}), so one of them is not what its name says: a stale checkpoint on the "
+                    "hub. Leave one out. Only main and the last training step may be equal."
+                )
 
 
-def _whatever_is_read(spec: AnySpec) -> AnySpec:
-    """Specs with the same answer differ in their read alone, and are measured together."""
-    return dataclasses.replace(spec, read="final_norm") if isinstance(spec, Spec) else spec
+def measure(specs: Iterable[AnySpec], store: Store | None, report: Report) -> dict[AnySpec, Outcome]:
+    """Measure every spec; see `Engine`."""
+    specs = list(dict.fromkeys(specs))
+    engine = Engine(store, report)
+    try:
+        engine.gather(specs)
+        return {spec: engine.outcome(spec) for spec in specs}
+    finally:
+        engine.close()
+
+
+def needs_weights(load: Load) -> bool:
+    """Whether loading takes more than the configuration."""
+    return load[1] != "config" and not load[1].startswith("untrained")
+
+
+_Found = dict[AnySpec, tuple[Outcome, str]]
+
+
+def _known(links: Mapping[Spec, str], store: Store | None) -> _Found:
+    """The specs that the store holds for a model of the same commit, or the same files: it need not be loaded."""
+    found = {spec: store.follow(link) if store is not None else None for spec, link in links.items()}
+    return {spec: (result, "stored") for spec, result in found.items() if result is not None}
+
+
+def _is_needed(specs: Sequence[AnySpec], store: Store | None) -> bool:
+    return len(_known(links_of(specs), store)) < len(specs)
+
+
+def links_of(specs: Sequence[AnySpec]) -> dict[Spec, str]:
+    """By spec of one model, the address under which a store links its result to what is known without loading."""
+    measurable = [spec for spec in specs if isinstance(spec, Spec)]
+    if not measurable:
+        return {}
+    first = measurable[0]
+    reference = catalog.resolve(first.model)
+    conditions = {
+        "identity": models.identity(first.model, weights=needs_weights(load_of(first))),
+        "torch": torch.__version__,
+        "transformers": metadata.version("transformers"),
+        "device": models.device_of(reference),
+    }
+    found: dict[Spec, str] = {}
+    for spec in measurable:
+        # A corpus that cannot be read is the business of the specs that name it, when they are measured.
+        with contextlib.suppress(MeasureError):
+            found[spec] = key(spec, {**conditions, **_origin(spec, corpus_of(spec, reference.source))})
+    return found
+
+
+def _measure_group(
+    group: list[AnySpec], store: Store | None, links: Mapping[Spec, str], *, allow_pickle: bool
+) -> _Found:
+    first = group[0]
+    model = None
+    if isinstance(first, Spec):
+        model = models.load(first.model, weights=first.weights, precision=first.precision, allow_pickle=allow_pickle)
+    found: _Found = {}
+    for specs in alike(group):
+        try:
+            found.update(_outcomes(specs, model, store, links))
+        except Exception as error:  # handed to the tests that asked
+            found.update(dict.fromkeys(specs, (_kept(error), "failed")))
+    return found
+
+
+def alike(specs: Iterable[AnySpec]) -> list[list[Any]]:
+    """Specs of one model by what differs in the read alone: such are measured together."""
+    found: dict[AnySpec, list[AnySpec]] = defaultdict(list)
+    for spec in specs:
+        found[dataclasses.replace(spec, read="final_norm") if isinstance(spec, Spec) else spec].append(spec)
+    return list(found.values())
 
 
 def _outcomes(
-    specs: list[AnySpec], model: models.LoadedModel | None, store: Store | None
+    specs: list[AnySpec], model: models.LoadedModel | None, store: Store | None, links: Mapping[Spec, str]
 ) -> Mapping[Any, tuple[Outcome, str]]:
     if model is None:
-        return {spec: (models.read_shape(spec.model), "measured") for spec in specs}
-    return _measure_alike([spec for spec in specs if isinstance(spec, Spec)], model, store)
+        return {spec: (models.shape_of(models.read_own_config(spec.model)), "measured") for spec in specs}
+    return _measure_alike([spec for spec in specs if isinstance(spec, Spec)], model, store, links)
 
 
 def _kept(error: Exception) -> MeasureError:
@@ -92,16 +209,18 @@ def _kept(error: Exception) -> MeasureError:
 
 
 def _measure_alike(
-    specs: list[Spec], model: models.LoadedModel, store: Store | None
+    specs: list[Spec], model: models.LoadedModel, store: Store | None, links: Mapping[Spec, str]
 ) -> dict[Spec, tuple[Outcome, str]]:
     """Specs that differ in their read alone: those the store holds from there, the others together."""
     first = specs[0]
-    if model.tokenizer is None:
+    source = corpus_of(first, model.source)
+    corpus = prompts.NO_CORPUS if isinstance(first, CurveSpec) and prompts.file_of(first.pairing) else _corpus(source)
+    # Rows as they stand need a tokenizer for the BOS of protocol strict alone.
+    if model.tokenizer is None and not (corpus.rows and first.protocol == "paper"):
         raise MeasureError(
             f"{first.model} has no tokenizer to draw prompts with; save the model's tokenizer in its folder."
         )
-    source = corpus_of(first, model.source)
-    written = isinstance(first, CurveSpec) and prompts.file_of(first.pairing)
+    prompts.check_rows(corpus.rows, model.vocabulary, model.context, corpus.name, model.name)
     drawn = _drawn(first, source, _Tokenizer.of(model.tokenizer))
     versions = measurements.environment(model)
     conditions = {
@@ -119,15 +238,24 @@ def _measure_alike(
         s: (result, "stored") for s, result in stored.items() if result is not None
     }
     if missing:
-        if written:
-            origin = {"corpus": written.name, "corpus_sha256": hashlib.sha256(written.read_bytes()).hexdigest()}
-        else:
-            origin = {"corpus": source, "corpus_sha256": _corpus(source).sha256}
+        origin = _origin(first, source)
         for spec, result in zip(missing, measurements.measure_specs(missing, model, drawn, origin=origin), strict=True):
             found[spec] = result, "measured"
             if store is not None:
                 store.put(addresses[spec], result)
+    if store is not None:
+        for spec in found.keys() & links.keys():
+            store.link(links[spec], addresses[spec])
     return found
+
+
+def _origin(spec: Spec, source: str) -> dict[str, str]:
+    """Where a spec's prompts come from: a file of this package, or a corpus."""
+    written = prompts.file_of(spec.pairing) if isinstance(spec, CurveSpec) else None
+    if written:
+        return {"corpus": written.name, "corpus_sha256": hashlib.sha256(written.read_bytes()).hexdigest()}
+    corpus = _corpus(source)
+    return {"corpus": corpus.name, "corpus_sha256": corpus.sha256}
 
 
 def corpus_of(spec: Spec, source: str) -> str:
@@ -179,8 +307,6 @@ def _corpus(source: str) -> prompts.Corpus:
 
 def accelerator_bytes() -> int:
     """Memory of the largest accelerator at hand, 0 where there is none."""
-    import torch
-
     if not torch.cuda.is_available():
         return 0
     return max(torch.cuda.get_device_properties(i).total_memory for i in range(torch.cuda.device_count()))

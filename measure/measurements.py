@@ -123,7 +123,9 @@ def _given(
     model: Any, given: Mapping[str, PromptsInput], bos: bool, tokenizer: Any, precision: Precision
 ) -> tuple[LoadedModel, list[tuple[Prompt, ...]]]:
     """The model, loaded or adopted, and as many checked prompts in each list."""
-    if isinstance(model, str | os.PathLike):
+    if isinstance(model, LoadedModel):
+        loaded = model
+    elif isinstance(model, str | os.PathLike):
         loaded = load(os.fspath(model), precision=precision)
     else:
         loaded = adopt(model, tokenizer, precision)
@@ -528,6 +530,7 @@ def _provenance(
     return {
         "model": model.name,
         "revision": model.revision,
+        **({"commit": model.commit} if model.commit else {}),
         "weights": model.weights,
         "weights_sha256": model.sha256,
         "config_sha256": model.config_sha256,

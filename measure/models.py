@@ -7,13 +7,14 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from measure import catalog
+from measure import catalog, hub
 from measure.spec import MeasureError, Precision
 
 _DTYPES = {
@@ -38,6 +39,8 @@ class LoadedModel:
     sha256: str
     config_sha256: str
     card: str = "no card"
+    # The hub's commit; empty for what did not come from there.
+    commit: str = ""
     # (layer, read) -> most positions at which the fast path was seen to agree with the reference.
     verified: dict[tuple[int, str], int] = field(default_factory=dict)
 
@@ -103,61 +106,178 @@ def weights_hash(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def load(name: str, *, weights: str = "stored", precision: Precision = "float32") -> LoadedModel:
+def load(
+    name: str, *, weights: str = "stored", precision: Precision = "float32", allow_pickle: bool = False
+) -> LoadedModel:
     """Load a catalog name, folder or hub id (each with an optional `@revision`), weights in `precision`.
 
-    `weights` other than `stored` makes the counterfeit named (see `CurveSpec`).
-    Raises `MeasureError` for an unknown model and for missing, truncated or mismatched weights.
+    `weights` other than `stored` makes the counterfeit named (see `CurveSpec`). From the hub safetensors alone are
+    taken, unless `allow_pickle`, and code that a repository brings is never run.
+    Raises `MeasureError` for an unknown model, one that is no decoder or is quantized, and for missing, truncated or
+    mismatched weights.
     """
+    reference = catalog.resolve(name)
+    initialised = weights.startswith("untrained")
+    place = _place(reference, weights=not initialised, allow_pickle=allow_pickle)
+    config = read_config(place.folder, name)
+    if initialised:
+        network = _untrained(config, int(weights.partition(":")[2]), precision)
+    else:
+        network = _stored(name, place.folder, precision, allow_pickle=allow_pickle)
+    if weights.startswith("scrambled"):
+        network = _scrambled(network, int(weights.partition(":")[2]))
+    _check_dtype(name, network, precision)
+    network = network.to(device_of(reference))
+    tokenizer = _tokenizer(reference, place.folder)
+    found = _describe(network, tokenizer, reference.name, place.revision, weights, reference.source)
+    card = _against_card(reference) if reference.source == "ladder" else found.card
+    return replace(found, card=card, commit=place.commit)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a model's files are; `commit` is the hub's, empty for what did not come from there."""
+
+    folder: Path
+    revision: str
+    commit: str = ""
+
+
+def _place(reference: catalog.Reference, *, weights: bool, allow_pickle: bool) -> _Place:
+    if reference.source != "hub":
+        return _Place(Path(reference.location), reference.revision)
+    found = fetch(reference, weights=weights, allow_pickle=allow_pickle)
+    return _Place(found.folder, found.revision, found.commit)
+
+
+def fetch(reference: catalog.Reference, *, weights: bool = True, allow_pickle: bool = False) -> hub.Checkpoint:
+    """Bring a hub model into the cache; one that cannot be measured is refused before its weights are fetched."""
+    return hub.fetch(
+        reference.location,
+        reference.revision,
+        weights=weights,
+        allow_pickle=allow_pickle,
+        check=partial(read_config, name=reference.name),
+    )
+
+
+def device_of(reference: catalog.Reference) -> str:
+    """Where a model is measured: on an accelerator if there is one, the ladder always on the processor."""
+    return "cuda" if torch.cuda.is_available() and reference.source != "ladder" else "cpu"
+
+
+def identity(name: str, *, weights: bool = True) -> str:
+    """What a model is before it is loaded: the hub's commit, or a hash of the files in its folder."""
+    reference = catalog.resolve(name)
+    if reference.source == "hub":
+        return hub.commit_of(reference.location, reference.revision)
+    folder = Path(reference.location)
+    beside = [*_shared_tokenizer(folder), folder.parent] if reference.source == "ladder" else []
+    digest = hashlib.sha256()
+    for path in sorted(path for place in (folder, *beside) for path in place.glob("*") if path.is_file()):
+        if weights or path.suffix == ".json":
+            with path.open("rb") as file:
+                digest.update(f"{path.name}|{hashlib.file_digest(file, 'sha256').hexdigest()}|".encode())
+    return digest.hexdigest()
+
+
+def read_config(folder: Path, name: str) -> Any:
+    """A model's configuration. Raises `MeasureError` for one that cannot be measured, before any weights are read."""
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except Exception as error:  # transformers raises many kinds here
+        path = folder / "config.json"
+        hint = "Restore the folder, or take a transformers that knows this model"
+        if path.exists() and "auto_map" in path.read_text():
+            hint = "It needs code from its repository, which is never run here"
+        what = str(error).strip().splitlines()[0]
+        raise MeasureError(f"the config of {name} could not be read from {folder}: {what} {hint}.") from error
+    kinds = getattr(config, "architectures", None) or []
+    masked = next((kind for kind in kinds if kind.endswith(("ForMaskedLM", "ForPreTraining"))), None)
+    if getattr(config, "is_encoder_decoder", False) or masked:
+        what = f"an encoder ({masked})" if masked else f"an encoder-decoder ({config.model_type})"
+        raise MeasureError(f"{name} is {what}; only decoders, which read from left to right, can be measured.")
+    if getattr(config, "quantization_config", None):
+        method = dict(config.quantization_config).get("quant_method", "unknown method")
+        raise MeasureError(
+            f"the weights of {name} are quantized ({method}), which moves distances visibly; take the checkpoint that "
+            "it was made from."
+        )
+    return config
+
+
+def _stored(name: str, folder: Path, precision: Precision, *, allow_pickle: bool) -> Any:
     from transformers import AutoModelForCausalLM
 
-    reference = catalog.resolve(name)
-    options: dict[str, Any] = {"revision": reference.revision} if reference.source == "hub" else {}
-    device = "cuda" if torch.cuda.is_available() and reference.source == "hub" else "cpu"
+    pickled = allow_pickle and not list(folder.glob("*.safetensors"))
     try:
         with no_progress_bars():
             network, report = AutoModelForCausalLM.from_pretrained(
-                reference.location,
+                folder,
                 dtype=_DTYPES[precision],
-                use_safetensors=True,
+                use_safetensors=not pickled,
+                trust_remote_code=False,
+                local_files_only=True,
                 output_loading_info=True,
-                **options,
             )
     except Exception as error:
-        # transformers, safetensors and huggingface_hub each raise their own errors here.
+        # transformers and safetensors each raise their own errors here.
         raise MeasureError(
-            f"the weights of {name} could not be loaded from {reference.location}: {error} "
+            f"the weights of {name} could not be loaded from {folder}: {error} "
             "Expected a config.json beside a whole model.safetensors. For the ladder, restore the file "
-            "(`git checkout -- measure/ladder/weights`); for a hub model, check the id, the network or the local cache."
+            "(`git checkout -- measure/ladder/weights`); for a hub model, delete that folder and fetch it again."
         ) from error
     _check_complete(name, report)
-    network = _counterfeit(network, weights).to(device)
-    found = _describe(network, _tokenizer(reference), reference.name, reference.revision, weights, reference.source)
-    return replace(found, card=_against_card(reference)) if reference.source == "ladder" else found
+    return network
 
 
-def read_shape(name: str) -> catalog.Shape:
-    """The dimensions in a model's own config, by transformers; takes no weights. Raises `MeasureError` without one."""
-    from transformers import AutoConfig
+def _untrained(config: Any, seed: int, precision: Precision) -> Any:
+    from transformers import AutoModelForCausalLM
 
-    reference = catalog.resolve(name)
-    options: dict[str, Any] = {"revision": reference.revision} if reference.source == "hub" else {}
-    try:
-        config = AutoConfig.from_pretrained(reference.location, **options)
-    except Exception as error:  # transformers and huggingface_hub each raise their own
+    with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they are
+        torch.manual_seed(seed)
+        return AutoModelForCausalLM.from_config(config, dtype=torch.float32).to(_DTYPES[precision]).eval()
+
+
+def _check_dtype(name: str, network: nn.Module, precision: Precision) -> None:
+    """Refuse weights that are not in the precision asked for, whatever the checkpoint's own is."""
+    wrong = {str(p.dtype) for p in network.parameters() if p.is_floating_point() and p.dtype != _DTYPES[precision]}
+    if wrong:
         raise MeasureError(
-            f"the config of {name} could not be read from {reference.location}: {error} "
-            "Check the id, the network or the local cache."
-        ) from error
+            f"{name} was loaded with weights in {', '.join(sorted(wrong))}, {precision} was asked for; convert the "
+            "checkpoint, or load it yourself and hand the model over."
+        )
+
+
+def read_own_config(name: str) -> Any:
+    """The configuration of a catalog name, folder or hub id; takes no weights. Raises `MeasureError` without one."""
+    return read_config(_place(catalog.resolve(name), weights=False, allow_pickle=False).folder, name)
+
+
+def shape_of(config: Any) -> catalog.Shape:
+    """The dimensions in a configuration."""
+    config = config.get_text_config()
     return catalog.Shape(
         hidden=config.hidden_size,
         layers=config.num_hidden_layers,
         heads=config.num_attention_heads,
         key_value_heads=getattr(config, "num_key_value_heads", None) or config.num_attention_heads,
-        intermediate=config.intermediate_size,
+        # GPT-2 leaves it out where it is the usual four times the width.
+        intermediate=getattr(config, "intermediate_size", None) or 4 * config.hidden_size,
         vocabulary=config.vocab_size,
         tied=config.tie_word_embeddings,
     )
+
+
+def count_parameters(config: Any) -> int:
+    """Parameters of the model that a configuration describes, tied ones once; takes no memory for them."""
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        network = AutoModelForCausalLM.from_config(config)
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def _against_card(reference: catalog.Reference) -> str:
@@ -224,34 +344,23 @@ def _check_complete(name: str, report: dict[str, Any]) -> None:
         )
 
 
-def _tokenizer(reference: catalog.Reference) -> Any:
+def _shared_tokenizer(folder: Path) -> list[Path]:
+    """A revision of the ladder lies in DIR/RUNG/REVISION; one tokenizer in DIR/tokenizer serves them all."""
+    return [folder.parent.parent / "tokenizer"] if (folder.parent / "card.json").is_file() else []
+
+
+def _tokenizer(reference: catalog.Reference, folder: Path) -> Any:
     from transformers import AutoTokenizer
 
-    if reference.source == "hub":
-        return AutoTokenizer.from_pretrained(reference.location, revision=reference.revision)
-    folder = Path(reference.location)
-    # A revision of the ladder lies in DIR/RUNG/REVISION; one tokenizer in DIR/tokenizer serves them all.
-    shared = [folder.parent.parent / "tokenizer"] if (folder.parent / "card.json").is_file() else []
-    for place in (folder, *shared):
-        if (place / "tokenizer.json").is_file() or (place / "tokenizer_config.json").is_file():
+    for place in (folder, *_shared_tokenizer(Path(reference.location))):
+        if any((place / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json", "vocab.json")):
             try:
-                return AutoTokenizer.from_pretrained(place)
+                return AutoTokenizer.from_pretrained(place, trust_remote_code=False, local_files_only=True)
             except Exception as error:  # transformers and tokenizers each raise their own
                 raise MeasureError(
                     f"the tokenizer in {place} could not be loaded ({error}); restore its files."
                 ) from error
     return None
-
-
-def _counterfeit(network: Any, weights: str) -> Any:
-    kind, _, seed = weights.partition(":")
-    if kind == "scrambled":
-        return _scrambled(network, int(seed))
-    if kind == "untrained":
-        with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they are
-            torch.manual_seed(int(seed))
-            return type(network)(network.config).to(next(network.parameters()).dtype).eval()
-    return network
 
 
 @torch.no_grad()
@@ -268,9 +377,11 @@ def _scrambled(network: Any, seed: int) -> Any:
 @contextmanager
 def no_progress_bars() -> Iterator[None]:
     """No bar for a load or save that takes milliseconds; downloads keep theirs, which are huggingface_hub's."""
+    from huggingface_hub import constants
     from transformers.utils import logging
 
-    shown = logging.is_progress_bar_enabled()
+    # Where the environment has switched them off for good, switching them on is warned of.
+    shown = logging.is_progress_bar_enabled() and constants.HF_HUB_DISABLE_PROGRESS_BARS is None
     logging.disable_progress_bar()
     try:
         yield

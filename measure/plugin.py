@@ -9,8 +9,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import re
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+import os
+from collections.abc import Callable, Generator, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,19 +18,41 @@ from typing import Any
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from measure import catalog, engine, report
+from measure import catalog, report, selection
 from measure.baselines import CurveBaseline, explain
+from measure.engine import Engine
+from measure.fetching import KEEP
 from measure.results import Result
-from measure.spec import DEFAULT_PAIRS, PROTOCOLS, READS, AnySpec, ConfigSpec, MeasureError, Spec
+from measure.spec import (
+    DEFAULT_PAIRS,
+    PROTOCOLS,
+    READS,
+    UNSAFE_IN_FILE_NAMES,
+    AnySpec,
+    ConfigSpec,
+    MeasureError,
+    Spec,
+)
 from measure.stats import FEWEST, Verdict
 from measure.store import Store
 
-_UNSAFE = re.compile(r'[\\/:*?|"<>]')
 KEY = pytest.StashKey["Harness"]()
 _BASELINE = pytest.StashKey[SnapshotAssertion]()
 # The parameter that --protocol strict gives every claim: what is read.
 _READ = "strict_read"
 _CLAIM = pytest.StashKey[dict[str, Any]]()
+# The models that --models names; None where it names none.
+_NAMED = pytest.StashKey[set[str] | None]()
+
+# Exit statuses of a run in which something failed, the gravest first; pytest has 0 to 5 for itself.
+EXIT_CLAIM_FAILED = 1
+EXIT_DRIFT = 10
+EXIT_NOT_MEASURED = 11
+_MEANING = {
+    EXIT_CLAIM_FAILED: "a claim, a control or another test failed",
+    EXIT_DRIFT: "no claim failed, but curves are not their baselines",
+    EXIT_NOT_MEASURED: "no claim failed and no curve moved, but something could not be measured",
+}
 
 
 def specs_in(value: object) -> Iterator[AnySpec]:
@@ -68,18 +90,24 @@ class Harness:
         self.store = Store(folder, refreshing=refresh is not None, dry=refresh == "dry")
         self.records = config.rootpath / "reports" / "records.jsonl"
         self.rows: list[dict[str, Any]] = []
-        self._gathered: dict[engine.Load, list[AnySpec]] = {}
-        self._outcomes: dict[AnySpec, engine.Outcome] = {}
+        self.engine = Engine(
+            self.store,
+            self._progress,
+            keep=config.getoption("--keep"),
+            allow_pickle=config.getoption("--allow-pickle"),
+        )
+        self.failures: set[int] = set()
         self._done = 0
 
     @property
     def default_sample(self) -> bool:
-        """Whether pairs and protocol are those that the baselines were made with."""
-        return self.config.getoption("--pairs") is None and self.config.getoption("--protocol") in (None, "paper")
+        """Whether pairs, protocol and corpus are those that the baselines were made with."""
+        own = [self.config.getoption(f"--{name}") for name in ("pairs", "corpus")]
+        return own == [None, None] and self.config.getoption("--protocol") in (None, "paper")
 
     def effective(self, spec: AnySpec, read: str | None = None) -> AnySpec:
         """`spec` under this session's --pairs and --protocol, and the read that --protocol strict asks for."""
-        given = {name: self.config.getoption(f"--{name}") for name in ("pairs", "protocol")} | {"read": read}
+        given = {name: self.config.getoption(f"--{name}") for name in ("pairs", "protocol", "corpus")} | {"read": read}
         fields = {field.name for field in dataclasses.fields(spec)}
         return dataclasses.replace(
             spec, **{n: value for n, value in given.items() if value is not None and n in fields}
@@ -88,30 +116,21 @@ class Harness:
     def gather(self, items: list[pytest.Item]) -> None:
         """Take note of every spec that the chosen tests will ask for."""
         for item in items:
-            if item.get_closest_marker("skip"):
-                continue
-            read = _strict_read(item)
-            for spec in (self.effective(asked, read) for asked in _item_specs(item)):
-                group = self._gathered.setdefault(engine.load_of(spec), [])
-                if spec not in group:
-                    group.append(spec)
+            if not item.get_closest_marker("skip"):
+                read = _strict_read(item)
+                self.engine.gather(self.effective(asked, read) for asked in _item_specs(item))
 
     def measured(self, asked: AnySpec, read: str | None = None) -> Result | catalog.Shape:
         """The result of a spec; the first one asked of a model measures all that were gathered for it."""
-        spec = self.effective(asked, read)
-        if spec not in self._outcomes:
-            group = self._gathered.get(engine.load_of(spec), [])
-            specs = [spec, *(other for other in group if other not in self._outcomes)]
-            self._outcomes.update(engine.measure(specs, self.store, self._progress))
-            self._show("")
-        outcome = self._outcomes[spec]
+        outcome = self.engine.outcome(self.effective(asked, read))
+        self._show("")
         if isinstance(outcome, Exception):
             raise MeasureError(str(outcome))
         return outcome
 
     def _progress(self, spec: AnySpec, how: str) -> None:
         self._done += 1
-        self._show(f"[{self._done} of at most {sum(map(len, self._gathered.values()))}] {how} {spec.id}")
+        self._show(f"[{self._done} of at most {sum(map(len, self.engine.gathered.values()))}] {how} {spec.id}")
 
     def _show(self, line: str) -> None:
         """Write over the terminal's present line, around pytest's capture; nothing where there is no terminal."""
@@ -194,10 +213,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--models",
         default="auto",
         metavar="auto|ladder|all|NAME,...",
-        help="models to measure: auto (default) is the ladder, and hub models where an accelerator can hold them",
+        help="models to measure: auto (default) is the ladder, and hub models where an accelerator can hold them; "
+        "a name may be a hub id or a folder, also NAME@REVISION,NAME to compare revisions",
     )
     group.addoption("--pairs", type=int, default=None, help=f"pairs of prompts (default {DEFAULT_PAIRS})")
     group.addoption("--protocol", choices=PROTOCOLS, default=None, help="how pairs are drawn (default paper)")
+    group.addoption(
+        "--corpus",
+        default=None,
+        metavar="FILE",
+        help="draw prompts from this text, or take them from this file of token ids; a path or hf://OWNER/NAME/FILE",
+    )
+    group.addoption(
+        "--keep", choices=KEEP, default="all", help="which checkpoints fetched by this run stay in the cache after use"
+    )
+    group.addoption("--allow-pickle", action="store_true", help="load pickled weights where there are no safetensors")
     group.addoption("--refresh", choices=("write", "dry"), default=None, help=argparse.SUPPRESS)
     group.addoption("--store", metavar="DIR", default=None, help="folder of measured results (default .store)")
 
@@ -209,6 +239,11 @@ def pytest_configure(config: pytest.Config) -> None:
             f"--pairs {pairs}: half of them are independent, and no interval stands on fewer than {FEWEST}; "
             f"give {2 * FEWEST} or more."
         )
+    try:
+        # Before the suites are imported, which ask the catalog what there is.
+        config.stash[_NAMED] = selection.named(config.getoption("--models"))
+    except MeasureError as error:
+        raise pytest.UsageError(f"--models: {error}") from None
     config.stash[KEY] = Harness(config)
 
 
@@ -217,10 +252,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Refuse ids that cannot name a file, apply --models, and bring the tests of a model together."""
     for item in items:
         callspec = getattr(item, "callspec", None)
-        if callspec and "baseline" in getattr(item, "fixturenames", ()) and _UNSAFE.search(callspec.id):
+        unsafe = UNSAFE_IN_FILE_NAMES.search(callspec.id) if callspec else None
+        if unsafe and "baseline" in getattr(item, "fixturenames", ()):
             raise pytest.UsageError(
-                f"the id of {item.nodeid} names its baseline file, and {_UNSAFE.search(callspec.id)[0]!r} cannot stand "  # type: ignore[index]
-                "in a file name: two such ids could share one file. Give the parameter another id."
+                f"the id of {item.nodeid} names its baseline file, and {unsafe[0]!r} cannot stand in a file name: two "
+                "such ids could share one file. Give the parameter another id."
             )
     _select_models(config, items)
     order = {name: place for place, name in enumerate(catalog.models())}
@@ -234,50 +270,27 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _select_models(config: pytest.Config, items: list[pytest.Item]) -> None:
     choice: str = config.getoption("--models")
-    names = None if choice in ("auto", "ladder", "all") else set(choice.split(","))
-    present = {spec.model.partition("@")[0] for item in items for spec in _item_specs(item)}
-    for name in names or ():
+    names = config.stash[_NAMED]
+    if names is not None:
         try:
-            catalog.resolve(name)
+            selection.check_present(names, set().union(*map(_models_of, items)))
         except MeasureError as error:
             raise pytest.UsageError(f"--models: {error}") from None
-        if present and name not in present:
-            raise pytest.UsageError(
-                f"--models: no chosen test measures {name}; they measure {', '.join(sorted(present))}."
-            )
     kept: list[pytest.Item] = []
     dropped: list[pytest.Item] = []
     for item in items:
-        specs = _item_specs(item)
-        models = {spec.model.partition("@")[0] for spec in specs}
-        (kept if names is None or models <= names else dropped).append(item)
-        weights = not all(isinstance(spec, ConfigSpec) for spec in specs)
-        if names is None and (reason := not_measured(models, choice, weights=weights)):
+        chosen = _models_of(item)
+        weights = not all(isinstance(spec, ConfigSpec) for spec in _item_specs(item))
+        (kept if names is None or chosen <= names else dropped).append(item)
+        if names is None and (reason := selection.not_measured(chosen, choice, weights=weights)):
             item.add_marker(pytest.mark.skip(reason=reason))
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = kept
 
 
-def not_measured(names: Iterable[str], choice: str, *, weights: bool = True) -> str | None:
-    """Why a test of these models is not measured under --models `choice` on this machine; None when it is.
-
-    `weights`: it needs more of them than their configs.
-    """
-    found = [catalog.models()[name] for name in names if name in catalog.models()]
-    hub = sorted((model for model in found if model.source == "hub"), key=lambda model: model.parameters)
-    if not hub or choice == "all":
-        return None
-    if choice == "ladder":
-        return "not measured: --models ladder leaves hub models out"
-    forced = f"force it with --models {','.join(model.name for model in hub)}"
-    if not weights:
-        return None if engine.accelerator_bytes() else f"not measured: the config is on the model hub; {forced}"
-    # Models are loaded one after the other: the largest decides.
-    needed = 4 * hub[-1].parameters
-    if engine.accelerator_bytes() > 1.2 * needed:
-        return None
-    return f"not measured: {needed / 1e9:.1f} GB of float32 weights need an accelerator that holds them; {forced}"
+def _models_of(item: pytest.Item) -> set[str]:
+    return {selection.without_revision(spec.model) for spec in _item_specs(item)}
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -329,9 +342,26 @@ def baseline(request: pytest.FixtureRequest, snapshot: SnapshotAssertion) -> Sna
     """The accepted curve of this test: `assert baseline == measured(spec)`."""
     if not request.config.stash[KEY].default_sample:
         pytest.skip("baselines belong to protocol paper with the default pairs; the claim is tested all the same")
+    if not _has_baseline(request) and not request.config.option.update_snapshots:
+        pytest.skip(
+            "not measured: no curve was accepted for this model yet; look at it, then accept it with "
+            f"`measure refresh -k {request.node.callspec.id}`"
+        )
     assertion = snapshot.use_extension(CurveBaseline)
     request.node.stash[_BASELINE] = assertion
     return assertion
+
+
+def _has_baseline(request: pytest.FixtureRequest) -> bool:
+    """Whether there is a baseline to compare with; one of the ladder's that is missing is an error, and said later."""
+    known = (catalog.models().get(name) for name in _models_of(request.node))
+    others = [model for model in known if model is not None and model.source != "ladder"]
+    return not others or baseline_file(request.node).exists()
+
+
+def baseline_file(item: pytest.Item) -> Path:
+    """Where the baseline of a test stands."""
+    return item.path.parent.parent / "baselines" / item.path.stem / f"{item.name}.json"
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # outermost: sees the outcome after xfail and skip were applied
@@ -341,9 +371,20 @@ def pytest_runtest_makereport(
     """Write one record per suite test, as it ends."""
     outcome = yield
     ends = outcome.when == "call" or (outcome.when == "setup" and not outcome.passed)
+    harness = item.config.stash[KEY]
     if ends and _item_specs(item):
-        item.config.stash[KEY].record(_record(item, outcome))
+        harness.record(_record(item, outcome))
+    if outcome.failed:
+        harness.failures.add(_exit_status(item, call))
     return outcome
+
+
+def _exit_status(item: pytest.Item, call: pytest.CallInfo[None]) -> int:
+    """What a failed test makes of the run."""
+    if call.excinfo is not None and call.excinfo.errisinstance(MeasureError):
+        return EXIT_NOT_MEASURED
+    compared = _baseline_record(item)
+    return EXIT_DRIFT if compared is not None and compared["state"] != "as accepted" else EXIT_CLAIM_FAILED
 
 
 def _record(item: pytest.Item, report: pytest.TestReport) -> dict[str, Any]:
@@ -382,8 +423,11 @@ def _baseline_record(item: pytest.Item) -> dict[str, Any] | None:
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """A refresh that came to its end is over; one that was interrupted goes on next time."""
+    """Tell by the exit status what failed. A refresh that came to its end is over; an interrupted one goes on."""
     harness = session.config.stash[KEY]
+    harness.engine.close()
+    if exitstatus == pytest.ExitCode.TESTS_FAILED and harness.failures:
+        session.exitstatus = min(harness.failures)
     if (
         harness.store.refreshing
         and not harness.store.dry
@@ -402,3 +446,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     for line in (*report.claim_table(rows), *report.reads_table(rows)):
         terminalreporter.write_line(line)
     terminalreporter.write_line(report.baseline_line(rows))
+    if failures := config.stash[KEY].failures:
+        status = min(failures)
+        terminalreporter.write_line(f"exit status {status}: {_MEANING[status]}")
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(summary).open("a") as file:
+            file.write(report.step_summary(rows))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from measure.plugin import KEY
+from measure.plugin import EXIT_CLAIM_FAILED, EXIT_DRIFT, EXIT_NOT_MEASURED, KEY, baseline_file
 from measure.spec import MeasureError
 
 Record = dict[str, Any]
@@ -27,7 +27,7 @@ class _Witness:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         for item in session.items:
             if "baseline" in getattr(item, "fixturenames", ()):
-                self.files.add(_baseline_file(item))
+                self.files.add(baseline_file(item))
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         self.rows = session.config.stash[KEY].rows
@@ -37,10 +37,6 @@ def _pytest(arguments: list[str], witness: _Witness) -> int:
     # pytest-benchmark would make a folder; and that syrupy was imported before pytest, by us, harms nothing.
     quiet = ["-p", "no:benchmark", "-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"]
     return pytest.main([*arguments, *quiet], plugins=[witness])
-
-
-def _baseline_file(item: pytest.Item) -> Path:
-    return item.path.parent.parent / "baselines" / item.path.stem / f"{item.name}.json"
 
 
 def refresh(expression: str, *, dry: bool, arguments: Iterable[str] = ()) -> tuple[list[str], int]:
@@ -56,7 +52,7 @@ def refresh(expression: str, *, dry: bool, arguments: Iterable[str] = ()) -> tup
     print(f"measuring the baselines of {expression!r} past the store ...", flush=True)
     with contextlib.redirect_stdout(io.StringIO()):
         ended = _pytest([*options, *arguments], witness)
-    if ended not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+    if ended not in (0, EXIT_CLAIM_FAILED, EXIT_DRIFT, EXIT_NOT_MEASURED):
         reason = (
             "no test has such a name" if ended == pytest.ExitCode.NO_TESTS_COLLECTED else f"pytest ended: {ended!r}"
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 import textwrap
 from typing import Any
 
@@ -89,6 +91,37 @@ def _control(row: Record | None) -> str:
         return "not run" if row is None else row["outcome"]
     believed = [name for name, verdict in row["controls"].items() if verdict["outcome"] == "supported"]
     return f"BROKEN by {', '.join(believed)}" if believed else f"held against {len(row['controls'])}"
+
+
+# GitHub takes summaries of less than 1 MB.
+SUMMARY_BYTES = 1_000_000
+
+
+def step_summary(rows: list[Record]) -> str:
+    """The run as a GitHub step summary, what failed first; cut below the size that GitHub takes."""
+    failed = [row for row in rows if row["outcome"] == "failed"]
+    parts = [f"## {len(failed)} of {len(rows)} suite tests failed", baseline_line(rows)]
+    for row in failed:
+        parts.append(
+            f"<details open><summary>{_escaped(row['test'])}</summary>\n\n{_block(row['reason'] or '')}</details>"
+        )
+    parts.append(_block("\n".join((*claim_table(rows), *reads_table(rows)))))
+    text = "\n\n".join(parts) + "\n"
+    whole = text.encode()
+    if len(whole) < SUMMARY_BYTES:
+        return text
+    note = "\n```\n\ncut here: the whole is in reports/records.jsonl\n"
+    return whole[: SUMMARY_BYTES - len(note) - 1].decode(errors="ignore") + note
+
+
+def _escaped(text: str) -> str:
+    return html.escape(text, quote=False)
+
+
+def _block(text: str) -> str:
+    """A code block that no back-tick in `text` can end."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}\n{text}\n{fence}"
 
 
 def baseline_line(rows: list[Record]) -> str:

@@ -194,7 +194,8 @@ def choose_path(
     doubt = next((found for found in doubts if found), None)
     if doubt is None:
         return Choice("fast")
-    if model.source in ("ladder", "hub") and model.name in catalog.models():
+    known = catalog.models().get(model.name)
+    if known is not None and known.origin != "added" and model.source == known.source:
         raise MeasureError(
             f"{doubt}, and {model.name} is of a family that the fast path is known to fit: the measuring code, torch "
             "or transformers is broken here. Run the tests of measure/forward.py."

@@ -21,6 +21,7 @@ MEASURING_MODULES = (
     "predictions",
     "crossings",
     "slices",
+    "token_files",
     "prompts",
     "models",
     "forward",
@@ -85,6 +86,22 @@ class Store:
             return Result.load(path)
         except MeasureError:
             return None
+
+    def follow(self, link: str) -> Result | None:
+        """The result that `link` leads to, or None; see `link`."""
+        path = self._path(link).with_suffix(".link")
+        return self.get(path.read_text()) if path.exists() else None
+
+    def holds(self, link: str) -> bool:
+        """Whether `link` leads to a result; it is not read."""
+        path = self._path(link).with_suffix(".link")
+        return path.exists() and not self._passed_over(path.read_text()) and self._path(path.read_text()).exists()
+
+    def link(self, link: str, address: str) -> None:
+        """Let `link`, made of what is known before a model is loaded, lead to the result at `address`."""
+        path = self._path(link).with_suffix(".link")
+        if not self.dry and not (path.exists() and path.read_text() == address):
+            write_atomically(path, address.encode())
 
     def put(self, address: str, result: Result) -> None:
         """Keep `result`; a kill at any moment leaves the whole file or none."""

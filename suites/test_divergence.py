@@ -76,7 +76,7 @@ def case(model: str, *, same_last: bool) -> Case:
     return Case(trained, replace(trained, weights="untrained:0"), replace(trained, weights="scrambled:0"))
 
 
-MODELS = [name for name, model in catalog.models().items() if model.seed == 0]
+MODELS = [model.name for model in catalog.studied()]
 CASES = [
     pytest.param(case(name, same_last=same), id=f"{name}-{'same' if same else 'different'}-last-token")
     for name in MODELS

@@ -55,7 +55,7 @@ def case(model: str) -> Case:
     )
 
 
-CASES = [pytest.param(case(name), id=name) for name, model in catalog.models().items() if model.seed == 0]
+CASES = [pytest.param(case(model.name), id=model.name) for model in catalog.studied()]
 
 
 def judge(result: Predictions, notes: tuple[str, ...] = ()) -> Verdict:

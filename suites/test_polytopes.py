@@ -68,7 +68,7 @@ def case(model: str) -> Case:
     return Case(*map(spec, ("stored", "untrained:0", "untrained:1", "scrambled:0", "scrambled:1")))
 
 
-MODELS = [name for name, model in catalog.models().items() if model.seed == 0]
+MODELS = [model.name for model in catalog.studied()]
 CASES = [pytest.param(case(name), id=name) for name in MODELS]
 SPECS = [pytest.param(case(name).trained, id=name) for name in MODELS]
 

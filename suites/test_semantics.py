@@ -46,7 +46,7 @@ def case(model: str) -> Case:
     return Case(trained, replace(trained, weights="untrained:0"), replace(trained, weights="scrambled:0"))
 
 
-MODELS = [name for name, model in catalog.models().items() if model.seed == 0]
+MODELS = [model.name for model in catalog.studied()]
 CASES = [pytest.param(case(name), id=name) for name in MODELS]
 # What stands beside the curves here, divergences and logit differences, stands nowhere else.
 SPECS = [pytest.param(case(name).trained, id=name) for name in MODELS]

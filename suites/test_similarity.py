@@ -75,7 +75,7 @@ def words(model: str) -> Words:
     )
 
 
-MODELS = [name for name, model in catalog.models().items() if model.seed == 0]
+MODELS = [model.name for model in catalog.studied()]
 GROUPS = [pytest.param(words(name), id=name) for name in MODELS]
 SPECS = [
     pytest.param(chosen, id=f"{name}-{chosen.pairing}")

@@ -12,14 +12,16 @@ import pytest
 ROOT = Path(__file__).parent.parent
 RANKS = [
     {"spec", "paths", "stats", "figures"},
-    {"results", "catalog", "ladder.recipe"},
+    {"results", "catalog", "hub_errors", "ladder.recipe", "token_files"},
+    {"hub"},
     {"predictions", "crossings", "slices", "prompts", "models", "store", "claims"},
     {"baselines", "forward", "inputs", "ladder", "report"},
     {"runs"},
-    {"measurements"},
+    {"measurements", "fetching"},
     {"engine"},
+    {"selection"},
     {"plugin"},
-    {"refresh"},
+    {"refresh", "plan"},
     {"cli"},
 ]
 # Inside the ladder: what may import what.

@@ -210,13 +210,6 @@ def test_an_accepted_negative_of_strict_is_named_with_its_read(pytester: pytest.
     result.assert_outcomes(xfailed=1, failed=2, deselected=11)
 
 
-def test_configs_need_no_accelerator_but_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    reason = plugin.not_measured(["olmo-7b"], "auto", weights=False)
-    assert reason == "not measured: the config is on the model hub; force it with --models olmo-7b"
-    monkeypatch.setattr(engine, "accelerator_bytes", lambda: 1)
-    assert plugin.not_measured(["olmo-7b"], "auto", weights=False) is None
-
-
 def test_a_believed_counterfeit_is_not_hidden_by_one_that_has_no_data() -> None:
     def verdict(low: float, high: float, n: int) -> Verdict:
         return Verdict((Effect("e", Interval(low, low, high, n), 0.1),))
@@ -298,20 +291,6 @@ def test_specs_are_found_wherever_they_stand() -> None:
     a, b = CurveSpec("a"), CurveSpec("b")
     assert list(plugin.specs_in({"x": [a, (b,)], "y": 3})) == [a, b]
     assert list(plugin.specs_in("text")) == []
-
-
-def test_the_reason_for_leaving_models_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    both = ["olmo-7b", "olmo-1b"]
-    assert plugin.not_measured(["ladder-olmo-0.2m"], "auto") is None
-    assert plugin.not_measured(both, "auto") == (
-        "not measured: 27.6 GB of float32 weights need an accelerator that holds them; "
-        "force it with --models olmo-1b,olmo-7b"
-    )
-    assert "leaves hub models out" in (plugin.not_measured(both, "ladder") or "")
-    assert plugin.not_measured(both, "all") is None
-    monkeypatch.setattr(engine, "accelerator_bytes", lambda: 20 * 10**9)
-    assert plugin.not_measured(["olmo-1b"], "auto") is None
-    assert plugin.not_measured(both, "auto") is not None
 
 
 def test_a_claim_test_that_died_has_no_verdict(tmp_path: Path) -> None:

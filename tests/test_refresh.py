@@ -145,7 +145,7 @@ def test_a_failing_measurement_is_told_and_the_others_go_through(
     assert status == 1
     assert "written: 1 baseline" in out
     assert baseline(project, "one").exists()
-    assert re.search(r"failed .*test_baseline\[broken\].*could not be loaded", out)
+    assert re.search(r"failed .*test_baseline\[broken\].*could not be read", out)
     assert re.search(r"broken +no verdict: the measurement failed", out)
 
 
@@ -188,7 +188,8 @@ def test_an_interrupted_run_keeps_its_journal(
         engine, "_measure_alike", lambda *a: (done := whole(*a), how.extend(h for _, h in done.values()))[0]
     )
     assert run(capsys, "-k", "test")[0] == 0
-    assert how == ["stored", "measured"]
+    # The other one is found where it was put, without loading its model.
+    assert how == ["measured"]
     assert not (project / ".store" / "refreshed").exists()
 
 

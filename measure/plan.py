@@ -1,0 +1,274 @@
+"""What a run would take (`measure plan`), and fetching what it needs (`measure fetch`). Measures nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+
+from measure import catalog, engine, forward, hub, measurements, models, prompts, selection
+from measure.plugin import KEY
+from measure.spec import (
+    PROMPT_TOKENS,
+    AnySpec,
+    CrossingSpec,
+    CurveSpec,
+    MeasureError,
+    PredictionSpec,
+    SliceSpec,
+    Spec,
+)
+from measure.store import Store
+
+# What Python, torch and the other libraries take before a model is loaded.
+_BASE_BYTES = 600_000_000
+# Of the matrix-multiply rate measured here, what the forward passes of small and of large models reach at least.
+_EFFICIENCY = 0.5
+_SECONDS_A_SPEC = 0.1
+
+
+@dataclass(frozen=True)
+class Work:
+    """Positions run through blocks (counted once, however many blocks), floating-point operations, number of specs."""
+
+    tokens: int = 0
+    operations: float = 0.0
+    specs: int = 0
+
+    def __add__(self, other: Work) -> Work:
+        return Work(self.tokens + other.tokens, self.operations + other.operations, self.specs + other.specs)
+
+
+@dataclass(frozen=True)
+class ModelPlan:
+    """What one model, with all its revisions and counterfeits, asks for; `to_fetch` is None where nobody can tell."""
+
+    name: str
+    revisions: int
+    work: Work
+    stored: int
+    to_fetch: int | None
+    estimated: bool
+    memory: int
+
+
+@dataclass
+class _Collected:
+    """Keeps what the chosen tests would have measured."""
+
+    gathered: dict[engine.Load, list[AnySpec]] = field(default_factory=dict)
+    store: Store | None = None
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        harness = session.config.stash[KEY]
+        self.gathered, self.store = dict(harness.engine.gathered), harness.store
+
+
+def collect(expression: str | None, arguments: Iterable[str] = ()) -> _Collected:
+    """The specs behind the tests that `pytest suites -k EXPRESSION` would run. Raises `MeasureError` for none."""
+    witness = _Collected()
+    chosen = ["-k", expression] if expression else []
+    quiet = ["-p", "no:benchmark", "-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"]
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        ended = pytest.main(["suites", *chosen, "--collect-only", "-qq", *arguments, *quiet], plugins=[witness])
+    if ended != pytest.ExitCode.OK:
+        if ended == pytest.ExitCode.NO_TESTS_COLLECTED:
+            raise MeasureError(f"-k {expression!r}: no test has such a name; see `pytest suites/ --collect-only -q`.")
+        raise MeasureError(f"the suites could not be collected:\n{said.getvalue().strip()}")
+    return witness
+
+
+def plan(collected: _Collected) -> list[ModelPlan]:
+    """One entry for each model, in the order in which they would be measured."""
+    by_model: dict[str, dict[engine.Load, list[AnySpec]]] = {}
+    for load, specs in collected.gathered.items():
+        by_model.setdefault(selection.without_revision(load[0]), {})[load] = specs
+    return [_plan_model(name, loads, collected.store) for name, loads in by_model.items()]
+
+
+def _plan_model(name: str, loads: dict[engine.Load, list[AnySpec]], store: Store | None) -> ModelPlan:
+    model = catalog.models()[name]
+    work, stored, to_fetch, estimated = Work(), 0, 0, False
+    unknown = False
+    for load, specs in loads.items():
+        held = _stored(load, specs, store)
+        stored += len(held)
+        missing = [spec for spec in specs if spec not in held]
+        for group in engine.alike(missing):
+            if isinstance(group[0], Spec):
+                work += _work(model, group)
+    for revision in dict.fromkeys(load[0] for load in loads):
+        weights = any(engine.needs_weights(load) for load in loads if load[0] == revision)
+        found, guessed = _to_fetch(model, revision, weights=weights)
+        estimated |= guessed
+        unknown |= found is None
+        to_fetch += found or 0
+    logits = any(_logit_points(spec) for specs in loads.values() for spec in specs)
+    return ModelPlan(
+        name=name,
+        revisions=len({load[0] for load in loads}),
+        work=work,
+        stored=stored,
+        to_fetch=None if unknown else to_fetch,
+        estimated=estimated,
+        memory=_memory(model, logits=logits),
+    )
+
+
+def _stored(load: engine.Load, specs: Sequence[AnySpec], store: Store | None) -> set[AnySpec]:
+    """Specs that the store holds, as far as can be known without fetching anything."""
+    reference = catalog.resolve(load[0])
+    if store is None or load[1] == "config":
+        return set()
+    corpora = {engine.corpus_of(spec, reference.source) for spec in specs if isinstance(spec, Spec)}
+    if not all(map(prompts.is_at_hand, corpora)):
+        return set()
+    try:
+        links = engine.links_of(specs)
+    except MeasureError:  # a model that is not at hand: nothing of it can be in the store
+        return set()
+    return {spec for spec, link in links.items() if store.holds(link)}
+
+
+def _to_fetch(model: catalog.Model, name: str, *, weights: bool) -> tuple[int | None, bool]:
+    """Bytes to fetch for a revision, and whether they are estimated from the parameters."""
+    if model.source != "hub":
+        return 0, False
+    reference = catalog.resolve(name)
+    if hub.is_cached(reference.location, reference.revision):
+        return 0, False
+    try:
+        found = hub.bytes_to_fetch(reference.location, reference.revision, weights=weights)
+    except MeasureError:
+        found = None
+    if found is not None:
+        return found, False
+    return (model.float32_bytes if weights else 0), True
+
+
+def _memory(model: catalog.Model, *, logits: bool) -> int:
+    """The most memory at a time: the weights, one forward's activations, and its logits where they are read."""
+    shape = model.shape
+    activations = 4 * forward.CHUNK_POSITIONS * (8 * shape.hidden + 3 * shape.intermediate)
+    return _BASE_BYTES + model.float32_bytes + activations + (4 * 2**26 if logits else 0)
+
+
+def _work(model: catalog.Model, group: Sequence[Spec]) -> Work:
+    """Operations of specs that differ in their read alone, and are measured on one run of the blocks."""
+    spec, shape = group[0], model.shape
+    contexts, points = _points(spec)
+    row = measurements.SLICE_ROW if isinstance(spec, SliceSpec) else points
+    rows = math.ceil(points / row)
+    earlier = PROMPT_TOKENS - 1
+    prefix = contexts * PROMPT_TOKENS
+    positions = contexts * (points + rows * earlier)
+    embeddings = shape.vocabulary * shape.hidden * (1 if shape.tied else 2)
+    block = (model.parameters - embeddings) / shape.layers
+    attention = 4 * shape.hidden * (row + earlier)
+    above = shape.layers - spec.layer
+    run = 2 * block * (prefix * spec.layer + positions * above) + attention * positions * above
+    unembedded = max(_logit_points(other) for other in group)
+    return Work(prefix + positions, run + 2 * shape.hidden * shape.vocabulary * unembedded, len(group))
+
+
+def _points(spec: Spec) -> tuple[int, int]:
+    """How many contexts are run, and how many points in each."""
+    if isinstance(spec, SliceSpec):
+        return 3 * spec.triples, spec.size**2 + 3
+    assert isinstance(spec, CurveSpec)
+    written = prompts.file_of(spec.pairing)
+    pairs = 2 * len(written.read_text().splitlines()) if written else spec.pairs
+    independent = isinstance(spec, PredictionSpec | CrossingSpec) and not written
+    return pairs // 2 if independent else pairs, spec.steps
+
+
+def _logit_points(spec: AnySpec) -> int:
+    """At how many points logits are taken."""
+    if not isinstance(spec, Spec):
+        return 0
+    contexts, points = _points(spec)
+    if isinstance(spec, SliceSpec):
+        return contexts // 3 * points
+    return contexts * points if spec.read == "logits" or isinstance(spec, PredictionSpec) else 0
+
+
+def rate(device: str) -> float:
+    """Floating-point operations a second of a float32 matrix product here, the best of some."""
+    left, right = (torch.randn(2048, 1024, device=device), torch.randn(1024, 2048, device=device))
+    best = 0.0
+    for _ in range(8):
+        started = time.perf_counter()
+        (left @ right).sum().item()
+        best = max(best, 2 * 2048 * 1024 * 2048 / (time.perf_counter() - started))
+    return best
+
+
+def lines(plans: Sequence[ModelPlan]) -> list[str]:
+    """The plan as a table of at most 100 columns."""
+    rates: dict[str, float] = {}
+    rows = ["model                    revs specs stored     fetch    tokens     TFLOP     time    memory"]
+    seconds = 0.0
+    for entry in plans:
+        device = models.device_of(catalog.resolve(entry.name))
+        rates.setdefault(device, rate(device))
+        took = entry.work.operations / (rates[device] * _EFFICIENCY) + _SECONDS_A_SPEC * entry.work.specs
+        seconds += took
+        rows.append(
+            f"{entry.name:<24.24} {entry.revisions:>4} {entry.work.specs + entry.stored:>5} {entry.stored:>6} "
+            f"{_fetch(entry):>9} {_count(entry.work.tokens):>9} {entry.work.operations / 1e12:>9.3g} "
+            f"{_seconds(took):>8} {entry.memory / 1e9:>6.1f} GB"
+        )
+    fetched = sum(entry.to_fetch or 0 for entry in plans)
+    about = "~" if any(entry.estimated for entry in plans) else ""
+    rows.append(
+        f"in all: {about}{fetched / 1e9:.2f} GB to fetch, {_seconds(seconds)} to measure "
+        f"({', '.join(f'{name}: {value / 1e9:.0f} GFLOP/s in a matrix product' for name, value in rates.items())}); "
+        "statistics and pytest's own come on top"
+    )
+    if about:
+        rows.append("~: the hub was not asked or did not answer; taken as float32 from the number of parameters")
+    return rows
+
+
+def _fetch(entry: ModelPlan) -> str:
+    if not entry.to_fetch:
+        return "-"
+    return f"{'~' if entry.estimated else ''}{entry.to_fetch / 1e9:.2f} GB"
+
+
+def _count(number: float) -> str:
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= size:
+            return f"{number / size:.1f} {unit}"
+    return f"{number:.0f}"
+
+
+def _seconds(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def fetch(collected: _Collected, *, allow_pickle: bool = False) -> Iterable[str]:
+    """Bring every hub model and corpus that the chosen tests need into the cache; a line for each as it is there."""
+    needed: dict[str, bool] = {}
+    corpora: dict[str, None] = {}
+    for load, specs in collected.gathered.items():
+        source = catalog.resolve(load[0]).source
+        if source == "hub":
+            needed[load[0]] = needed.get(load[0], False) or engine.needs_weights(load)
+        corpora.update(dict.fromkeys(engine.corpus_of(spec, source) for spec in specs if isinstance(spec, Spec)))
+    for name, weights in needed.items():
+        found = models.fetch(catalog.resolve(name), weights=weights, allow_pickle=allow_pickle)
+        yield f"{name:<32} {found.revision} at {found.commit[:12]}, {'fetched' if found.fetched else 'in the cache'}"
+    for corpus in corpora:
+        held = prompts.load_corpus(corpus)
+        yield f"{corpus:<32} {len(held.texts) or len(held.rows)} {'texts' if held.texts else 'prompts'}"

@@ -1,0 +1,106 @@
+"""Which models a run measures: those that --models names, those that this machine can hold, and why not the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+from measure import catalog, engine, hub, models
+from measure.spec import MeasureError
+
+CHOICES = ("auto", "ladder", "all")
+
+
+def named(choice: str) -> set[str] | None:
+    """The catalog's names of the models in a list of names, hub ids and folders; None for auto, ladder and all.
+
+    What the catalog does not know is added to it: `NAME@REVISION,NAME@REVISION,NAME` gives the revisions in order of
+    training, `main` being the last. Raises `MeasureError` for what is no model.
+    """
+    if choice in CHOICES:
+        return None
+    revisions: dict[str, list[str]] = {}
+    for text in choice.split(","):
+        name, _, revision = text.strip().partition("@")
+        revisions.setdefault(name, []).append(revision or "main")
+    return {_known(name) or _add(name, found) for name, found in revisions.items()}
+
+
+def _known(name: str) -> str | None:
+    """The name of a shipped model by its name or its hub id."""
+    shipped = [model for model in catalog.models().values() if model.origin != "added"]
+    return next((model.name for model in shipped if name in (model.name, model.location)), None)
+
+
+def _add(name: str, revisions: list[str]) -> str:
+    ordered = tuple(dict.fromkeys(sorted(revisions, key=lambda revision: revision == "main")))
+    reference = catalog.resolve(name if ordered[0] == "main" else f"{name}@{ordered[0]}")
+    location = str(Path(name).resolve()) if reference.source == "folder" else reference.location
+    # The name stands in the ids of tests, and these in names of files.
+    plain = Path(location).name if reference.source == "folder" else location.replace("/", "--")
+    config = models.read_own_config(f"{name}@{ordered[0]}" if ordered[0] != "main" else name)
+    catalog.add(
+        catalog.Model(
+            name=plain,
+            family=plain,
+            source=reference.source,
+            location=location,
+            shape=models.shape_of(config),
+            revisions=ordered,
+            origin="added",
+            counted=models.count_parameters(config),
+        )
+    )
+    return plain
+
+
+def not_measured(names: Iterable[str], choice: str, *, weights: bool = True) -> str | None:
+    """Why a test of these models is not measured under --models `choice` on this machine; None when it is.
+
+    `weights`: it needs more of them than their configs.
+    """
+    found = [catalog.models()[name] for name in names if name in catalog.models()]
+    away = sorted((model for model in found if model.source == "hub"), key=lambda model: model.parameters)
+    if not away or choice == "all":
+        return None
+    if choice == "ladder":
+        return "not measured: --models ladder leaves hub models out"
+    forced = f"force it with --models {','.join(model.name for model in away)}"
+    if not engine.accelerator_bytes():
+        what = (
+            f"{memory(away[-1])} need an accelerator that holds them" if weights else "the config is on the model hub"
+        )
+        return f"not measured: {what}; {forced}"
+    # Models are loaded one after the other: the largest decides.
+    if weights and engine.accelerator_bytes() <= 1.2 * away[-1].float32_bytes:
+        return f"not measured: {memory(away[-1])} need an accelerator that holds them; {forced}"
+    absent = [model.location for model in away if not _at_hand(model.location)]
+    if absent:
+        return (
+            f"not measured: {', '.join(absent)} is neither in the cache nor can the hub be reached; fetch it first "
+            f"(`measure fetch`), or {forced}"
+        )
+    return None
+
+
+def memory(model: catalog.Model) -> str:
+    """The memory that a model's weights take, in words."""
+    return f"{model.float32_bytes / 1e9:.1f} GB of float32 weights"
+
+
+@cache
+def _at_hand(repo: str) -> bool:
+    return hub.is_cached(repo) or hub.is_reachable(repo)
+
+
+def without_revision(name: str) -> str:
+    """A model's name without what follows @."""
+    return name.partition("@")[0]
+
+
+def check_present(names: set[str], present: set[str]) -> None:
+    """Raise `MeasureError` where one of the models named is measured by no test."""
+    absent = sorted(names - present) if present else []
+    if absent:
+        raise MeasureError(f"no chosen test measures {absent[0]}; they measure {', '.join(sorted(present))}.")

@@ -1,0 +1,153 @@
+"""Sweeps over hub checkpoints: the next one fetched meanwhile, dropped after use, stale ones refused."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from measure import engine, fetching, hub, models
+from measure.results import Curves
+from measure.spec import CurveSpec, MeasureError
+from measure.store import Store
+from tests.hub import LocalHub, tiny_checkpoint, tiny_corpus
+
+REPO = "tiny/olmo"
+STEPS = ("step0-tokens0B", "step1000-tokens2B", "step3000-tokens6B")
+
+
+@pytest.fixture
+def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
+    with LocalHub() as served:
+        for seed, step in enumerate(STEPS):
+            served.add(REPO, tiny_checkpoint(seed), revision=step)
+        served.add(REPO, tiny_checkpoint(len(STEPS) - 1), revision="main")
+        served.use(monkeypatch, tmp_path / "cache")
+        hub.forget()
+        yield served
+
+
+def spec(revision: str, **changes: object) -> CurveSpec:
+    return CurveSpec(
+        f"{REPO}@{revision}", pairs=4, steps=5, corpus=str(models.catalog.LADDER.parent.parent / "corpus/prose.jsonl")
+    )
+
+
+def run(
+    specs: list[CurveSpec], tmp_path: Path, keep: fetching.Keep = "all"
+) -> tuple[list[str], dict[CurveSpec, engine.Outcome]]:
+    how: list[str] = []
+    running = engine.Engine(Store(tmp_path / "store"), lambda _, state: how.append(state), keep=keep)
+    running.gather(specs)
+    try:
+        return how, {spec: running.outcome(spec) for spec in specs}
+    finally:
+        running.close()
+
+
+def snapshots(tmp_path: Path) -> set[str]:
+    return {path.parent.name for path in (tmp_path / "cache").rglob("model.safetensors")}
+
+
+def test_a_result_says_which_commit_it_is_of(local: LocalHub, tmp_path: Path) -> None:
+    outcome = run([spec(STEPS[1])], tmp_path)[1].popitem()[1]
+    assert isinstance(outcome, Curves)
+    assert outcome.provenance["revision"] == STEPS[1]
+    assert outcome.provenance["commit"] == hub.commit_of(REPO, STEPS[1])
+
+
+def test_the_next_checkpoint_is_fetched_while_one_is_measured(
+    local: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    came: list[str] = []
+    second = threading.Event()
+    fetch, load = models.fetch, models.load
+
+    def noted(reference: models.catalog.Reference, **options: bool) -> hub.Checkpoint:
+        found = fetch(reference, **options)
+        if threading.current_thread().name.startswith("fetch"):
+            came.append(reference.revision)
+            if reference.revision == STEPS[1]:
+                second.set()
+        return found
+
+    def waiting(name: str, **options: object) -> models.LoadedModel:
+        # The first is not even loaded before the second has come: it was fetched meanwhile, or this never ends.
+        if name.endswith(STEPS[0]):
+            assert second.wait(20)
+        return load(name, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(models, "fetch", noted)
+    monkeypatch.setattr(models, "load", waiting)
+    how, _ = run([spec(step) for step in STEPS], tmp_path)
+    assert how == ["measured"] * 3
+    assert came == list(STEPS)
+
+
+@pytest.mark.parametrize(("keep", "left"), [("none", 0), ("last", 1), ("all", 3)])
+def test_checkpoints_fetched_by_a_run_are_dropped_after_use(
+    local: LocalHub, tmp_path: Path, keep: fetching.Keep, left: int
+) -> None:
+    run([spec(step) for step in STEPS], tmp_path, keep)
+    assert len(snapshots(tmp_path)) == left
+    if keep == "last":
+        assert snapshots(tmp_path) == {hub.commit_of(REPO, STEPS[-1])}
+
+
+def test_what_was_in_the_cache_before_stays(local: LocalHub, tmp_path: Path) -> None:
+    before = hub.fetch(REPO, STEPS[1])
+    run([spec(step) for step in STEPS], tmp_path, "none")
+    assert snapshots(tmp_path) == {before.commit}
+
+
+def test_a_second_run_of_a_commit_fetches_nothing_again(local: LocalHub, tmp_path: Path) -> None:
+    run([spec(step) for step in STEPS], tmp_path, "none")
+    asked = len(local.requests)
+    how, _ = run([spec(step) for step in STEPS], tmp_path, "none")
+    assert how == ["stored"] * 3
+    assert not [line for line in local.requests[asked:] if "resolve" in line]
+    local.add(REPO, tiny_checkpoint(7), revision=STEPS[0])
+    hub.forget()
+    assert run([spec(step) for step in STEPS], tmp_path)[0] == ["measured", "stored", "stored"]
+
+
+def test_two_revisions_of_equal_weights_are_an_error_but_for_main_and_the_last(local: LocalHub, tmp_path: Path) -> None:
+    how, outcomes = run([spec(STEPS[-1]), spec("main")], tmp_path)
+    assert how == ["measured", "measured"]
+    assert all(isinstance(outcome, Curves) for outcome in outcomes.values())
+    local.add(REPO, tiny_checkpoint(len(STEPS) - 1), revision="step16-tokens0B")
+    how, outcomes = run([spec("main"), spec("step16-tokens0B")], tmp_path)
+    assert how == ["stored", "failed"]
+    assert "revisions main and step16-tokens0B hold the same weights" in str(outcomes[spec("step16-tokens0B")])
+    assert "Only main and the last training step may be equal" in str(outcomes[spec("step16-tokens0B")])
+
+
+def test_a_checkpoint_that_cannot_be_fetched_strikes_its_own_specs(local: LocalHub, tmp_path: Path) -> None:
+    how, outcomes = run([spec(STEPS[0]), spec("step2-tokens1B"), spec(STEPS[1])], tmp_path)
+    assert how == ["measured", "failed", "measured"]
+    assert "tiny/olmo has no revision 'step2-tokens1B'" in str(outcomes[spec("step2-tokens1B")])
+
+
+def test_untrained_weights_need_no_checkpoint(local: LocalHub, tmp_path: Path) -> None:
+    model = models.load(f"{REPO}@{STEPS[0]}", weights="untrained:0")
+    assert model.commit == hub.commit_of(REPO, STEPS[0])
+    assert snapshots(tmp_path) == set()
+
+
+def test_the_papers_corpus_is_found_offline_once_it_was_fetched(
+    local: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from measure import prompts
+
+    local.add(prompts.PAPER_CORPUS, tiny_corpus(150), kind="dataset")
+    corpus = prompts.load_corpus(prompts.PAPER_CORPUS)
+    assert len(corpus.texts) == prompts.PAPER_BOOKS
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    hub.forget()
+    assert prompts.load_corpus(prompts.PAPER_CORPUS) == corpus
+    assert prompts.is_at_hand(prompts.PAPER_CORPUS)
+    assert not prompts.is_at_hand("hf://someone/else/ids.npy")
+    with pytest.raises(MeasureError, match="is not in the local cache, and HF_HUB_OFFLINE is set"):
+        prompts.load_corpus("hf://someone/else/ids.npy")

@@ -1,0 +1,109 @@
+"""Which models a run measures, and why not the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from measure import catalog, engine, hub, selection
+from measure.spec import MeasureError
+from tests.conftest import tiny_network
+from tests.hub import LocalHub, tiny_checkpoint
+
+
+@pytest.fixture(autouse=True)
+def clean_catalog() -> Iterator[None]:
+    selection._at_hand.cache_clear()
+    yield
+    selection._at_hand.cache_clear()
+    catalog._ADDED.clear()
+    catalog.models.cache_clear()
+
+
+@pytest.fixture
+def reachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "is_reachable", lambda _: True)
+
+
+@pytest.mark.usefixtures("reachable")
+def test_configs_need_no_accelerator_but_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    reason = selection.not_measured(["olmo-7b"], "auto", weights=False)
+    assert reason == "not measured: the config is on the model hub; force it with --models olmo-7b"
+    monkeypatch.setattr(engine, "accelerator_bytes", lambda: 1)
+    assert selection.not_measured(["olmo-7b"], "auto", weights=False) is None
+
+
+@pytest.mark.usefixtures("reachable")
+def test_the_reason_for_leaving_models_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = ["olmo-7b", "olmo-1b"]
+    assert selection.not_measured(["ladder-olmo-0.2m"], "auto") is None
+    assert selection.not_measured(both, "auto") == (
+        "not measured: 27.6 GB of float32 weights need an accelerator that holds them; "
+        "force it with --models olmo-1b,olmo-7b"
+    )
+    assert "leaves hub models out" in (selection.not_measured(both, "ladder") or "")
+    assert selection.not_measured(both, "all") is None
+    monkeypatch.setattr(engine, "accelerator_bytes", lambda: 20 * 10**9)
+    assert selection.not_measured(["olmo-1b"], "auto") is None
+    assert selection.not_measured(both, "auto") is not None
+
+
+def test_without_a_hub_an_accelerator_alone_measures_no_hub_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "accelerator_bytes", lambda: 200 * 10**9)
+    monkeypatch.setattr(hub, "is_reachable", lambda _: False)
+    assert selection.not_measured(["olmo-1b"], "auto") == (
+        "not measured: allenai/OLMo-1B-0724-hf is neither in the cache nor can the hub be reached; fetch it first "
+        "(`measure fetch`), or force it with --models olmo-1b"
+    )
+    monkeypatch.setattr(hub, "is_cached", lambda _: True)
+    selection._at_hand.cache_clear()
+    assert selection.not_measured(["olmo-1b"], "auto") is None
+
+
+def test_shipped_models_go_by_name_or_hub_id() -> None:
+    assert selection.named("auto") is None
+    assert selection.named("olmo-1b, ladder-olmo-0.2m") == {"olmo-1b", "ladder-olmo-0.2m"}
+    assert selection.named("Qwen/Qwen2-0.5B") == {"qwen2-0.5b"}
+
+
+def test_a_folder_joins_the_catalog_with_its_dimensions(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    tiny_network("gpt2").save_pretrained(folder)
+    assert selection.named(str(folder)) == {"mine"}
+    model = catalog.models()["mine"]
+    assert (model.origin, model.revisions, model.layers) == ("added", ("main",), 4)
+    assert model.parameters == sum(p.numel() for p in tiny_network("gpt2").parameters())
+    assert catalog.resolve("mine").location == str(folder)
+    assert model in catalog.studied()
+
+
+def test_revisions_are_taken_in_the_order_given_main_last(tmp_path: Path) -> None:
+    for revision in ("early", "late", "main"):
+        tiny_network("olmo").save_pretrained(tmp_path / "run" / revision)
+    run = tmp_path / "run"
+    assert selection.named(f"{run}@main,{run}@early,{run}@late") == {"run"}
+    assert catalog.models()["run"].revisions == ("early", "late", "main")
+    assert catalog.resolve("run@late").location == str(run / "late")
+    assert catalog.resolve("run").location == str(run / "main")
+
+
+def test_a_hub_model_joins_by_its_config_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with LocalHub() as served:
+        served.add("tiny/olmo", tiny_checkpoint(0))
+        served.use(monkeypatch, tmp_path)
+        hub.forget()
+        assert selection.named("tiny/olmo") == {"tiny--olmo"}
+        assert not list(tmp_path.rglob("*.safetensors"))
+        assert catalog.resolve("tiny--olmo").location == "tiny/olmo"
+
+
+def test_a_name_that_is_taken_and_one_that_is_no_model_are_refused(tmp_path: Path) -> None:
+    tiny_network("olmo").save_pretrained(tmp_path / "olmo-1b")
+    with pytest.raises(MeasureError, match=r"would be called olmo-1b, and the catalog's olmo-1b is allenai/.*rename"):
+        selection.named(str(tmp_path / "olmo-1b"))
+    with pytest.raises(MeasureError, match="model 'nobody' is unknown"):
+        selection.named("nobody")
+    with pytest.raises(MeasureError, match="no chosen test measures olmo-7b; they measure olmo-1b"):
+        selection.check_present({"olmo-7b"}, {"olmo-1b"})
