@@ -34,9 +34,9 @@ class Fetcher:
             self._pending[name, weights] = self._pool.submit(self._bring, name, weights, needed)
 
     def wait(self, name: str, *, weights: bool) -> None:
-        """Return when a model asked for is here, or cannot be brought: loading it then says why."""
+        """Return when a model asked for is here; raises what kept it from coming."""
         if future := self._pending.get((name, weights)):
-            future.exception()
+            future.result()
 
     def _bring(self, name: str, weights: bool, needed: Callable[[], bool]) -> None:
         if not needed():

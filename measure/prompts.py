@@ -104,7 +104,7 @@ NO_CORPUS = Corpus("none", (), hashlib.sha256().hexdigest())
 
 def file_of(pairing: Pairing) -> Path | None:
     """The file of this package that pairs of this kind are written in; None for those drawn from a corpus."""
-    if pairing in ("random", "same_last_token"):
+    if pairing in ("random", "random_with_bos", "same_last_token"):
         return None
     return PRINTED if pairing.startswith("printed_") else WORDS
 
@@ -340,11 +340,15 @@ def draw(
         return Pairs(first, second, tuple(range(half))) if protocol == "paper" else _both_ways(first, second)
     if protocol == "paper":
         drawn = windows(corpus, tokenizer, pairs + 1, seed)
+        if pairing == "random_with_bos":
+            drawn = _behind_bos(drawn, tokenizer)
         units = [-1] * pairs
         kept = slice(0, 2 * half, 2)
         units[kept] = independent_units(drawn[:-1][kept], drawn[1:][kept])
         return Pairs(drawn[:-1], drawn[1:], tuple(units))
     drawn = windows(_each_once(corpus), tokenizer, 2 * half, seed)
+    if pairing == "random_with_bos":
+        drawn = _behind_bos(drawn, tokenizer)
     return _both_ways(*_with_bos((drawn[:half], drawn[half:]), tokenizer, protocol))
 
 
@@ -365,8 +369,14 @@ def _with_bos(sides: tuple[_Side, ...], tokenizer: Any, protocol: Protocol) -> t
     """Every prompt behind one BOS where protocol `strict` and the tokenizer's own convention have it."""
     if protocol == "paper" or not conventional_bos(tokenizer):
         return sides
-    bos: int = tokenizer.bos_token_id
-    return tuple(tuple(prompt if prompt[0] == bos else (bos, *prompt) for prompt in side) for side in sides)
+    return tuple(_behind_bos(side, tokenizer) for side in sides)
+
+
+def _behind_bos(side: _Side, tokenizer: Any) -> _Side:
+    bos = tokenizer.bos_token_id
+    if bos is None:
+        raise MeasureError("pairing='random_with_bos', but this tokenizer has no BOS token; use 'random'.")
+    return tuple(prompt if prompt[0] == bos else (bos, *prompt) for prompt in side)
 
 
 def _same_last_token(corpus: Corpus, tokenizer: Any, pairs: int, seed: int) -> tuple[_Side, _Side]:

@@ -14,7 +14,7 @@ Read = Literal["final_norm", "residual", "logits"]
 Protocol = Literal["paper", "strict"]
 Precision = Literal["float32", "float64", "bfloat16", "float16"]
 Pairing = Literal[
-    "random", "same_last_token", "similar", "dissimilar", "printed_similar", "printed_dissimilar"
+    "random", "random_with_bos", "same_last_token", "similar", "dissimilar", "printed_similar", "printed_dissimilar"
 ]  # fmt: skip
 
 READS: tuple[str, ...] = get_args(Read)
@@ -132,9 +132,10 @@ def _short(field: str, value: object) -> str:
 class CurveSpec(Spec):
     """One set of interpolation curves, of `steps` points.
 
-    `pairing` says where pairs come from: `random` windows of the corpus, windows that share their last token
-    (`same_last_token`), or a file of this package whose prompts differ in their last token alone: `similar` and
-    `dissimilar` words, `printed_similar` and `printed_dissimilar`, the paper's S1 to S3 and D1 to D3.
+    `pairing` says where pairs come from: `random` windows of the corpus, the same behind the tokenizer's BOS whatever
+    its convention (`random_with_bos`), windows that share their last token (`same_last_token`), or a file of this
+    package whose prompts differ in their last token alone: `similar` and `dissimilar` words, `printed_similar` and
+    `printed_dissimilar`, the paper's S1 to S3 and D1 to D3.
     `pairs` counts the pairs drawn: chained under protocol `paper` (every second one is disjoint and used for
     inference), disjoint and measured in both directions under `strict`. A file's pairs are all taken, both ways.
     """

@@ -99,6 +99,12 @@ def tiny_model(family: str) -> LoadedModel:
     return adopt(tiny_network(family), None, "float32")
 
 
+@pytest.fixture(autouse=True)
+def no_step_summary(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs inside tests must not write into the summary of the run outside."""
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+
+
 @pytest.fixture(params=list(BUILDERS))
 def family(request: pytest.FixtureRequest) -> str:
     return str(request.param)

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 
-from measure import catalog, models
+from measure import catalog, measurements, models
 from measure.spec import MeasureError
 from tests.conftest import DEPTH, tiny_network
 
@@ -132,3 +134,90 @@ def test_modes_and_settings_come_back_after_an_error() -> None:
         torch.set_float32_matmul_precision(before)
     assert modes == [module.training for module in network.modules()]
     assert torch.is_grad_enabled()
+
+
+def change_config(folder: Path, **values: object) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+UNMEASURABLE = {
+    "encoder": ({"architectures": ["BertForMaskedLM"]}, r"is an encoder \(BertForMaskedLM\); only decoders"),
+    "encoder-decoder": ({"is_encoder_decoder": True}, r"is an encoder-decoder \(olmo\); only decoders"),
+    "quantized": (
+        {"quantization_config": {"quant_method": "gptq", "bits": 4}},
+        r"the weights of .* are quantized \(gptq\).*take the checkpoint that it was made from",
+    ),
+    "own code": (
+        {"model_type": "own", "auto_map": {"AutoConfig": "modeling_own.OwnConfig"}},
+        r"the config of .* could not be read .* code from its repository, which is never run here",
+    ),
+    "unknown": ({"model_type": "own"}, r"the config of .* could not be read .* take a transformers that knows this"),
+}
+
+
+@pytest.mark.parametrize(("change", "said"), UNMEASURABLE.values(), ids=UNMEASURABLE)
+def test_what_is_no_decoder_or_needs_code_is_refused_before_its_weights(
+    tmp_path: Path, change: dict[str, object], said: str
+) -> None:
+    tiny_network("olmo").save_pretrained(tmp_path)
+    # Were it ever run, it would be seen.
+    (tmp_path / "modeling_own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    (tmp_path / "model.safetensors").write_bytes(b"never looked at")
+    change_config(tmp_path, **change)
+    with pytest.raises(MeasureError, match=said):
+        models.load(str(tmp_path))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_an_encoder_that_passes_for_a_decoder_is_refused_when_it_is_measured() -> None:
+    config = transformers.BertConfig(
+        vocab_size=97, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4
+    )
+    config.is_decoder = False
+    network = transformers.BertLMHeadModel(config).eval()
+    with pytest.raises(MeasureError, match="does not read from left to right"):
+        measurements.interpolate(network, [[5, 6, 7]], [[8, 9, 3]], steps=3)
+
+
+def test_a_checkpoint_in_16_bits_is_measured_in_float32(tmp_path: Path) -> None:
+    tiny_network("qwen2").to(torch.bfloat16).save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["dtype"] == "bfloat16"
+    for weights in ("stored", "scrambled:0", "untrained:0"):
+        network = models.load(str(tmp_path), weights=weights).network
+        assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
+    network.lm_head.to(torch.bfloat16)
+    with pytest.raises(MeasureError, match=r"loaded with weights in torch.bfloat16, float32 was asked for"):
+        models._check_dtype("mine", network, "float32")
+
+
+def test_a_folder_without_a_tokenizer_takes_token_ids(tmp_path: Path) -> None:
+    tiny_network("olmo").save_pretrained(tmp_path)
+    assert len(measurements.interpolate(str(tmp_path), [[5, 6, 7]], [[8, 9, 3]], steps=3)) == 1
+    with pytest.raises(MeasureError, match="came without a tokenizer; pass tokenizer= or token ids"):
+        measurements.interpolate(str(tmp_path), "a", "b", steps=3)
+
+
+def test_a_model_loaded_once_is_measured_as_it_is() -> None:
+    model = models.load(RUNG)
+    curves = measurements.interpolate(model, " He said", " the house", steps=5)
+    assert curves.provenance["model"] == RUNG
+
+
+def test_parameters_are_counted_from_a_config_without_memory_for_them() -> None:
+    config = transformers.GPT2Config()
+    assert models.count_parameters(config) == catalog.models()["gpt2"].parameters
+    assert models.shape_of(config) == catalog.models()["gpt2"].shape
+
+
+def test_a_models_identity_is_that_of_its_files(tmp_path: Path) -> None:
+    tiny_network("olmo").save_pretrained(tmp_path)
+    before = models.identity(str(tmp_path))
+    assert models.identity(str(tmp_path)) == before
+    change_config(tmp_path, rope_theta=5.0)
+    changed = models.identity(str(tmp_path))
+    assert changed != before
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert models.identity(str(tmp_path)) != changed
+    assert models.identity(f"{RUNG}@main") != models.identity(f"{RUNG}@step0-tokens0M")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from measure import engine, plugin, report
+from measure import catalog, engine, plugin, report
 from measure.spec import CurveSpec
 from measure.stats import Effect, Interval, Verdict
+from tests.conftest import tiny_network
 
 SUITE = """
 import pytest
@@ -296,3 +298,61 @@ def test_specs_are_found_wherever_they_stand() -> None:
 def test_a_claim_test_that_died_has_no_verdict(tmp_path: Path) -> None:
     row = {"claim": "C", "kind": "claim", "subject": "m", "outcome": "failed", "reason": "boom"}
     assert report.claim_table([row]) == ["C", f"  {'m':<20} no verdict: the test failed"]
+
+
+def test_exit_statuses_tell_claim_drift_and_not_measured_apart_in_that_order(pytester: pytest.Pytester) -> None:
+    broken = '"ladder-olmo-0.2m", "no-such-model"'
+    for claim, models, options, status, said in (
+        ("0.2, 0.4", '"ladder-olmo-0.2m"', (), plugin.EXIT_DRIFT, "curves are not their baselines"),
+        ("0.2, 0.4", '"no-such-model"', ("-k", "claim"), plugin.EXIT_NOT_MEASURED, "could not be measured"),
+        ("0.2, 0.4", broken, (), plugin.EXIT_DRIFT, "curves are not their baselines"),
+        ("0.05, 0.4", broken, (), plugin.EXIT_CLAIM_FAILED, "a claim, a control or another test failed"),
+        ("0.2, 0.4", '"ladder-olmo-0.2m"', ("--snapshot-update",), 0, None),
+    ):
+        write(pytester, claim=claim)
+        path = pytester.path / "suites" / "test_it.py"
+        path.write_text(path.read_text().replace('"ladder-olmo-0.2m", "olmo-1b"', models))
+        result = pytester.runpytest("suites", *options)
+        assert result.ret == status
+        if said:
+            result.stdout.fnmatch_lines([f"exit status {status}: *{said}*"])
+        else:
+            result.stdout.no_fnmatch_line("exit status*")
+
+
+def test_a_control_that_believes_a_counterfeit_is_a_failed_claim(pytester: pytest.Pytester) -> None:
+    write(pytester, control="0.2, 0.3")
+    assert pytester.runpytest("suites", "-k", "control").ret == plugin.EXIT_CLAIM_FAILED
+
+
+def test_a_hub_model_without_a_baseline_says_how_to_get_one(pytester: pytest.Pytester, tmp_path: Path) -> None:
+    tiny_network("olmo").save_pretrained(tmp_path / "mine")
+    shutil.copytree(catalog.LADDER / "tokenizer", tmp_path / "mine", dirs_exist_ok=True)
+    write(pytester)
+    path = pytester.path / "suites" / "test_it.py"
+    path.write_text(path.read_text().replace('"ladder-olmo-0.2m", "olmo-1b"', '"mine"'))
+    result = pytester.runpytest("suites", "-k", "test_baseline", "--models", str(tmp_path / "mine"), "-rs")
+    result.assert_outcomes(skipped=1, deselected=2)
+    result.stdout.fnmatch_lines(["*not measured: no curve was accepted for this model yet*measure refresh -k mine*"])
+    catalog._ADDED.clear()
+    catalog.models.cache_clear()
+
+
+def test_the_step_summary_begins_with_what_failed(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "summary.md"))
+    write(pytester, claim="0.05, 0.4")
+    pytester.runpytest("suites", "-k", "claim")
+    text = (pytester.path / "summary.md").read_text()
+    assert text.startswith("## 1 of 2 suite tests failed")
+    assert text.index("expected the claim to be supported") < text.index("Curves exist (Fig. 0)")
+    assert "<summary>suites/test_it.py::test_claim[ladder-olmo-0.2m]</summary>" in text
+
+
+def test_a_step_summary_stays_below_what_is_taken_and_is_no_markup() -> None:
+    row = {"test": "t[<b>]", "claim": "C", "kind": "claim", "subject": "m", "outcome": "failed", "reason": "```\n" * 9}
+    text = report.step_summary([row])
+    assert "<b>" not in text
+    assert "````\n```" in text
+    long = report.step_summary([{**row, "reason": "x" * 2_000_000}])
+    assert len(long.encode()) < report.SUMMARY_BYTES
+    assert long.endswith("cut here: the whole is in reports/records.jsonl\n")
