@@ -29,9 +29,11 @@ Report = Callable[[AnySpec, str], None]
 
 def load_of(spec: AnySpec) -> Load:
     """What has to be loaded for `spec`: specs with the same answer are measured on one loading."""
+    # Without a revision main is meant.
+    name = spec.model.removesuffix("@main")
     if isinstance(spec, ConfigSpec):
-        return spec.model, "config", ""
-    return spec.model, spec.weights, spec.precision
+        return name, "config", ""
+    return name, spec.weights, spec.precision
 
 
 class Engine:

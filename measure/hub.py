@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from measure.hub_errors import Kind, WrongHashError, explained, is_offline, is_unreachable, not_in_cache, patiently
 from measure.results import write_atomically
@@ -96,7 +97,7 @@ def fetch(
         if check is not None and needed > _LARGE:
             _download(repo, revision, listing.commit, ["config.json"], [])
             check(folder)
-        _download(repo, revision, listing.commit, names, missing)
+        _download(repo, revision, listing.commit, names, missing, large=needed > _LARGE)
     _remember(repo, "refs", revision, listing.commit)
     return Checkpoint(repo, revision, listing.commit, folder, bool(missing))
 
@@ -115,7 +116,8 @@ def fetch_file(repo: str, filename: str, *, revision: str = "main", kind: Kind =
     path = _cache(repo, kind) / "snapshots" / listing.commit / filename
     if not path.exists():
         _check_space(repo, listing.sizes[filename])
-        _download(repo, revision, listing.commit, [filename], [filename], kind)
+        large = listing.sizes[filename] > _LARGE
+        _download(repo, revision, listing.commit, [filename], [filename], kind, large=large)
     _remember(repo, "refs", revision, listing.commit, kind)
     return path
 
@@ -287,19 +289,44 @@ def _listing_or_none(repo: str, revision: str, kind: Kind = "model") -> Listing 
 
 
 def _download(
-    repo: str, revision: str, commit: str, names: Sequence[str], missing: Sequence[str], kind: Kind = "model"
+    repo: str,
+    revision: str,
+    commit: str,
+    names: Sequence[str],
+    missing: Sequence[str],
+    kind: Kind = "model",
+    *,
+    large: bool = False,
 ) -> None:
     """Fetch `names` of a commit and check what was `missing` before; what may pass is tried again."""
     from huggingface_hub import snapshot_download
 
     def once() -> None:
-        snapshot_download(repo, repo_type=kind, revision=commit, allow_patterns=list(names))
+        snapshot_download(
+            repo,
+            repo_type=kind,
+            revision=commit,
+            allow_patterns=list(names),
+            tqdm_class=None if large else _silent(),
+        )
         _check_hashes(_cache(repo, kind) / "snapshots" / commit, missing)
 
     try:
         patiently(once)
     except Exception as error:
         raise _explained(error, repo, revision, kind) from error
+
+
+def _silent() -> type[Any]:
+    """A progress bar that is not shown: one is for what takes a while."""
+    from tqdm import tqdm
+
+    class Silent(tqdm):  # type: ignore[misc]
+        def __init__(self, *args: Any, **options: Any) -> None:
+            options.pop("name", None)
+            super().__init__(*args, **{**options, "disable": True})
+
+    return Silent
 
 
 def _check_hashes(folder: Path, names: Iterable[str]) -> None:

@@ -253,7 +253,11 @@ def _check_dtype(name: str, network: nn.Module, precision: Precision) -> None:
 
 def read_own_config(name: str) -> Any:
     """The configuration of a catalog name, folder or hub id; takes no weights. Raises `MeasureError` without one."""
-    return read_config(_place(catalog.resolve(name), weights=False, allow_pickle=False).folder, name)
+    reference = catalog.resolve(name)
+    if reference.source != "hub":
+        return read_config(Path(reference.location), name)
+    revision = hub.nearest_revision(reference.location, reference.revision)
+    return read_config(hub.fetch_file(reference.location, "config.json", revision=revision).parent, name)
 
 
 def shape_of(config: Any) -> catalog.Shape:

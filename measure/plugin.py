@@ -343,9 +343,11 @@ def baseline(request: pytest.FixtureRequest, snapshot: SnapshotAssertion) -> Sna
     if not request.config.stash[KEY].default_sample:
         pytest.skip("baselines belong to protocol paper with the default pairs; the claim is tested all the same")
     if not _has_baseline(request) and not request.config.option.update_snapshots:
+        models = request.config.getoption("--models")
+        named = "" if models in selection.CHOICES else f" --models {models}"
         pytest.skip(
             "not measured: no curve was accepted for this model yet; look at it, then accept it with "
-            f"`measure refresh -k {request.node.callspec.id}`"
+            f"`measure refresh -k {request.node.callspec.id}{named}`"
         )
     assertion = snapshot.use_extension(CurveBaseline)
     request.node.stash[_BASELINE] = assertion

@@ -268,9 +268,9 @@ class Curves(Result, kind="curves"):
     def __repr__(self) -> str:
         model = self.provenance.get("model", "?")
         slope = self._summary("max_slope")
+        interval = f"[{slope['low']:.2f}, {slope['high']:.2f}]" if slope["low"] == slope["low"] else "no interval"
         return (
-            f"Curves({model}: {len(self)} pairs x {len(self.alphas)} steps, "
-            f"median max slope {slope['estimate']:.2f} [{slope['low']:.2f}, {slope['high']:.2f}] "
-            f"(n = {slope['units']}), "
+            f"Curves({model}: {len(self)} pair{'' if len(self) == 1 else 's'} x {len(self.alphas)} steps, "
+            f"median max slope {slope['estimate']:.2f} {interval} (n = {slope['units']}), "
             f"{slope['degenerate']} degenerate)"
         )

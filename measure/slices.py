@@ -162,9 +162,10 @@ class Slices(Result, kind="slices"):
     def __repr__(self) -> str:
         model = self.provenance.get("model", "?")
         solid = stats.median_interval(self.solid_share)
+        interval = f"[{solid.low:.2f}, {solid.high:.2f}]" if solid.low == solid.low else "no interval"
         return (
-            f"Slices({model}: {len(self)} triples x {len(self.betas)} x {len(self.alphas)} cells, "
-            f"median solid share {solid.estimate:.2f} [{solid.low:.2f}, {solid.high:.2f}] (n = {solid.n}), "
+            f"Slices({model}: {len(self)} triple{'' if len(self) == 1 else 's'} x {len(self.betas)} x "
+            f"{len(self.alphas)} cells, median solid share {solid.estimate:.2f} {interval} (n = {solid.n}), "
             f"{int(self.degenerate.sum())} degenerate)"
         )
 

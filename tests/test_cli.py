@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 from datasets import Dataset
+from safetensors.torch import load_file
+from transformers import GPT2Config, GPT2LMHeadModel
 
-from measure import cli
+from measure import catalog, cli
+from measure.models import no_progress_bars
 from measure.results import Curves
 from measure.slices import Slices
 
@@ -35,6 +40,36 @@ def test_curve_prints_and_saves(tmp_path: Path, capsys: pytest.CaptureFixture[st
     out = capsys.readouterr().out
     assert f"max_slope         {Curves.load(saved).max_slope[0]:.4f}" in out
     assert "1.000   1.0000 ####" in out
+
+
+def test_curve_on_a_folder_of_ones_own_prints_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.manual_seed(0)
+    config = GPT2Config(vocab_size=4096, n_embd=32, n_layer=3, n_head=4, n_positions=64, bos_token_id=0, eos_token_id=0)
+    with no_progress_bars():
+        GPT2LMHeadModel(config).save_pretrained(tmp_path / "mine")
+    shutil.copytree(catalog.LADDER / "tokenizer", tmp_path / "mine", dirs_exist_ok=True)
+    figures = [str(tmp_path / f"curve{ending}") for ending in (".png", ".svg", ".pdf")]
+    saved = [part for figure in figures for part in ("--save", figure)]
+    assert cli.main(["curve", str(tmp_path / "mine"), " He said", " the house", "--steps", "5", *saved]) == 0
+    out = capsys.readouterr().out
+    assert "1.000   1.0000 ####" in out
+    assert [Path(figure).read_bytes()[:4] for figure in figures] == [b"\x89PNG", b"<?xm", b"%PDF"]
+
+
+def test_pickled_weights_are_loaded_only_where_that_is_allowed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rung = catalog.LADDER / "ladder-olmo-0.2m" / "main"
+    shutil.copytree(catalog.LADDER / "tokenizer", tmp_path / "mine")
+    shutil.copy(rung / "config.json", tmp_path / "mine")
+    torch.save(load_file(rung / "model.safetensors"), tmp_path / "mine" / "pytorch_model.bin")
+    command = ["curve", str(tmp_path / "mine"), " He said", " the house", "--steps", "5"]
+    assert cli.main(command) == 2
+    assert "Expected a config.json beside a whole model.safetensors" in capsys.readouterr().err
+    assert cli.main([*command, "--allow-pickle"]) == 0
+    out = capsys.readouterr().out
+    assert cli.main(["curve", "ladder-olmo-0.2m", *command[2:]]) == 0
+    assert capsys.readouterr().out == out
 
 
 def test_slice_prints_and_saves_numbers_and_a_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

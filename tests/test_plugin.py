@@ -333,7 +333,9 @@ def test_a_hub_model_without_a_baseline_says_how_to_get_one(pytester: pytest.Pyt
     path.write_text(path.read_text().replace('"ladder-olmo-0.2m", "olmo-1b"', '"mine"'))
     result = pytester.runpytest("suites", "-k", "test_baseline", "--models", str(tmp_path / "mine"), "-rs")
     result.assert_outcomes(skipped=1, deselected=2)
-    result.stdout.fnmatch_lines(["*not measured: no curve was accepted for this model yet*measure refresh -k mine*"])
+    result.stdout.fnmatch_lines(
+        ["*not measured: no curve was accepted for this model yet*measure refresh -k mine --models */mine*"]
+    )
     catalog._ADDED.clear()
     catalog.models.cache_clear()
 

@@ -136,7 +136,7 @@ def test_slice2d_by_name_plots_saves_and_loads(tmp_path: Path) -> None:
     assert found.distance.shape == (1, 3, 8, 8)
     assert found.rgb.shape == (1, 8, 8, 3)
     assert 0 <= found.rgb.min() <= found.rgb.max() <= 1
-    assert "1 triples x 8 x 8 cells" in repr(found)
+    assert "1 triple x 8 x 8 cells" in repr(found)
     loaded = Slices.load(found.save(tmp_path / "slice"))
     np.testing.assert_array_equal(loaded.rgb, found.rgb)
     assert loaded.provenance == found.provenance

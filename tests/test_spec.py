@@ -18,7 +18,7 @@ from measure.spec import CrossingSpec, CurveSpec, MeasureError, PredictionSpec, 
         ({"precision": "tf32"}, "choose one of float32"),
         ({"weights": "shuffled"}, "use 'stored', 'scrambled:SEED' or 'untrained:SEED'"),
         ({"pairs": 1}, "at least 2 pairs"),
-        ({"pairing": "alike"}, "choose one of random, same_last_token"),
+        ({"pairing": "alike"}, "choose one of random, random_with_bos"),
     ],
 )
 def test_a_bad_field_is_refused(change: dict[str, Any], message: str) -> None:

@@ -18,6 +18,7 @@ PAPER = {
     *(f"claim {number}" for number in (1, 2, 3, 4)),
     "footnote 3",
     "footnote 5",
+    "section 6",
 }
 
 
