@@ -257,7 +257,8 @@ def _plan(options: argparse.Namespace) -> int:
     from measure import plan
 
     _in_project("plan")
-    print(*plan.lines(plan.plan(plan.collect(options.expression, _pytest_options(options)))), sep="\n")
+    collected = plan.collect(options.expression, _pytest_options(options))
+    print(*plan.lines(plan.plan(collected), plan.corpora_to_fetch(collected)), sep="\n")
     return 0
 
 
@@ -303,6 +304,7 @@ def _add_refresh(commands: Any) -> None:
     choice.add_argument("--orphans", action="store_true", help="list baselines that no test has")
     choice.add_argument("--remove", nargs="+", metavar="FILE", help="delete these orphans")
     command.add_argument("--dry-run", action="store_true", help="show the table and write nothing")
+    command.add_argument("--allow-pickle", action="store_true", help="load pickled weights if there are no safetensors")
     command.add_argument("--models", default="auto", help="as for pytest --models")
 
 
@@ -317,7 +319,8 @@ def _refresh(options: argparse.Namespace) -> int:
     if options.remove:
         print(*(f"removed {path}" for path in refresh.remove_orphans(options.remove)), sep="\n")
         return 0
-    lines, status = refresh.refresh(options.expression, dry=options.dry_run, arguments=["--models", options.models])
+    chosen = ["--models", options.models, *(["--allow-pickle"] if options.allow_pickle else [])]
+    lines, status = refresh.refresh(options.expression, dry=options.dry_run, arguments=chosen)
     print(*lines, sep="\n")
     return status
 

@@ -49,7 +49,8 @@ class Engine:
         self._report = report
         self._outcomes: dict[AnySpec, Outcome] = {}
         self._fetcher = Fetcher(keep, allow_pickle=allow_pickle)
-        self._weights: dict[str, dict[str, str]] = defaultdict(dict)
+        # By repository and hash, the revision that was asked for first, and what it was.
+        self._weights: dict[str, dict[str, tuple[str, str]]] = defaultdict(dict)
 
     def gather(self, specs: Iterable[AnySpec]) -> None:
         """Take note of specs that will be asked for."""
@@ -92,12 +93,11 @@ class Engine:
 
     def _found(self, load: Load, specs: list[AnySpec]) -> _Found:
         try:
-            links = links_of(specs)
-            found = _known(links, self.store)
+            found = _known(links_of(specs), self.store)
             missing = [spec for spec in specs if spec not in found]
             if missing:
                 self._fetcher.wait(load[0], weights=needs_weights(load))
-                found.update(_measure_group(missing, self.store, links, allow_pickle=self._fetcher.allow_pickle))
+                found.update(_measure_group(missing, self.store, allow_pickle=self._fetcher.allow_pickle))
             self._check_weights(found)
         except Exception as error:  # handed to the tests that asked
             return dict.fromkeys(specs, (_kept(error), "failed"))
@@ -111,14 +111,20 @@ class Engine:
             reference = catalog.resolve(spec.model)
             if reference.source != "hub":
                 continue
-            revision, weights = result.provenance["revision"], result.provenance["weights_sha256"]
-            seen = self._weights[reference.location].setdefault(weights, revision)
-            if seen != revision and {seen, revision} != {"main", hub.last_training_revision(reference.location)}:
+            asked, weights = reference.revision, result.provenance["weights_sha256"]
+            seen = self._weights[reference.location].setdefault(weights, (asked, result.provenance["revision"]))
+            if seen[0] != asked and not _may_be_equal(reference.location, seen[1], result.provenance["revision"]):
                 raise MeasureError(
-                    f"{reference.location}: revisions {seen} and {revision} hold the same weights "
+                    f"{reference.location}: revisions {seen[0]} and {asked} hold the same weights "
                     f"(sha256 {weights[:12]}), so one of them is not what its name says: a stale checkpoint on the "
                     "hub. Leave one out. Only main and the last training step may be equal."
                 )
+
+
+def _may_be_equal(repo: str, *revisions: str) -> bool:
+    """Whether two revisions are main and the last training step, as far as one can know."""
+    last = hub.last_training_revision(repo)
+    return "main" in revisions and (last is None or last in revisions)
 
 
 def measure(specs: Iterable[AnySpec], store: Store | None, report: Report) -> dict[AnySpec, Outcome]:
@@ -150,6 +156,14 @@ def _is_needed(specs: Sequence[AnySpec], store: Store | None) -> bool:
     return len(_known(links_of(specs), store)) < len(specs)
 
 
+def _links_once_loaded(specs: Sequence[AnySpec], model: models.LoadedModel | None) -> dict[Spec, str]:
+    """`links_of`, unless what was loaded is not what was asked for: then there are none."""
+    if model is None:
+        return {}
+    known = models.identity(specs[0].model, weights=needs_weights(load_of(specs[0])))
+    return links_of(specs) if not model.commit or known == model.commit else {}
+
+
 def links_of(specs: Sequence[AnySpec]) -> dict[Spec, str]:
     """By spec of one model, the address under which a store links its result to what is known without loading."""
     measurable = [spec for spec in specs if isinstance(spec, Spec)]
@@ -161,6 +175,7 @@ def links_of(specs: Sequence[AnySpec]) -> dict[Spec, str]:
         "identity": models.identity(first.model, weights=needs_weights(load_of(first))),
         "torch": torch.__version__,
         "transformers": metadata.version("transformers"),
+        "tokenizers": metadata.version("tokenizers"),
         "device": models.device_of(reference),
     }
     found: dict[Spec, str] = {}
@@ -171,13 +186,12 @@ def links_of(specs: Sequence[AnySpec]) -> dict[Spec, str]:
     return found
 
 
-def _measure_group(
-    group: list[AnySpec], store: Store | None, links: Mapping[Spec, str], *, allow_pickle: bool
-) -> _Found:
+def _measure_group(group: list[AnySpec], store: Store | None, *, allow_pickle: bool) -> _Found:
     first = group[0]
     model = None
     if isinstance(first, Spec):
         model = models.load(first.model, weights=first.weights, precision=first.precision, allow_pickle=allow_pickle)
+    links = _links_once_loaded(group, model)
     found: _Found = {}
     for specs in alike(group):
         try:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import difflib
+import glob
 import hashlib
 import json
 import re
 import shutil
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from measure.hub_errors import Kind, WrongHashError, explained, is_offline, is_unreachable, not_in_cache, patiently
+from measure.hub_errors import DamagedError, Kind, explained, is_offline, is_unreachable, not_in_cache, patiently
 from measure.results import write_atomically
 from measure.spec import MeasureError
 
 # Bytes worth a look at the configuration first, at the price of one more round trip.
 _LARGE = 2**26
+# Seconds in which the hub must answer a question about a repository.
+_TIMEOUT = 30.0
 _STEP = re.compile(r"step(?P<step>\d+)(-tokens(?P<tokens>\d+)(?P<unit>[KMBT]))?")
 _TOKENS = re.compile(r"tokens(?P<tokens>\d+)(?P<unit>[KMBT])")
 _UNITS = {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
@@ -59,6 +62,11 @@ class TrainingRevision:
     step: int
     tokens: int | None
 
+    @property
+    def tokens_seen(self) -> int:
+        """The tokens in its name, else its steps of Pythia's size."""
+        return self.tokens if self.tokens is not None else self.step * _PYTHIA_STEP
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -98,7 +106,7 @@ def fetch(
             _download(repo, revision, listing.commit, ["config.json"], [])
             check(folder)
         _download(repo, revision, listing.commit, names, missing, large=needed > _LARGE)
-    _remember(repo, "refs", revision, listing.commit)
+    _remember_revision(repo, revision, listing.commit)
     return Checkpoint(repo, revision, listing.commit, folder, bool(missing))
 
 
@@ -118,7 +126,7 @@ def fetch_file(repo: str, filename: str, *, revision: str = "main", kind: Kind =
         _check_space(repo, listing.sizes[filename])
         large = listing.sizes[filename] > _LARGE
         _download(repo, revision, listing.commit, [filename], [filename], kind, large=large)
-    _remember(repo, "refs", revision, listing.commit, kind)
+    _remember_revision(repo, revision, listing.commit, kind)
     return path
 
 
@@ -130,6 +138,15 @@ def file_names(repo: str, *, revision: str = "main", kind: Kind = "model") -> li
     if not (held := cached_files(repo, revision=revision, kind=kind)):
         raise not_in_cache(f"{repo}@{revision}")
     return held
+
+
+def file_sizes(repo: str, *, revision: str = "main", kind: Kind = "model") -> dict[str, int]:
+    """Bytes of each of a repository's files, as the hub says; none where it does not answer."""
+    try:
+        listing = _listing_or_none(repo, revision, kind)
+    except MeasureError:
+        return {}
+    return dict(listing.sizes) if listing else {}
 
 
 def cached_files(repo: str, *, revision: str = "main", kind: Kind = "model") -> list[str]:
@@ -161,11 +178,11 @@ def commit_of(repo: str, revision: str) -> str:
 def is_cached(repo: str, revision: str = "main") -> bool:
     """Whether the weights of a revision are in the cache. Asks no network."""
     if _TOKENS.fullmatch(revision):
-        known = _remembered_branches(repo)
-        revision = _nearest_by_tokens(known, revision) or revision if known else revision
+        nearest = _nearest_by_tokens(_remembered_branches(repo), revision)
+        revision = nearest.name if nearest else revision
     commit = _cached_commit(repo, revision)
     folder = _cache(repo) / "snapshots" / (commit or "none")
-    return commit is not None and (_has_all(folder, _SAFE) or _has_all(folder, _PICKLED))
+    return commit is not None and _has_all(folder, _SAFE)
 
 
 def is_reachable(repo: str) -> bool:
@@ -181,20 +198,32 @@ def is_reachable(repo: str) -> bool:
     return True
 
 
-def branches(repo: str) -> tuple[str, ...]:
-    """Names of a model's branches on the hub; without network, those it had when last asked."""
-    from huggingface_hub import HfApi
-
+def branches(repo: str, kind: Kind = "model") -> tuple[str, ...]:
+    """Names of a repository's branches on the hub; without network, those it had when last asked."""
     try:
-        refs = patiently(lambda: HfApi().list_repo_refs(repo))
+        found = patiently(lambda: _asked_branches(repo, kind))
     except Exception as error:
-        known = _remembered_branches(repo)
+        known = _remembered_branches(repo, kind)
         if is_unreachable(error) and known:
             return known
-        raise _explained(error, repo, "main") from error
-    found = tuple(branch.name for branch in refs.branches)
-    _remember(repo, ".", "branches.json", json.dumps(found))
+        raise _explained(error, repo, "main", kind) from error
+    _remember(repo, "branches.json", json.dumps(found), kind)
     return found
+
+
+def _asked_branches(repo: str, kind: Kind) -> tuple[str, ...]:
+    from huggingface_hub import constants
+    from huggingface_hub.errors import OfflineModeIsEnabled
+    from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status  # type: ignore[attr-defined]
+
+    if is_offline():
+        raise OfflineModeIsEnabled("offline")
+    # list_repo_refs of huggingface_hub has no timeout.
+    answer = get_session().get(
+        f"{constants.ENDPOINT}/api/{kind}s/{repo}/refs", headers=build_hf_headers(), timeout=_TIMEOUT
+    )
+    hf_raise_for_status(answer)
+    return tuple(branch["name"] for branch in answer.json()["branches"])
 
 
 def training_revisions(names: Iterable[str]) -> tuple[TrainingRevision, ...]:
@@ -222,20 +251,24 @@ def nearest_revision(repo: str, revision: str) -> str:
             f"{repo}@{revision}: none of its {len(names)} branches is a training checkpoint that tells its tokens "
             f"(looked for stepN-tokensNB or stepN); name a branch: {', '.join(names[:5])}."
         )
-    return found
+    wanted, seen = _wanted_tokens(revision), found.tokens_seen
+    if not wanted / 2 <= seen <= 2 * wanted:
+        raise MeasureError(
+            f"{repo}@{revision}: the nearest of its training checkpoints is {found.name}, after {seen / 1e9:g} billion "
+            "tokens, which is too far off to stand for it; name a branch."
+        )
+    return found.name
 
 
-def _nearest_by_tokens(names: Sequence[str], wanted: str) -> str | None:
-    match = _TOKENS.fullmatch(wanted)
+def _wanted_tokens(revision: str) -> int:
+    match = _TOKENS.fullmatch(revision)
     assert match
-    tokens = int(match["tokens"]) * _UNITS[match["unit"]]
-    found = training_revisions(names)
+    return int(match["tokens"]) * _UNITS[match["unit"]]
 
-    def off(revision: TrainingRevision) -> int:
-        seen = revision.tokens if revision.tokens is not None else revision.step * _PYTHIA_STEP
-        return abs(seen - tokens)
 
-    return min(found, key=off).name if found else None
+def _nearest_by_tokens(names: Sequence[str], revision: str) -> TrainingRevision | None:
+    wanted = _wanted_tokens(revision)
+    return min(training_revisions(names), key=lambda found: abs(found.tokens_seen - wanted), default=None)
 
 
 def last_training_revision(repo: str) -> str | None:
@@ -257,13 +290,12 @@ def drop(checkpoint: Checkpoint) -> None:
 # The hub itself.
 
 
-# A run is on one commit of each revision, and asks for it once; a notebook sees a new one after a while.
-_LISTINGS: dict[tuple[str, ...], tuple[float, Listing]] = {}
-_SECONDS_KNOWN = 600.0
+# A process stays on one commit of each revision, and asks for it once.
+_LISTINGS: dict[tuple[str, ...], Listing] = {}
 
 
 def forget() -> None:
-    """Ask the hub again, whatever it said before."""
+    """Ask the hub again where a branch stands, whatever it said before."""
     _LISTINGS.clear()
 
 
@@ -273,18 +305,18 @@ def _listing_or_none(repo: str, revision: str, kind: Kind = "model") -> Listing 
 
     if is_offline():
         return None
-    known = _LISTINGS.get((constants.ENDPOINT, repo, revision, kind))
-    if known is not None and time.monotonic() - known[0] < _SECONDS_KNOWN:
-        return known[1]
+    if known := _LISTINGS.get((constants.ENDPOINT, repo, revision, kind)):
+        return known
     try:
         ask = HfApi().dataset_info if kind == "dataset" else HfApi().model_info
-        info = patiently(lambda: ask(repo, revision=revision, files_metadata=True))
+        info = patiently(lambda: ask(repo, revision=revision, files_metadata=True, timeout=_TIMEOUT))
     except Exception as error:
         if is_unreachable(error):
             return None
         raise _explained(error, repo, revision, kind) from error
     listing = Listing(str(info.sha), {file.rfilename: file.size or 0 for file in info.siblings or ()})
-    _LISTINGS[constants.ENDPOINT, repo, revision, kind] = time.monotonic(), listing
+    _LISTINGS[constants.ENDPOINT, repo, revision, kind] = listing
+    _remember(repo, f"{listing.commit}.json", json.dumps(listing.sizes), kind)
     return listing
 
 
@@ -306,10 +338,15 @@ def _download(
             repo,
             repo_type=kind,
             revision=commit,
-            allow_patterns=list(names),
+            # Names, not patterns.
+            allow_patterns=[glob.escape(name) for name in names],
             tqdm_class=None if large else _silent(),
         )
-        _check_hashes(_cache(repo, kind) / "snapshots" / commit, missing)
+        folder = _cache(repo, kind) / "snapshots" / commit
+        absent = [name for name in names if not (folder / name).exists()]
+        if absent:
+            raise DamagedError(f"{absent[0]} is not there after its download")
+        _check_hashes(folder, missing)
 
     try:
         patiently(once)
@@ -332,19 +369,21 @@ def _silent() -> type[Any]:
 def _check_hashes(folder: Path, names: Iterable[str]) -> None:
     """Hold files of the cache against the hash that the hub gave them, which is the name of their blob."""
     for name in names:
-        blob = (folder / name).resolve()
-        stated = blob.name
+        entry = folder / name
         # Where there are no symbolic links a file stands in its own place, and its name says nothing.
-        if len(stated) not in (40, 64) or blob.parent.name != "blobs":
+        if not entry.is_symlink():
             continue
+        # One step: a blob may itself be a link into a storage that all repositories share, under another hash.
+        blob = entry.parent / entry.readlink()
+        stated = blob.name
         digest = hashlib.sha256() if len(stated) == 64 else hashlib.sha1(b"blob %d\0" % blob.stat().st_size)
         with blob.open("rb") as file:
             while part := file.read(2**24):
                 digest.update(part)
         if digest.hexdigest() != stated:
-            (folder / name).unlink()
-            blob.unlink()
-            raise WrongHashError(f"{name} came with the hash {digest.hexdigest()[:12]}, the hub states {stated[:12]}")
+            for path in (entry, blob, blob.resolve()):
+                path.unlink(missing_ok=True)
+            raise DamagedError(f"{name} came with the hash {digest.hexdigest()[:12]}, the hub states {stated[:12]}")
 
 
 def _wanted(repo: str, sizes: dict[str, int], *, weights: bool, allow_pickle: bool) -> list[str]:
@@ -391,7 +430,7 @@ def _check_space(repo: str, needed: int) -> None:
         )
 
 
-# The cache: models--OWNER--NAME/{blobs,refs/REVISION,snapshots/COMMIT}, as huggingface_hub documents it.
+# The cache, models--OWNER--NAME/{blobs,refs/REVISION,snapshots/COMMIT} as huggingface_hub documents it, and our memory.
 
 
 def _cache(repo: str, kind: Kind = "model") -> Path:
@@ -400,47 +439,73 @@ def _cache(repo: str, kind: Kind = "model") -> Path:
     return Path(constants.HF_HUB_CACHE) / "--".join([f"{kind}s", *repo.split("/")])
 
 
-def _remember(repo: str, folder: str, name: str, text: str, kind: Kind = "model") -> None:
-    """Note in the cache what a revision stands at, or which branches there are: offline it is all one knows."""
-    if re.fullmatch("[0-9a-f]{40}", name):
-        return
-    path = _cache(repo, kind) / folder / name
+def _memory(repo: str, kind: Kind = "model") -> Path:
+    """What the hub said of a repository, kept beside the cache: offline it is all one knows."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HOME) / "measure" / _cache(repo, kind).name
+
+
+def _remember(repo: str, name: str, text: str, kind: Kind = "model") -> None:
+    path = _memory(repo, kind) / name
     if not path.exists() or path.read_text() != text:
         write_atomically(path, text.encode())
 
 
-def _remembered_branches(repo: str) -> tuple[str, ...]:
-    path = _cache(repo) / "branches.json"
+def _remember_revision(repo: str, revision: str, commit: str, kind: Kind = "model") -> None:
+    if not re.fullmatch("[0-9a-f]{40}", revision):
+        _remember(repo, f"refs/{quote(revision, safe='')}", commit, kind)
+
+
+def _remembered_branches(repo: str, kind: Kind = "model") -> tuple[str, ...]:
+    path = _memory(repo, kind) / "branches.json"
     return tuple(json.loads(path.read_text())) if path.exists() else ()
 
 
+def _remembered_sizes(repo: str, commit: str, kind: Kind = "model") -> dict[str, int] | None:
+    path = _memory(repo, kind) / f"{commit}.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
 def _cached_commit(repo: str, revision: str, kind: Kind = "model") -> str | None:
-    folder = _cache(repo, kind)
-    if (folder / "snapshots" / revision).is_dir():
+    """The commit that a revision had when last seen, by us or by another user of the cache."""
+    if (_cache(repo, kind) / "snapshots" / revision).is_dir() or _remembered_sizes(repo, revision, kind) is not None:
         return revision
-    path = folder / "refs" / revision
+    own = _memory(repo, kind) / "refs" / quote(revision, safe="")
+    path = own if own.is_file() else _cache(repo, kind) / "refs" / revision
     return path.read_text().strip() if path.is_file() else None
 
 
 def _has_all(folder: Path, pattern: re.Pattern[str]) -> bool:
-    """Whether a snapshot holds weights of one kind whole: the file itself, or every part that its index names."""
+    """Whether a snapshot holds weights of one kind whole: the whole file, or every part of as many as its name says."""
     names = [path.name for path in folder.glob("*") if pattern.fullmatch(path.name) and path.exists()]
-    indices = [name for name in names if name.endswith(".index.json")]
-    if not indices:
-        return bool(names)
-    parts = set(json.loads((folder / indices[0]).read_text())["weight_map"].values())
-    return parts <= set(names)
+    parts = [name for name in names if not name.endswith(".index.json")]
+    of = [int(match[1]) for name in parts if (match := re.search(r"-of-(\d+)\.", name))]
+    return len(of) < len(parts) or (bool(of) and len(of) == max(of))
 
 
 def _from_cache(repo: str, revision: str, *, weights: bool, allow_pickle: bool) -> Checkpoint:
     commit = _cached_commit(repo, revision)
     folder = _cache(repo) / "snapshots" / (commit or "none")
-    kinds = (_SAFE, _PICKLED) if allow_pickle else (_SAFE,)
     if commit is None or not (folder / "config.json").exists():
         raise not_in_cache(f"{repo}@{revision}")
-    if weights and not any(_has_all(folder, kind) for kind in kinds):
+    sizes = _remembered_sizes(repo, commit)
+    if sizes is not None:
+        absent = [
+            name
+            for name in _wanted(repo, sizes, weights=weights, allow_pickle=allow_pickle)
+            if not (folder / name).exists()
+        ]
+        if absent:
+            raise not_in_cache(f"{absent[0]} of {repo}@{revision}")
+    elif weights and not any(_has_all(folder, kind) for kind in ((_SAFE, _PICKLED) if allow_pickle else (_SAFE,))):
         raise not_in_cache(f"the weights of {repo}@{revision}")
     return Checkpoint(repo, revision, commit, folder, fetched=False)
+
+
+def is_listed(repo: str, commit: str) -> bool:
+    """Whether the hub told which files a commit has, so that it is known whether all are in the cache."""
+    return _remembered_sizes(repo, commit) is not None
 
 
 def _explained(error: Exception, repo: str, revision: str, kind: Kind = "model") -> MeasureError:
@@ -448,13 +513,10 @@ def _explained(error: Exception, repo: str, revision: str, kind: Kind = "model")
 
 
 def _nearest_branch(repo: str, revision: str, kind: Kind) -> str:
-    from huggingface_hub import HfApi
-
     try:
-        names = [branch.name for branch in HfApi().list_repo_refs(repo, repo_type=kind).branches]
+        return _nearest(revision, _asked_branches(repo, kind))
     except Exception:  # the message is worth giving without them
         return "see its branches on the hub."
-    return _nearest(revision, names)
 
 
 def _nearest(wanted: str, names: Iterable[str]) -> str:

@@ -8,18 +8,22 @@ from typing import Literal, TypeVar
 
 from measure.spec import MeasureError
 
+_DISK_FULL = 28
+
 Kind = Literal["model", "dataset"]
 _T = TypeVar("_T")
 
 # Seconds between tries of what may pass: too many requests, a failing server, a connection cut, a damaged file.
 WAITS = (1.0, 2.0, 4.0, 8.0, 16.0)
+# huggingface_hub tries some of it again itself; what took so long already is not begun anew.
+PATIENCE = 120.0
 _PASSING_STATUS = (408, 429, 500, 502, 503, 504)
 _PASSING_NAMES = {"TimeoutException", "ReadError", "WriteError", "RemoteProtocolError", "ChunkedEncodingError"}
 _UNREACHABLE_NAMES = {"ConnectError", "ConnectTimeout", "OfflineModeIsEnabled", "ConnectionError"}
 
 
-class WrongHashError(OSError):
-    """A file that is not what the hub says it is; deleted, so that it is fetched again."""
+class DamagedError(OSError):
+    """A file that is not there after its download, or not what the hub says it is; it is fetched again."""
 
 
 def is_offline() -> bool:
@@ -59,12 +63,22 @@ def _named(error: BaseException, names: set[str]) -> bool:
 def _may_pass(error: BaseException) -> bool:
     """Whether trying again may help."""
     return any(
-        isinstance(cause, WrongHashError)
+        isinstance(cause, DamagedError)
         or _status(cause) in _PASSING_STATUS
         or _named(cause, _PASSING_NAMES)
         or "Consistency check failed" in str(cause)
+        or _is_of_xet(cause)
         for cause in _chain(error)
     )
+
+
+def _is_of_xet(error: BaseException) -> bool:
+    """Whether an error came out of the hub's storage for large files, which raises no class of its own."""
+    trace, names = error.__traceback__, set()
+    while trace is not None:
+        names.add(trace.tb_frame.f_code.co_name)
+        trace = trace.tb_next
+    return "xet_get" in names and not _status(error) and getattr(error, "errno", None) != _DISK_FULL
 
 
 def is_unreachable(error: BaseException) -> bool:
@@ -75,11 +89,12 @@ def is_unreachable(error: BaseException) -> bool:
 
 def patiently(call: Callable[[], _T]) -> _T:
     """Call again, at growing intervals, while the error is one that may pass."""
+    until = time.monotonic() + PATIENCE
     for wait in WAITS:
         try:
             return call()
         except Exception as error:
-            if not _may_pass(error):
+            if not _may_pass(error) or time.monotonic() > until:
                 raise
             asked = next((_retry_after(cause) for cause in _chain(error) if _status(cause)), 0.0)
             time.sleep(max(wait, asked))
@@ -114,13 +129,13 @@ def explained(error: Exception, repo: str, revision: str, kind: Kind, nearest: C
         return MeasureError(
             f"the hub has no {kind} {repo!r}, or it is private. Check the id, or log in with `hf auth login`."
         )
-    if any(isinstance(cause, OSError) and cause.errno == 28 for cause in chain):
+    if any(isinstance(cause, OSError) and cause.errno == _DISK_FULL for cause in chain):
         return MeasureError(f"{repo}: the disk filled up while it was fetched; make room, or set HF_HOME elsewhere.")
-    if any(isinstance(cause, WrongHashError) for cause in chain):
-        return MeasureError(f"{repo}@{revision}: {error}, {len(WAITS) + 1} times; nothing of it was kept. Try later.")
+    if any(isinstance(cause, DamagedError) for cause in chain):
+        return MeasureError(f"{repo}@{revision}: {error}, again and again; it was not kept. Try later.")
     if is_unreachable(error):
         return not_in_cache(f"{repo}@{revision}")
     status = next(filter(None, map(_status, chain)), None)
     said = f"the hub answered {status}" if status else f"the download failed ({error})"
-    tries = f", {len(WAITS) + 1} times" if _may_pass(error) else ""
+    tries = ", again and again" if _may_pass(error) else ""
     return MeasureError(f"{repo}@{revision}: {said}{tries}. Whole files are kept: called again, it goes on from there.")

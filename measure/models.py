@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -170,15 +170,24 @@ def identity(name: str, *, weights: bool = True) -> str:
     """What a model is before it is loaded: the hub's commit, or a hash of the files in its folder."""
     reference = catalog.resolve(name)
     if reference.source == "hub":
-        return hub.commit_of(reference.location, reference.revision)
+        commit = hub.commit_of(reference.location, reference.revision)
+        # Of a commit that the hub has not listed nobody knows whether all its files are here.
+        return commit if hub.is_listed(reference.location, commit) else f"{commit} as it is in the cache"
     folder = Path(reference.location)
     beside = [*_shared_tokenizer(folder), folder.parent] if reference.source == "ladder" else []
     digest = hashlib.sha256()
     for path in sorted(path for place in (folder, *beside) for path in place.glob("*") if path.is_file()):
-        if weights or path.suffix == ".json":
-            with path.open("rb") as file:
-                digest.update(f"{path.name}|{hashlib.file_digest(file, 'sha256').hexdigest()}|".encode())
+        if weights or path.suffix not in (".safetensors", ".bin"):
+            state = path.stat()
+            digest.update(f"{path.name}|{_file_hash(path, state.st_mtime_ns, state.st_size)}|".encode())
     return digest.hexdigest()
+
+
+@lru_cache(maxsize=1024)
+def _file_hash(path: Path, changed: int, size: int) -> str:
+    """sha256 of a file, read again only when it has `changed` or is of another size."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_config(folder: Path, name: str) -> Any:

@@ -6,7 +6,7 @@ import contextlib
 import io
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -211,7 +211,14 @@ def rate(device: str) -> float:
     return best
 
 
-def lines(plans: Sequence[ModelPlan]) -> list[str]:
+def corpora_to_fetch(collected: _Collected) -> dict[str, int]:
+    """Bytes of the corpora that are not at hand, by name."""
+    specs = [(load, spec) for load, group in collected.gathered.items() for spec in group if isinstance(spec, Spec)]
+    named = {engine.corpus_of(spec, catalog.resolve(load[0]).source) for load, spec in specs}
+    return {name: prompts.bytes_to_fetch(name) for name in sorted(named)}
+
+
+def lines(plans: Sequence[ModelPlan], corpora: Mapping[str, int]) -> list[str]:
     """The plan as a table of at most 100 columns."""
     rates: dict[str, float] = {}
     rows = ["model                    revs specs stored     fetch    tokens     TFLOP     time    memory"]
@@ -231,6 +238,9 @@ def lines(plans: Sequence[ModelPlan]) -> list[str]:
     at = ", ".join(f"{name}, {value / 1e9:.0f} GFLOP/s in a matrix product" for name, value in rates.items())
     rows.append(f"in all: {about}{fetched / 1e9:.2f} GB to fetch, {_seconds(seconds)} to measure (on {at})")
     rows.append("time: at half that rate, and 0.1 s a spec; statistics and pytest's own come on top")
+    rows += [
+        f"and {size / 1e9:.2f} GB for {name}, which prompts are drawn from" for name, size in corpora.items() if size
+    ]
     if about:
         rows.append("~: the hub was not asked or did not answer; taken as float32 from the number of parameters")
     return rows
@@ -267,6 +277,9 @@ def fetch(collected: _Collected, *, allow_pickle: bool = False) -> Iterable[str]
         corpora.update({corpus: None for corpus in named if not prompts.is_at_hand(corpus)})
     for name, weights in needed.items():
         found = models.fetch(catalog.resolve(name), weights=weights, allow_pickle=allow_pickle)
+        with contextlib.suppress(MeasureError):
+            # Offline it tells which training step is the last, and which is nearest to a number of tokens.
+            hub.branches(found.repo)
         yield f"{name:<32} {found.revision} at {found.commit[:12]}, {'fetched' if found.fetched else 'in the cache'}"
     for corpus in corpora:
         held = prompts.load_corpus(corpus)

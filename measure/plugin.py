@@ -10,6 +10,7 @@ import argparse
 import dataclasses
 import json
 import os
+import shlex
 from collections.abc import Callable, Generator, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -80,6 +81,10 @@ def _strict_read(item: pytest.Item) -> str | None:
     return callspec.params.get(_READ) if callspec is not None else None
 
 
+class NotMeasuredError(MeasureError):
+    """What a test asked for could not be measured; nothing is said of the claim."""
+
+
 class Harness:
     """What one pytest session measures, and what came of it."""
 
@@ -125,8 +130,13 @@ class Harness:
         outcome = self.engine.outcome(self.effective(asked, read))
         self._show("")
         if isinstance(outcome, Exception):
-            raise MeasureError(str(outcome))
+            raise NotMeasuredError(str(outcome))
         return outcome
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """A suite that cannot be read is neither drift nor a model that is missing."""
+        if report.failed:
+            self.failures.add(EXIT_CLAIM_FAILED)
 
     def _progress(self, spec: AnySpec, how: str) -> None:
         self._done += 1
@@ -245,6 +255,7 @@ def pytest_configure(config: pytest.Config) -> None:
     except MeasureError as error:
         raise pytest.UsageError(f"--models: {error}") from None
     config.stash[KEY] = Harness(config)
+    config.pluginmanager.register(config.stash[KEY], "stable regions")
 
 
 @pytest.hookimpl(trylast=True)
@@ -342,9 +353,10 @@ def baseline(request: pytest.FixtureRequest, snapshot: SnapshotAssertion) -> Sna
     """The accepted curve of this test: `assert baseline == measured(spec)`."""
     if not request.config.stash[KEY].default_sample:
         pytest.skip("baselines belong to protocol paper with the default pairs; the claim is tested all the same")
-    if not _has_baseline(request) and not request.config.option.update_snapshots:
+    made = request.config.option.update_snapshots or request.config.getoption("--refresh")
+    if not made and not _has_baseline(request):
         models = request.config.getoption("--models")
-        named = "" if models in selection.CHOICES else f" --models {models}"
+        named = "" if models in selection.CHOICES else f" --models {shlex.quote(models)}"
         pytest.skip(
             "not measured: no curve was accepted for this model yet; look at it, then accept it with "
             f"`measure refresh -k {request.node.callspec.id}{named}`"
@@ -383,7 +395,7 @@ def pytest_runtest_makereport(
 
 def _exit_status(item: pytest.Item, call: pytest.CallInfo[None]) -> int:
     """What a failed test makes of the run."""
-    if call.excinfo is not None and call.excinfo.errisinstance(MeasureError):
+    if call.excinfo is not None and call.excinfo.errisinstance(NotMeasuredError):
         return EXIT_NOT_MEASURED
     compared = _baseline_record(item)
     return EXIT_DRIFT if compared is not None and compared["state"] != "as accepted" else EXIT_CLAIM_FAILED

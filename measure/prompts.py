@@ -7,6 +7,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +31,7 @@ PRINTED = _HERE / "printed.jsonl"
 # The paper's corpus: the authors kept the first 100 books of the first of 37 shards.
 PAPER_CORPUS = "sedthh/gutenberg_english"
 PAPER_BOOKS = 100
+_FIRST_SHARD = re.compile(r"-0+-of-\d+[^/]*\.parquet$")
 _READERS = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv"}
 
 Prompt = tuple[int, ...]
@@ -176,16 +178,28 @@ def _texts(source: str) -> tuple[str, ...]:
 
 def _paper_shard() -> str:
     """The first of the paper's shards, the only one that its prompts come from."""
-    shards = [name for name in hub.file_names(PAPER_CORPUS, kind="dataset") if name.endswith(".parquet")]
+    shards = [name for name in hub.file_names(PAPER_CORPUS, kind="dataset") if _FIRST_SHARD.search(name)]
     if not shards:
-        raise MeasureError(f"{PAPER_CORPUS} has no parquet file any more; give another corpus with --corpus.")
+        raise MeasureError(
+            f"{PAPER_CORPUS}: its first shard, *-00000-of-*.parquet, is not there; give another corpus with --corpus."
+        )
     return shards[0]
+
+
+def bytes_to_fetch(source: str) -> int:
+    """What `load_corpus` would download, where that can be known. Downloads nothing."""
+    if is_at_hand(source):
+        return 0
+    file = token_files.hub_file(source)
+    repo, kind = (file.repo, file.kind) if file else (PAPER_CORPUS, "dataset")
+    sizes = hub.file_sizes(repo, revision=file.revision if file else "main", kind=kind)
+    return sum(size for name, size in sizes.items() if (name == file.filename if file else _FIRST_SHARD.search(name)))
 
 
 def is_at_hand(source: str) -> bool:
     """Whether a corpus can be loaded without fetching anything."""
     if source == PAPER_CORPUS:
-        return any(name.endswith(".parquet") for name in hub.cached_files(PAPER_CORPUS, kind="dataset"))
+        return any(map(_FIRST_SHARD.search, hub.cached_files(PAPER_CORPUS, kind="dataset")))
     file = token_files.hub_file(source)
     return file is None or file.filename in hub.cached_files(file.repo, revision=file.revision, kind=file.kind)
 

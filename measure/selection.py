@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -24,13 +25,19 @@ def named(choice: str) -> set[str] | None:
     for text in choice.split(","):
         name, _, revision = text.strip().partition("@")
         revisions.setdefault(name, []).append(revision or "main")
-    return {_known(name) or _add(name, found) for name, found in revisions.items()}
+    return {_shipped(name, found) or _add(name, found) for name, found in revisions.items()}
 
 
-def _known(name: str) -> str | None:
-    """The name of a shipped model by its name or its hub id."""
+def _shipped(name: str, revisions: list[str]) -> str | None:
+    """The name of a shipped model by its name or its hub id. Raises `MeasureError` for revisions: it has its own."""
     shipped = [model for model in catalog.models().values() if model.origin != "added"]
-    return next((model.name for model in shipped if name in (model.name, model.location)), None)
+    found = next((model for model in shipped if name in (model.name, model.location)), None)
+    if found is not None and revisions != ["main"]:
+        raise MeasureError(
+            f"{name}@{revisions[0]}: the suites measure {found.name} at the catalog's revisions, "
+            f"{', '.join(found.revisions)}; name it without @, and choose among its tests with -k."
+        )
+    return found.name if found is not None else None
 
 
 def _add(name: str, revisions: list[str]) -> str:
@@ -39,6 +46,7 @@ def _add(name: str, revisions: list[str]) -> str:
     location = str(Path(name).resolve()) if reference.source == "folder" else reference.location
     # The name stands in the ids of tests, and these in names of files.
     plain = Path(location).name if reference.source == "folder" else location.replace("/", "--")
+    plain = re.sub(r"[^\w.+-]+", "-", plain)
     config = models.read_own_config(f"{name}@{ordered[0]}" if ordered[0] != "main" else name)
     catalog.add(
         catalog.Model(

@@ -151,3 +151,69 @@ def test_the_papers_corpus_is_found_offline_once_it_was_fetched(
     assert not prompts.is_at_hand("hf://someone/else/ids.npy")
     with pytest.raises(MeasureError, match="is not in the local cache, and HF_HUB_OFFLINE is set"):
         prompts.load_corpus("hf://someone/else/ids.npy")
+
+
+def test_a_commit_pushed_meanwhile_is_not_taken_for_the_one_before(
+    local: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where what is loaded is not what was asked for, its result is not found again as that."""
+    load = models.load
+
+    def pushed(name: str, **options: object) -> models.LoadedModel:
+        local.add(REPO, tiny_checkpoint(9), revision=STEPS[0])
+        hub.forget()
+        return load(name, **options)  # type: ignore[arg-type]
+
+    before = hub.commit_of(REPO, STEPS[0])
+    with monkeypatch.context() as patch:
+        patch.setattr(models, "load", pushed)
+        outcome = run([spec(STEPS[0])], tmp_path)[1].popitem()[1]
+    assert isinstance(outcome, Curves)
+    assert outcome.provenance["commit"] != before
+    local.add(REPO, tiny_checkpoint(0), revision=STEPS[0])
+    hub.forget()
+    assert hub.commit_of(REPO, STEPS[0]) == before
+    assert run([spec(STEPS[0])], tmp_path)[0] == ["measured"]
+
+
+def test_one_checkpoint_under_two_token_counts_is_an_error(local: LocalHub, tmp_path: Path) -> None:
+    how, outcomes = run([spec("tokens2B"), spec("tokens3B")], tmp_path)
+    assert how == ["measured", "failed"]
+    assert "revisions tokens2B and tokens3B hold the same weights" in str(outcomes[spec("tokens3B")])
+
+
+def test_main_may_equal_a_step_where_nobody_knows_which_is_the_last(
+    local: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for revision in (STEPS[-1], "main"):
+        hub.fetch(REPO, revision)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    hub.forget()
+    assert run([spec(STEPS[-1]), spec("main")], tmp_path)[0] == ["measured", "measured"]
+
+
+def test_a_run_that_is_over_ends_though_a_fetch_never_does(local: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetching, "_GRACE", 0.1)
+    never = threading.Event()
+    monkeypatch.setattr(models, "fetch", lambda *_, **__: never.wait(30))
+    fetcher = fetching.Fetcher()
+    fetcher.ahead(f"{REPO}@main", weights=True, needed=lambda: True)
+    fetcher.close()
+    assert fetcher._thread is not None
+    assert fetcher._thread.daemon
+    never.set()
+    fetcher._thread.join()
+
+
+def test_only_the_first_shard_is_the_papers_corpus(local: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    from measure import prompts
+
+    shard = tiny_corpus(3)["data/train-00000-of-00001.parquet"]
+    local.add(prompts.PAPER_CORPUS, {f"data/train-0000{n}-of-00037.parquet": shard for n in (0, 7)}, kind="dataset")
+    hub.fetch_file(prompts.PAPER_CORPUS, "data/train-00007-of-00037.parquet", kind="dataset")
+    assert not prompts.is_at_hand(prompts.PAPER_CORPUS)
+    assert prompts.bytes_to_fetch(prompts.PAPER_CORPUS) == len(shard)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    hub.forget()
+    with pytest.raises(MeasureError, match="its first shard"):
+        prompts.load_corpus(prompts.PAPER_CORPUS)

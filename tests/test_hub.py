@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from measure import hub
+from measure import hub, hub_errors
 from measure.spec import MeasureError
 from tests.hub import Failure, LocalHub, tiny_checkpoint
 
@@ -134,12 +134,18 @@ def test_a_connection_cut_goes_on_where_it_was(served: Served) -> None:
 
 
 LASTING = {
-    "429": (Failure("429", path="/api/", times=-1), r"tiny/olmo@main: the hub answered 429, 6 times"),
-    "500": (Failure("500", path="model.safetensors", times=-1, method=""), r"the hub answered 500, 6 times.*goes on"),
-    "cut": (Failure("cut", path="model.safetensors", times=-1), r"tiny/olmo@main: the download failed \(.*6 times"),
+    "429": (Failure("429", path="/api/", times=-1), r"tiny/olmo@main: the hub answered 429, again and again"),
+    "500": (
+        Failure("500", path="model.safetensors", times=-1, method=""),
+        r"the hub answered 500, again and again.*goes on",
+    ),
+    "cut": (
+        Failure("cut", path="model.safetensors", times=-1),
+        r"tiny/olmo@main: the download failed \(.*again and again",
+    ),
     "wrong_hash": (
         Failure("wrong_hash", path="model.safetensors", times=-1),
-        r"model.safetensors came with the hash \w{12}, the hub states \w{12}, 6 times; nothing of it was kept",
+        r"model.safetensors came with the hash \w{12}, the hub states \w{12}, again and again; it was not kept",
     ),
     "gated": (Failure("gated", times=-1, method=""), r"tiny/olmo is gated. Ask for access on its page.*hf auth login"),
     "missing_repo": (
@@ -186,10 +192,14 @@ def test_the_revision_nearest_to_a_token_count_is_taken(served: Served) -> None:
     for wanted, nearest in (
         ("tokens0B", "step0-tokens0B"),
         ("tokens3B", "step1000-tokens2B"),
-        ("tokens9T", "step3000-tokens6B"),
+        ("tokens9B", "step3000-tokens6B"),
     ):
         assert hub.fetch(REPO, wanted).revision == nearest
     assert hub.last_training_revision(REPO) == "step3000-tokens6B"
+    with pytest.raises(
+        MeasureError, match=r"nearest .* is step3000-tokens6B, after 6 billion tokens, which is too far"
+    ):
+        hub.fetch(REPO, "tokens900B")
     served.hub.add("tiny/plain", tiny_checkpoint(0))
     with pytest.raises(MeasureError, match=r"tiny/plain@tokens1B: none of its 1 branches is a training checkpoint"):
         hub.fetch("tiny/plain", "tokens1B")
@@ -209,7 +219,9 @@ def test_offline_what_was_fetched_is_found_and_the_rest_is_named(
     offline = hub.fetch(REPO, "tokens2B")
     assert (offline.revision, offline.commit, offline.fetched) == ("step1000-tokens2B", online.commit, False)
     assert hub.fetch(REPO, online.commit).folder == online.folder
-    with pytest.raises(MeasureError, match=r"the weights of tiny/olmo@main is not in .*HF_HUB_OFFLINE is set.*fetch"):
+    with pytest.raises(
+        MeasureError, match=r"model.safetensors of tiny/olmo@main is not in .*HF_HUB_OFFLINE is set.*fetch"
+    ):
         hub.fetch(REPO, "main")
     with pytest.raises(MeasureError, match=r"tiny/olmo@step0-tokens0B is not in the local cache"):
         hub.fetch(REPO, "step0-tokens0B")
@@ -289,3 +301,102 @@ def test_one_file_is_fetched_checked_and_found_offline(served: Served, monkeypat
     assert hub.fetch_file("tiny/data", "a.npy", kind="dataset").read_bytes() == b"12345"
     with pytest.raises(MeasureError, match=r"b.npy of tiny/data@main is not in the local cache"):
         hub.fetch_file("tiny/data", "b.npy", kind="dataset")
+
+
+def test_a_file_in_the_storage_that_repositories_share_is_held_against_its_hash_too(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Newer versions of huggingface_hub keep large files in one place, under another hash, and link to them."""
+    whole = hub._check_hashes
+    damaged: list[str] = []
+
+    def shared(folder: Path, names: list[str]) -> None:
+        blob = folder / "model.safetensors"
+        entry = blob.parent / blob.readlink()
+        if not entry.is_symlink():
+            elsewhere = served.cache / "shared"
+            elsewhere.mkdir(exist_ok=True)
+            content = entry.read_bytes() if damaged else entry.read_bytes()[:-1] + b"x"
+            (elsewhere / "other-hash").write_bytes(content)
+            entry.unlink()
+            entry.symlink_to(elsewhere / "other-hash")
+            damaged.append("once")
+        whole(folder, names)
+
+    monkeypatch.setattr(hub, "_check_hashes", shared)
+    found = hub.fetch(REPO)
+    assert len(damaged) == 2
+    expected = tiny_checkpoint(BRANCHES.index("main"))["model.safetensors"]
+    assert (found.folder / "model.safetensors").read_bytes() == expected
+
+
+def test_a_download_that_leaves_weights_out_is_not_taken_for_one(served: Served) -> None:
+    from huggingface_hub import hf_hub_download
+
+    hf_hub_download(REPO, "config.json")
+    served.hub.fail(Failure("503", path="/tree/", times=-1))
+    with pytest.raises(MeasureError, match=r"is not there after its download"):
+        hub.fetch(REPO)
+    served.hub.failures.clear()
+    assert hub.fetch(REPO).fetched
+
+
+def test_a_snapshot_that_lacks_a_small_file_is_not_measured_offline(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = hub.fetch(REPO)
+    (found.folder / "tokenizer_config.json").unlink()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    hub.forget()
+    with pytest.raises(MeasureError, match=r"tokenizer_config.json of tiny/olmo@main is not in the local cache"):
+        hub.fetch(REPO)
+
+
+def test_a_name_with_brackets_is_a_name(served: Served) -> None:
+    served.hub.add("tiny/data", {"ids[0].npy": b"12345", "ids0.npy": b"other"}, kind="dataset")
+    assert hub.fetch_file("tiny/data", "ids[0].npy", kind="dataset").read_bytes() == b"12345"
+
+
+def test_weights_in_parts_are_cached_when_all_are(tmp_path: Path) -> None:
+    def holds(*names: str) -> bool:
+        folder = tmp_path / "-".join(names)
+        folder.mkdir()
+        for name in names:
+            (folder / name).touch()
+        return hub._has_all(folder, hub._SAFE)
+
+    part, index = "model-0000{}-of-00002.safetensors", "model.safetensors.index.json"
+    assert not holds("config.json")
+    assert not holds(index)
+    assert not holds(part.format(1))
+    assert not holds(part.format(1), index)
+    assert holds(part.format(1), part.format(2), index)
+    assert holds("model.safetensors", part.format(1))
+
+
+def test_patience_ends(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What took long already, huggingface_hub's own waits in it, is not begun anew."""
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+
+    def call() -> None:
+        now[0] += 100.0
+        tries.append(now[0])
+        raise ConnectionResetError("Consistency check failed")
+
+    tries: list[float] = []
+    with pytest.raises(ConnectionResetError):
+        hub_errors.patiently(call)
+    assert len(tries) == 2
+
+
+def test_an_error_out_of_the_hubs_storage_may_pass() -> None:
+    def xet_get() -> None:
+        raise RuntimeError("connection reset")
+
+    with pytest.raises(RuntimeError) as of_storage:
+        xet_get()
+    with pytest.raises(ValueError, match="invalid literal") as other:
+        int("x")
+    assert hub_errors._may_pass(of_storage.value)
+    assert not hub_errors._may_pass(other.value)

@@ -221,3 +221,6 @@ def test_a_models_identity_is_that_of_its_files(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     assert models.identity(str(tmp_path)) != changed
     assert models.identity(f"{RUNG}@main") != models.identity(f"{RUNG}@step0-tokens0M")
+    bare = models.identity(str(tmp_path), weights=False)
+    (tmp_path / "merges.txt").write_text("a b")
+    assert models.identity(str(tmp_path), weights=False) != bare

@@ -320,6 +320,24 @@ def test_exit_statuses_tell_claim_drift_and_not_measured_apart_in_that_order(pyt
             result.stdout.no_fnmatch_line("exit status*")
 
 
+def test_a_suite_that_cannot_be_read_is_neither_drift_nor_a_missing_model(pytester: pytest.Pytester) -> None:
+    write(pytester)
+    path = pytester.path / "suites" / "test_it.py"
+    path.write_text(path.read_text().replace('"ladder-olmo-0.2m", "olmo-1b"', '"no-such-model"'))
+    (pytester.path / "suites" / "test_broken.py").write_text("import no_such_module")
+    result = pytester.runpytest("suites", "-k", "claim", "--continue-on-collection-errors")
+    assert result.ret == plugin.EXIT_CLAIM_FAILED
+
+
+def test_an_error_of_the_judging_code_is_no_missing_measurement(pytester: pytest.Pytester) -> None:
+    write(pytester)
+    path = pytester.path / "suites" / "test_it.py"
+    path.write_text(
+        path.read_text().replace("claim.check(", "raise __import__('measure').MeasureError('judge'); claim.check(")
+    )
+    assert pytester.runpytest("suites", "-k", "claim").ret == plugin.EXIT_CLAIM_FAILED
+
+
 def test_a_control_that_believes_a_counterfeit_is_a_failed_claim(pytester: pytest.Pytester) -> None:
     write(pytester, control="0.2, 0.3")
     assert pytester.runpytest("suites", "-k", "control").ret == plugin.EXIT_CLAIM_FAILED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,13 +66,19 @@ def test_without_a_hub_an_accelerator_alone_measures_no_hub_model(monkeypatch: p
 def test_shipped_models_go_by_name_or_hub_id() -> None:
     assert selection.named("auto") is None
     assert selection.named("olmo-1b, ladder-olmo-0.2m") == {"olmo-1b", "ladder-olmo-0.2m"}
-    assert selection.named("Qwen/Qwen2-0.5B") == {"qwen2-0.5b"}
+    assert selection.named("Qwen/Qwen2-0.5B@main") == {"qwen2-0.5b"}
+    with pytest.raises(
+        MeasureError, match=r"OLMo-1B-0724-hf@step9: the suites measure olmo-1b at the catalog's revisions"
+    ):
+        selection.named("allenai/OLMo-1B-0724-hf@step9")
 
 
 def test_a_folder_joins_the_catalog_with_its_dimensions(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     tiny_network("gpt2").save_pretrained(folder)
-    assert selection.named(str(folder)) == {"mine"}
+    assert selection.named(f"{folder}/") == {"mine"}
+    shutil.copytree(folder, tmp_path / "my: model")
+    assert selection.named(str(tmp_path / "my: model")) == {"my-model"}
     model = catalog.models()["mine"]
     assert (model.origin, model.revisions, model.layers) == ("added", ("main",), 4)
     assert model.parameters == sum(p.numel() for p in tiny_network("gpt2").parameters())
