@@ -21,7 +21,7 @@ from tests.conftest import DEPTH, random_prompts
 from tests.test_families import network
 from tests.test_forward import both, disagreement
 
-PAIRS, TOKENS, STEPS, ROUNDS = 4, 10, 50, 3
+PAIRS, TOKENS, STEPS, ROUNDS = 2, 10, 50, 3
 WIDE = {
     "vocab_size": 8192,
     "hidden_size": 256,

@@ -23,7 +23,7 @@ from measure.spec import CurveSpec
 from measure.store import Store
 from tests.hub import TOKENIZER, LocalHub
 
-CHECKPOINTS, LATENCY, ROUNDS = 12, 0.2, 3
+CHECKPOINTS, LATENCY, ROUNDS = 12, 0.2, 1
 REPO = "tiny/olmo"
 RUNG = catalog.LADDER / "ladder-olmo-0.2m"
 CORPUS = str(catalog.LADDER.parent.parent / "corpus" / "prose.jsonl")

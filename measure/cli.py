@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from measure import catalog
 from measure.ladder.recipe import Recipe, rung
-from measure.spec import READS, MeasureError
+from measure.spec import PRECISIONS, READS, MeasureError
 
 if TYPE_CHECKING:
     from measure.ladder.train import Text
@@ -114,6 +114,7 @@ def _add_measuring(command: argparse.ArgumentParser, *prompts: str) -> None:
     command.add_argument("--read", choices=READS, default="final_norm", help="what is read (default final_norm)")
     command.add_argument("--bos", action="store_true", help="put the tokenizer's BOS in front of the prompts")
     command.add_argument("--allow-pickle", action="store_true", help="load pickled weights if there are no safetensors")
+    command.add_argument("--precision", choices=PRECISIONS, default="float32", help="computed in (default float32)")
     command.add_argument(
         "--save",
         metavar="FILE",
@@ -129,7 +130,7 @@ def _model(options: argparse.Namespace) -> Any:
         return options.model
     from measure.models import load
 
-    return load(options.model, allow_pickle=True)
+    return load(options.model, precision=options.precision, allow_pickle=True)
 
 
 _FIGURES = (".png", ".svg", ".pdf")
@@ -169,6 +170,7 @@ def _curve(options: argparse.Namespace) -> int:
         read=options.read,
         steps=options.steps,
         bos=options.bos,
+        precision=options.precision,
     )
     _save(curves, options.save)
     if curves.degenerate[0]:
@@ -214,6 +216,7 @@ def _slice(options: argparse.Namespace) -> int:
         size=options.size,
         extent=tuple(options.extent),
         bos=options.bos,
+        precision=options.precision,
     )
     if slices.degenerate[0]:
         reason = "C lies on the line AB" if slices.on_line[0] else "nothing of it changes the output"
@@ -233,12 +236,12 @@ def _choice(command: argparse.ArgumentParser) -> None:
     """What the commands that choose tests share with pytest."""
     command.add_argument("-k", dest="expression", metavar="EXPR", help="the tests meant, as for pytest -k")
     command.add_argument("--models", default="auto", help="as for pytest --models")
-    for name in ("--pairs", "--protocol", "--corpus", "--store"):
+    for name in ("--pairs", "--protocol", "--corpus", "--precision", "--store"):
         command.add_argument(name, help=f"as for pytest {name}")
 
 
 def _pytest_options(options: argparse.Namespace) -> list[str]:
-    given = {name: getattr(options, name) for name in ("models", "pairs", "protocol", "corpus", "store")}
+    given = {name: getattr(options, name) for name in ("models", "pairs", "protocol", "corpus", "precision", "store")}
     return [part for name, value in given.items() if value is not None for part in (f"--{name}", value)]
 
 

@@ -218,9 +218,8 @@ def _curves_by(
     reads: Sequence[Read],
     steps: int,
     origin: dict[str, Any],
-    chunk: int = forward.CHUNK_POSITIONS,
 ) -> dict[Read, Curves]:
-    found = _along_segments(model, pairs, steps, layer, reads, choice, chunk=chunk)
+    found = _along_segments(model, pairs, steps, layer, reads, choice)
     return {
         read: Curves(**found[read], provenance=_provenance(model, pairs, layer, read, choice, origin)) for read in reads
     }
@@ -237,7 +236,7 @@ def fast_curves(
     chunk: int = forward.CHUNK_POSITIONS,
 ) -> Curves:
     """The curves by the fast path, `chunk` positions to a forward; the result does not depend on `chunk`."""
-    return _curves_by(Choice("fast"), model, pairs, layer, [read], steps, origin, chunk)[read]
+    return _curves_by(Choice("fast", room=runs.Room(chunk)), model, pairs, layer, [read], steps, origin)[read]
 
 
 def reference_curves(
@@ -298,7 +297,6 @@ def _along_segments(
     *,
     logits: bool = False,
     gates: bool = False,
-    chunk: int = forward.CHUNK_POSITIONS,
 ) -> dict[Read, _Arrays]:
     """By read, the fields of `Curves` for every pair, and what `keep` makes of each part.
 
@@ -307,15 +305,22 @@ def _along_segments(
     alphas = paths.alphas(steps)
     shared: _Arrays = {}
     by_read: dict[Read, _Arrays] = {read: {} for read in reads}
-    with as_measured(model.network):
-        for rows in runs.chunks(model, pairs.a, pairs.b, steps, chunk, logits=logits or "logits" in reads):
-            part = _run_segments(
-                model, [pairs.a[i] for i in rows], [pairs.b[i] for i in rows], alphas, layer, reads, choice.path, gates
-            )
-            if keep is not None:
-                _fill(shared, rows, len(pairs), keep(part))
-            for read in reads:
-                _fill(by_read[read], rows, len(pairs), _distances(part, alphas, read, steps_too=gates))
+    before: Contexts | None = None
+
+    def work(rows: list[int]) -> None:
+        nonlocal before
+        a, b = ([side[i] for i in rows] for side in (pairs.a, pairs.b))
+        part = _run_segments(model, a, b, alphas, layer, reads, choice.path, gates, before)
+        before = part.known
+        if keep is not None:
+            _fill(shared, rows, len(pairs), keep(part))
+        for read in reads:
+            _fill(by_read[read], rows, len(pairs), _distances(part, alphas, read, steps_too=gates))
+
+    with as_measured(model.network, tf32=model.tf32):
+        bound = choice.room.positions
+        for rows in runs.chunks(model, pairs.a, pairs.b, steps, bound, logits=logits or "logits" in reads):
+            choice.room.run(model, rows, work, len(pairs.a[rows[0]]) + max(steps, len(pairs.b[rows[0]])))
     same = {"alphas": alphas, "units": np.array(pairs.units), **shared}
     return {read: {**same, **arrays} for read, arrays in by_read.items()}
 
@@ -329,8 +334,9 @@ def _run_segments(
     reads: Sequence[Read],
     path: runs.Path,
     gates: bool,
+    before: Contexts | None,
 ) -> _Segments:
-    known = runs.contexts(model, (*a, *b), layer, path)
+    known = runs.contexts(model, (*a, *b), layer, path, before)
     points = paths.segment(known.last(a), known.last(b), alphas)
     watch: AbstractContextManager[list[Tensor]] = forward.gate_signs(model, layer) if gates else nullcontext([])
     with watch as signs:
@@ -436,9 +442,9 @@ def slices(
     references = triples.a + triples.b + triples.c
     # The check draws its points on segments between references, from each to the next of its triple.
     choice = runs.choose_path(model, references, triples.b + triples.c + triples.a, layer, reads, SLICE_ROW)
-    with as_measured(model.network):
+    with as_measured(model.network, tf32=model.tf32):
         sides = zip(triples.a, triples.b, triples.c, strict=True)
-        rows = [_slice(model, triple, layer, reads, at, choice.path) for triple in sides]
+        rows = [_slice(model, triple, layer, reads, at, choice) for triple in sides]
     results = {}
     for read in reads:
         arrays = {name: np.stack([row[read][name] for row in rows]) for name in rows[0][read]}
@@ -448,10 +454,10 @@ def slices(
 
 
 def _slice(
-    model: LoadedModel, triple: tuple[Prompt, ...], layer: int, reads: Sequence[Read], at: np.ndarray, path: runs.Path
+    model: LoadedModel, triple: tuple[Prompt, ...], layer: int, reads: Sequence[Read], at: np.ndarray, choice: Choice
 ) -> dict[Read, _Arrays]:
     """One triple's fields of `Slices`, by read."""
-    known = runs.contexts(model, triple, layer, path)
+    known = runs.contexts(model, triple, layer, choice.path)
     corners = known.last(triple)
     a, b, c = corners[:1], corners[1:2], corners[2:]
     foot = float(paths.foot(a, b, c))
@@ -468,7 +474,7 @@ def _slice(
     }
     top = np.empty(0, int)
     for place, prompt in enumerate(triple):
-        found = _in_rows(model, known, prompt, points, layer, reads, path)
+        found = _in_rows(model, known, prompt, points, layer, reads, choice)
         for read, kept in by_read.items():
             own = found[read][:, cells + place]
             distance = runs.distances(found[read], own[:, None])[0]
@@ -476,7 +482,7 @@ def _slice(
             kept["reference_distance"].append(distance[cells:])
             kept["reference_norm"].append(runs.norms(own)[0])
         if place == 0:
-            top = runs.top_tokens(model, found["residual"][0, :cells], known, path)
+            top = runs.top_tokens(model, found["residual"][0, :cells], known, choice.path)
     shared = {
         "reference_points": np.array([[0.0, 0.0], [1.0, 0.0], [foot, 1.0]]),
         "top_tokens": top.reshape(len(at), len(at)),
@@ -494,7 +500,7 @@ def _in_rows(
     points: Float[Tensor, "points width"],
     layer: int,
     reads: Sequence[Read],
-    path: runs.Path,
+    choice: Choice,
 ) -> runs.Found:
     """`runs.outputs` of many points in one context, cut into rows of a batch; (1, points, units)."""
     count = len(points)
@@ -504,7 +510,14 @@ def _in_rows(
     step = max(1, forward.CHUNK_POSITIONS // (len(prompt) + size))
     if "logits" in reads:
         step = max(1, min(step, runs.LOGIT_VALUES // (size * model.vocabulary)))
-    parts = [runs.outputs(model, known, [prompt] * len(p), p, layer, reads, path) for p in torch.split(padded, step)]
+    parts: list[runs.Found] = []
+
+    def work(chosen: list[int]) -> None:
+        some = padded[chosen]
+        parts.append(runs.outputs(model, known, [prompt] * len(some), some, layer, reads, choice.path))
+
+    for start in range(0, rows, step):
+        choice.room.run(model, list(range(start, min(start + step, rows))), work, len(prompt) + size)
     return {read: torch.cat([part[read] for part in parts]).flatten(0, 1)[None, :count] for read in parts[0]}
 
 

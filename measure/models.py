@@ -19,6 +19,8 @@ from measure.spec import MeasureError, Precision
 
 _DTYPES = {
     "float32": torch.float32,
+    # float32 whose products are rounded to 10 bits of mantissa, by NVIDIA's matrix units.
+    "tf32": torch.float32,
     "float64": torch.float64,
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
@@ -41,6 +43,8 @@ class LoadedModel:
     card: str = "no card"
     # The hub's commit; empty for what did not come from there.
     commit: str = ""
+    # Whether float32 products are rounded; see `as_measured`.
+    tf32: bool = False
     # (layer, read) -> most positions at which the fast path was seen to agree with the reference.
     verified: dict[tuple[int, str], int] = field(default_factory=dict)
 
@@ -63,6 +67,13 @@ class LoadedModel:
     @property
     def vocabulary(self) -> int:
         return int(self.network.get_input_embeddings().num_embeddings)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """About how many numbers a forward holds at a position: residual states and what a block makes of them."""
+        config = self.network.config.get_text_config()
+        intermediate = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+        return 8 * config.hidden_size, 3 * intermediate
 
     @property
     def context(self) -> int | None:
@@ -131,7 +142,17 @@ def load(
     tokenizer = _tokenizer(reference, place.folder)
     found = _describe(network, tokenizer, reference.name, place.revision, weights, reference.source)
     card = _against_card(reference) if reference.source == "ladder" else found.card
-    return replace(found, card=card, commit=place.commit)
+    return replace(found, card=card, commit=place.commit, tf32=_rounds(network, precision))
+
+
+def _rounds(network: nn.Module, precision: Precision) -> bool:
+    """Whether products are to be rounded. Raises `MeasureError` where the device cannot."""
+    if precision == "tf32" and next(network.parameters()).device.type != "cuda":
+        raise MeasureError(
+            "precision='tf32' is a mode of NVIDIA's matrix units, and this model is on the processor; use 'float32' or "
+            "'bfloat16'."
+        )
+    return precision == "tf32"
 
 
 @dataclass(frozen=True)
@@ -317,7 +338,7 @@ def adopt(network: Any, tokenizer: Any, precision: Precision) -> LoadedModel:
     if next(network.parameters()).is_meta:
         raise MeasureError("the model is on the meta device and has no weights; load it on a processor or accelerator.")
     found = str(next(network.parameters()).dtype).removeprefix("torch.")
-    if precision not in ("float32", found):
+    if precision not in ("float32", found) and (precision, found) != ("tf32", "float32"):
         raise MeasureError(
             f"precision={precision!r}, but the loaded model is in {found} and is measured as it is; leave "
             f"precision out, or convert it first: model.to(torch.{precision})."
@@ -329,7 +350,8 @@ def adopt(network: Any, tokenizer: Any, precision: Precision) -> LoadedModel:
         )
     name = getattr(network.config, "_name_or_path", "") or type(network).__name__
     revision = getattr(network.config, "_commit_hash", None) or "unknown"
-    return _describe(network, tokenizer, name, revision, "stored", "loaded")
+    described = _describe(network, tokenizer, name, revision, "stored", "loaded")
+    return replace(described, tf32=_rounds(network, precision))
 
 
 def _describe(network: Any, tokenizer: Any, name: str, revision: str, weights: str, source: str) -> LoadedModel:
@@ -403,25 +425,26 @@ def no_progress_bars() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _exact_switches() -> list[tuple[Any, str, Any]]:
-    """Every setting that lets torch round float32 products: (holder, attribute, its exact value)."""
+def _switches(*, tf32: bool) -> list[tuple[Any, str, Any]]:
+    """Every setting that lets torch round float32 products: (holder, attribute, the value wanted)."""
     if hasattr(torch.backends.cuda.matmul, "fp32_precision"):
         backends: Any = torch.backends
-        holders = backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul
-        return [(holder, "fp32_precision", "ieee") for holder in holders]
-    return [(torch.backends.cuda.matmul, "allow_tf32", False), (torch.backends.cudnn, "allow_tf32", False)]
+        exact = [(holder, "fp32_precision", "ieee") for holder in (backends.cudnn.conv, backends.mkldnn.matmul)]
+        return [(backends.cuda.matmul, "fp32_precision", "tf32" if tf32 else "ieee"), *exact]
+    return [(torch.backends.cuda.matmul, "allow_tf32", tf32), (torch.backends.cudnn, "allow_tf32", False)]
 
 
 @contextmanager
-def as_measured(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode, no gradients, no autocast, exact float32 (TF32 off); all put back after, also on an error."""
+def as_measured(network: nn.Module, *, tf32: bool = False) -> Iterator[None]:
+    """Evaluation mode, no gradients, no autocast, exact float32 unless `tf32`; all put back after, also on an error."""
     training = [module for module in network.modules() if module.training]
-    before = [(holder, name, getattr(holder, name)) for holder, name, _ in _exact_switches()]
+    wanted = _switches(tf32=tf32)
+    before = [(holder, name, getattr(holder, name)) for holder, name, _ in wanted]
     try:
         for module in training:
             module.training = False
-        for holder, name, exact in _exact_switches():
-            setattr(holder, name, exact)
+        for holder, name, value in wanted:
+            setattr(holder, name, value)
         with torch.no_grad(), torch.autocast(next(network.parameters()).device.type, enabled=False):
             yield
     finally:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -24,6 +24,7 @@ LOGIT_VALUES = 2**26
 
 # How far d may differ between the two paths, relative to ||F(A)||: rounding, no more.
 AGREEMENT = {torch.float64: 1e-5, torch.float32: 1e-5, torch.bfloat16: 5e-2, torch.float16: 5e-3}
+AGREEMENT_TF32 = 5e-3
 
 
 # What came out at points, by read: (prompts, points, units).
@@ -46,10 +47,17 @@ class Contexts:
         return torch.stack([self.states[prompt][:-1] for prompt in prompts])
 
 
-def contexts(model: LoadedModel, prompts: Iterable[Prompt], layer: int, path: Path) -> Contexts:
-    """States after `layer` blocks of every distinct prompt, each run once; the fast path runs a length together."""
-    distinct = dict.fromkeys(prompts)
-    found: dict[Prompt, Tensor] = {}
+def contexts(
+    model: LoadedModel, prompts: Iterable[Prompt], layer: int, path: Path, before: Contexts | None = None
+) -> Contexts:
+    """States after `layer` blocks of every distinct prompt, each run once; the fast path runs a length together.
+
+    Those that `before` holds are taken from there: chained pairs share a prompt with the pairs before them.
+    """
+    wanted = dict.fromkeys(prompts)
+    held = before.states if before is not None else {}
+    found: dict[Prompt, Tensor] = {prompt: held[prompt] for prompt in wanted if prompt in held}
+    distinct = [prompt for prompt in wanted if prompt not in found]
     if path == "reference":
         for prompt in distinct:
             found[prompt] = forward.reference_states(model, torch.tensor(prompt, device=model.device), layer)
@@ -57,7 +65,7 @@ def contexts(model: LoadedModel, prompts: Iterable[Prompt], layer: int, path: Pa
     by_length: dict[int, list[Prompt]] = defaultdict(list)
     for prompt in distinct:
         by_length[len(prompt)].append(prompt)
-    as_tuple = False
+    as_tuple = before is not None and before.as_tuple
     for group in by_length.values():
         boundary = forward.run_to_layer(model, torch.tensor(group, device=model.device), layer)
         found.update(zip(group, boundary.states, strict=True))
@@ -168,17 +176,71 @@ def check_layer(model: LoadedModel, layer: int) -> None:
         )
 
 
+@dataclass
+class Room:
+    """How much goes into a forward: `positions`, and no more than `most` rows once a device had no memory for more."""
+
+    positions: int = forward.CHUNK_POSITIONS
+    most: int | None = None
+
+    def run(self, model: LoadedModel, rows: list[int], work: Callable[[list[int]], None], positions: int) -> None:
+        """Do `work` on rows, in halves and quarters where the device has no memory for all at once.
+
+        A row takes `positions` positions. Raises `MeasureError` when a single one does not fit.
+        """
+        if self.most is None or len(rows) <= self.most:
+            if _fits(work, rows):
+                return
+            if len(rows) == 1:
+                raise MeasureError(
+                    f"{model.name}: there is no memory left on {model.device} for a single pair: some "
+                    f"{activation_bytes(model, positions) / 1e9:.2f} GB are needed beside the model's weights. Take "
+                    "shorter prompts or fewer steps, end what else uses the device, or take a larger one."
+                )
+            self.most = len(rows) // 2
+            if model.device.type == "cuda":
+                torch.cuda.empty_cache()
+        size = self.most  # which may become smaller on the way
+        for start in range(0, len(rows), size):
+            self.run(model, rows[start : start + size], work, positions)
+
+
+def _fits(work: Callable[[list[int]], None], rows: list[int]) -> bool:
+    """Do `work`; False where memory ran out. What the failed forward held is let go of on return."""
+    try:
+        work(rows)
+    except Exception as error:
+        if not _is_out_of_memory(error):
+            raise
+        return False
+    return True
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # On a processor torch raises a RuntimeError of no class of its own.
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def activation_bytes(model: LoadedModel, positions: int) -> int:
+    """About what a forward of so many positions takes beside the weights, in bytes."""
+    return model.dtype.itemsize * positions * sum(model.widths)
+
+
 @dataclass(frozen=True)
 class Choice:
-    """Which path to take, and why if it is the slow one."""
+    """Which path to take, and why if it is the slow one; and how much goes into a forward."""
 
     path: Path
     reason: str | None = None
+    room: Room = field(default_factory=Room)
 
     @property
     def provenance(self) -> dict[str, str]:
         """For a result's provenance."""
-        return {"path": self.path, **({"path_reason": self.reason} if self.reason else {})}
+        found: dict[str, str] = {"path": self.path, **({"path_reason": self.reason} if self.reason else {})}
+        if self.room.most is not None:
+            found["memory"] = f"out of memory: no more than {self.room.most} pairs, or rows of a slice, in a forward"
+        return found
 
 
 def choose_path(
@@ -220,7 +282,7 @@ def _doubt(
     first, second = [a[row] for row in rows], [b[row] for row in rows]
     alphas = paths.alphas(points)
     some = [0, points // 2, points - 1]
-    with as_measured(model.network):
+    with as_measured(model.network, tf32=model.tf32):
         _check_causal(model, first[0], layer)
         expected = _segments(model, first, second, alphas[some], layer, read, "reference")
         try:
@@ -229,11 +291,15 @@ def _doubt(
             return f"the fast path failed: {error!r}"
     off = np.abs(from_start(found)[:, some] - from_start(expected)).max(axis=1) / norms(expected[:, 0])
     for difference in off:
-        if not difference <= AGREEMENT[model.dtype]:
+        if not difference <= _agreement(model):
             return f"the fast path differs from the reference by {difference:.2g} of ||F(A)||"
     if a[rows[0]] != b[rows[0]]:
         model.verified[layer, read] = tokens + points
     return None
+
+
+def _agreement(model: LoadedModel) -> float:
+    return AGREEMENT_TF32 if model.tf32 else AGREEMENT[model.dtype]
 
 
 def _segments(
@@ -257,7 +323,7 @@ def _check_causal(model: LoadedModel, prompt: Prompt, layer: int) -> None:
     other = (*prompt[:-1], (prompt[-1] + 1) % model.vocabulary)
     states = [forward.reference_states(model, torch.tensor(ids, device=model.device), layer) for ids in (prompt, other)]
     moved = float((states[0][:-1] - states[1][:-1]).abs().max())
-    if moved > AGREEMENT[model.dtype] * float(states[0].abs().max()):
+    if moved > _agreement(model) * float(states[0].abs().max()):
         raise MeasureError(
             f"{model.name} does not read from left to right: its last token changes the states before it, so that "
             "patching the last position alone has no meaning. Only causal language models can be measured."

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 Read = Literal["final_norm", "residual", "logits"]
 Protocol = Literal["paper", "strict"]
-Precision = Literal["float32", "float64", "bfloat16", "float16"]
+Precision = Literal["float32", "tf32", "bfloat16", "float16", "float64"]
 Pairing = Literal[
     "random", "random_with_bos", "same_last_token", "similar", "dissimilar", "printed_similar", "printed_dissimilar"
 ]  # fmt: skip

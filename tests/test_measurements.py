@@ -12,12 +12,12 @@ import pytest
 import torch
 
 import measure
-from measure import measurements
+from measure import forward, measurements, runs
 from measure.models import LoadedModel
 from measure.prompts import Pairs
 from measure.results import Curves
 from measure.spec import MeasureError
-from tests.conftest import DEPTH, VOCABULARY, WordTokenizer, tiny_network
+from tests.conftest import DEPTH, VOCABULARY, WordTokenizer, random_prompts, tiny_network
 
 RUNG = "ladder-olmo-0.2m"
 A, B = [[5, 6, 7, 8]], [[9, 10, 11, 12]]
@@ -244,3 +244,81 @@ def test_public_names() -> None:
     assert all(hasattr(measure, name) for name in measure.__all__)
     with pytest.raises(AttributeError, match="public names: .*CurveSpec, Curves"):
         _ = measure.nothing
+
+
+@pytest.mark.parametrize("fits", [3, 1])
+def test_out_of_memory_halves_what_goes_into_a_forward_and_says_so(
+    olmo: LoadedModel, fits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = random_prompts([5] * 9)
+    pairs = Pairs(prompts[:-1], prompts[1:], tuple(range(8)))
+    whole = measurements.curves(olmo, pairs, layer=1, read="final_norm", steps=6, origin={})
+    run, tried = forward.run_from_layer, []
+
+    def small(
+        model: LoadedModel, earlier: torch.Tensor, points: torch.Tensor, *rest: object, **options: bool
+    ) -> object:
+        # The norm-only null runs no block.
+        if earlier.shape[1]:
+            tried.append(len(points))
+            if len(points) > fits:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return run(model, earlier, points, *rest, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(forward, "run_from_layer", small)
+    curves = measurements.curves(olmo, pairs, layer=1, read="final_norm", steps=6, origin={})
+    most = 2 if fits == 3 else 1
+    assert tried == ([8, 4, *[2] * 4] if fits == 3 else [8, 4, 2, *[1] * 8])
+    assert curves.provenance["memory"] == f"out of memory: no more than {most} pairs, or rows of a slice, in a forward"
+    assert "memory" not in whole.provenance
+    np.testing.assert_allclose(curves.distance, whole.distance, atol=1e-5 * whole.reference_norm.max())
+
+
+def test_a_slice_goes_on_in_fewer_rows_too(olmo: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    triple = ([[5, 6, 7]], [[8, 9, 3]], [[4, 5, 9]])
+    whole = measurements.slice2d(olmo.network, *triple, size=24)
+    run = runs.outputs
+
+    def small(model: LoadedModel, known: object, prompts: list[object], *rest: object) -> object:
+        if len(prompts) > 2:
+            raise RuntimeError(
+                "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
+            )
+        return run(model, known, prompts, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(runs, "outputs", small)
+    slices = measurements.slice2d(olmo.network, *triple, size=24)
+    assert "no more than 2 pairs" in slices.provenance["memory"]
+    np.testing.assert_allclose(slices.distance, whole.distance, atol=1e-5 * whole.reference_norm.max())
+
+
+def test_a_single_pair_that_does_not_fit_says_what_it_needs(olmo: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = random_prompts([5, 5])
+    pairs = Pairs((first,), (second,), (0,))
+    monkeypatch.setattr(runs, "choose_path", lambda *_: runs.Choice("fast"))
+
+    def none(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(forward, "run_from_layer", none)
+    with pytest.raises(MeasureError, match=r"no memory left on cpu for a single pair: some 0.00 GB are needed beside"):
+        measurements.curves(olmo, pairs, layer=1, read="final_norm", steps=6, origin={})
+
+
+def test_another_error_is_not_taken_for_one_of_memory(olmo: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    prompts = random_prompts([5] * 5)
+    monkeypatch.setattr(runs, "choose_path", lambda *_: runs.Choice("fast"))
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr(forward, "run_from_layer", broken)
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        measurements.curves(
+            olmo, Pairs(prompts[:-1], prompts[1:], (0, 1, 2, 3)), layer=1, read="final_norm", steps=6, origin={}
+        )
+
+
+def test_rounded_products_are_refused_where_there_are_none(olmo: LoadedModel) -> None:
+    with pytest.raises(MeasureError, match="precision='tf32' is a mode of NVIDIA's matrix units"):
+        measurements.interpolate(olmo.network, [[5, 6, 7]], [[8, 9, 3]], steps=3, precision="tf32")
