@@ -27,4 +27,4 @@ check: setup
 	$(BIN)/zizmor --offline --quiet --no-progress --strict-collection --persona pedantic .github
 
 bench: setup
-	$(BIN)/pytest benchmarks/ --quiet -s
+	$(BIN)/pytest benchmarks/ --quiet -s --benchmark-columns=median --benchmark-json=benchmarks/results.json

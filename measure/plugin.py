@@ -26,6 +26,7 @@ from measure.fetching import KEEP
 from measure.results import Result
 from measure.spec import (
     DEFAULT_PAIRS,
+    PRECISIONS,
     PROTOCOLS,
     READS,
     UNSAFE_IN_FILE_NAMES,
@@ -107,12 +108,14 @@ class Harness:
     @property
     def default_sample(self) -> bool:
         """Whether pairs, protocol and corpus are those that the baselines were made with."""
-        own = [self.config.getoption(f"--{name}") for name in ("pairs", "corpus")]
-        return own == [None, None] and self.config.getoption("--protocol") in (None, "paper")
+        own = [self.config.getoption(f"--{name}") for name in ("pairs", "corpus", "precision")]
+        return own == [None] * 3 and self.config.getoption("--protocol") in (None, "paper")
 
     def effective(self, spec: AnySpec, read: str | None = None) -> AnySpec:
         """`spec` under this session's --pairs and --protocol, and the read that --protocol strict asks for."""
-        given = {name: self.config.getoption(f"--{name}") for name in ("pairs", "protocol", "corpus")} | {"read": read}
+        given = {name: self.config.getoption(f"--{name}") for name in ("pairs", "protocol", "corpus", "precision")} | {
+            "read": read
+        }
         fields = {field.name for field in dataclasses.fields(spec)}
         return dataclasses.replace(
             spec, **{n: value for n, value in given.items() if value is not None and n in fields}
@@ -233,6 +236,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=None,
         metavar="FILE",
         help="draw prompts from this text, or take them from this file of token ids; a path or hf://OWNER/NAME/FILE",
+    )
+    group.addoption(
+        "--precision",
+        choices=PRECISIONS,
+        default=None,
+        help="what is computed in (default float32); baselines and the paper's numbers belong to float32",
     )
     group.addoption(
         "--keep", choices=KEEP, default="all", help="which checkpoints fetched by this run stay in the cache after use"

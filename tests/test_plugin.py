@@ -125,7 +125,7 @@ def test_each_test_leaves_one_record_as_it_ends(suite: pytest.Pytester) -> None:
     assert "no baseline yet" in failed["reason"]
 
 
-@pytest.mark.parametrize("option", [("--pairs", "16"), ("--protocol", "strict")])
+@pytest.mark.parametrize("option", [("--pairs", "16"), ("--protocol", "strict"), ("--precision", "float64")])
 def test_another_sample_asserts_claims_and_skips_baselines(suite: pytest.Pytester, option: tuple[str, str]) -> None:
     result = suite.runpytest("suites", *option, "-rs")
     times = 3 if "strict" in option else 1
