@@ -151,15 +151,22 @@ def _bootstrap_medians(
 def _resampled_medians(column: bytes, seed: int, resamples: int) -> Float[np.ndarray, " resamples"]:
     """Medians of resampled float64 values; one seed draws the same units of every column of one length.
 
-    Kept, since a curve's metric stands in many effects, controls and bands.
+    Kept, since a curve's metric stands in many effects, controls and bands. Ranks are sorted instead of values: small
+    integers sort several times faster, and the medians are the same to the last bit.
     """
     values = np.frombuffer(column)
+    count = len(values)
+    order = np.argsort(values)
+    ranks = np.empty(count, np.int16 if count < 2**15 else np.int64)
+    ranks[order] = np.arange(count)
     generator = np.random.default_rng(seed)
-    block = max(1, RESAMPLED_VALUES // len(values))
+    block = max(1, RESAMPLED_VALUES // count)
     parts = []
     for start in range(0, resamples, block):
-        rows = generator.integers(0, len(values), size=(min(block, resamples - start), len(values)))
-        parts.append(np.median(values[rows], axis=1))
+        drawn = ranks[generator.integers(0, count, size=(min(block, resamples - start), count))]
+        drawn.sort(axis=1)
+        below, above = (values[order[drawn[:, place]]] for place in ((count - 1) // 2, count // 2))
+        parts.append((below + above) / 2)
     medians = np.concatenate(parts)
     medians.flags.writeable = False
     return medians

@@ -193,3 +193,10 @@ def test_a_share_has_its_interval() -> None:
     assert 0.58 < found.low < 0.64
     assert 0.76 < found.high < 0.82
     assert np.isnan(stats.mean_interval(np.ones(5)).low)
+
+
+@pytest.mark.parametrize("n", [7, 8, 401])
+def test_resampled_medians_are_those_of_the_values_to_the_last_bit(n: int) -> None:
+    values = np.random.default_rng(1).normal(size=n).round(1)
+    rows = np.random.default_rng(3).integers(0, n, size=(50, n))
+    assert np.array_equal(stats._resampled_medians(values.tobytes(), 3, 50), np.median(values[rows], axis=1))
