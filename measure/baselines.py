@@ -261,6 +261,39 @@ def explain(measured_text: str, accepted_text: str) -> list[str]:
     ]  # fmt: skip
 
 
+def compared(measured_text: str, accepted_text: str) -> dict[str, Any]:
+    """What a measured and an accepted baseline are drawn from, for the record.
+
+    Both sides' quartile curves and metrics (of slices, each triple's numbers), the `tolerance`, the `worst` deviation
+    over its tolerance, and in `changed` what else differs: [accepted, measured]. `accepted` is None where there is
+    none to read.
+    """
+    measured, accepted = _parse(measured_text), _parse(accepted_text)
+    sides = {name: _drawn(side) for name, side in (("measured", measured), ("accepted", accepted))}
+    if not isinstance(measured, dict) or not isinstance(accepted, dict):
+        return {**sides, "tolerance": None, "worst": None, "changed": {}}
+    old, new = accepted["environment"], measured["environment"]
+    changed = {
+        name: [old.get(name), new.get(name)] for name in old.keys() | new.keys() if old.get(name) != new.get(name)
+    }
+    return {**sides, "tolerance": accepted["tolerance"], "worst": _worst(measured, accepted), "changed": changed}
+
+
+def _drawn(side: dict[str, Any] | str) -> dict[str, Any] | None:
+    if isinstance(side, str):
+        return None
+    return {**side.get("curve", {}), **{name: side[name] for name in ("metrics", "triples") if name in side}}
+
+
+def _worst(measured: dict[str, Any], accepted: dict[str, Any]) -> dict[str, Any] | None:
+    try:
+        worst = deviations(measured, accepted)[0]
+    # Of another spec, or not as this version writes it: `explain` says so.
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, ZeroDivisionError):
+        return None
+    return {"what": worst.what, "excess": worst.excess}
+
+
 def _metric_line(measured: dict[str, Any], accepted: dict[str, Any]) -> str:
     """How far the medians of the two metrics that claims rest on went."""
     if "triples" in measured:

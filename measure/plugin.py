@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import os
+import platform
 import shlex
-from collections.abc import Callable, Generator, Iterator, Mapping
-from functools import partial
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from measure import catalog, report, selection
-from measure.baselines import CurveBaseline, explain
+from measure import catalog, models, records, report, selection
+from measure.baselines import CurveBaseline, compared, explain
 from measure.engine import Engine
 from measure.fetching import KEEP
 from measure.results import Result
@@ -33,16 +36,21 @@ from measure.spec import (
     AnySpec,
     ConfigSpec,
     MeasureError,
+    PredictionSpec,
+    SliceSpec,
     Spec,
 )
 from measure.stats import FEWEST, Verdict
 from measure.store import Store
 
+Note = dict[str, Any]
 KEY = pytest.StashKey["Harness"]()
 _BASELINE = pytest.StashKey[SnapshotAssertion]()
 # The parameter that --protocol strict gives every claim: what is read.
 _READ = "strict_read"
-_CLAIM = pytest.StashKey[dict[str, Any]]()
+_CLAIM = pytest.StashKey[Note]()
+# The ids of the results that a test used.
+_USED = pytest.StashKey[list[str]]()
 # The models that --models names; None where it names none.
 _NAMED = pytest.StashKey[set[str] | None]()
 
@@ -82,6 +90,28 @@ def _strict_read(item: pytest.Item) -> str | None:
     return callspec.params.get(_READ) if callspec is not None else None
 
 
+def _measures(item: pytest.Item) -> bool:
+    """Whether a test is one of a suite: it asks for the results of specs."""
+    return "measured" in getattr(item, "fixturenames", ()) and bool(_item_specs(item))
+
+
+@cache
+def _token_texts(model: str) -> records.Texts | None:
+    """The texts of a model's tokens by their ids; None where it has no fast tokenizer at hand."""
+    from tokenizers import Tokenizer
+
+    reference = catalog.resolve(model)
+    hub = reference.source == "hub"
+    folder = models.fetch(reference, weights=False).folder if hub else Path(reference.location)
+    # The rungs of the ladder share one tokenizer.
+    found = [place / "tokenizer.json" for place in (folder, folder.parent.parent / "tokenizer")]
+    path = next((path for path in found if path.is_file()), None)
+    if path is None:
+        return None
+    tokenizer = Tokenizer.from_file(str(path))
+    return lambda ids: [tokenizer.decode([number], skip_special_tokens=False) for number in ids]
+
+
 class NotMeasuredError(MeasureError):
     """What a test asked for could not be measured; nothing is said of the claim."""
 
@@ -103,6 +133,9 @@ class Harness:
             allow_pickle=config.getoption("--allow-pickle"),
         )
         self.failures: set[int] = set()
+        # Set once tests of the suites are really about to run.
+        self.recording = False
+        self._started = time.monotonic()
         self._done = 0
 
     @property
@@ -143,6 +176,9 @@ class Harness:
 
     def _progress(self, spec: AnySpec, how: str) -> None:
         self._done += 1
+        if self.recording:
+            # Known by now: an engine reports a spec once it has its outcome.
+            self._write(records.of_result(spec, how, self.engine.outcome(spec), self._texts(spec)))
         self._show(f"[{self._done} of at most {sum(map(len, self.engine.gathered.values()))}] {how} {spec.id}")
 
     def _show(self, line: str) -> None:
@@ -154,14 +190,60 @@ class Harness:
                 reporter.rewrite(line, erase=True)
                 reporter.rewrite("")
 
+    def _texts(self, spec: AnySpec) -> records.Texts | None:
+        try:
+            return _token_texts(spec.model) if isinstance(spec, SliceSpec | PredictionSpec) else None
+        # A record without the texts of tokens is better than no record.
+        except (MeasureError, OSError):
+            return None
+
+    def start(self, items: Sequence[pytest.Item]) -> None:
+        """Begin the file of records anew: the ones of the run before make room."""
+        self.recording = not self.store.dry
+        if self.recording:
+            self.records.unlink(missing_ok=True)
+            self._write(_header(self.config, items))
+
     def record(self, row: dict[str, Any]) -> None:
         """Keep one test's record in memory and, at once, on disk."""
         self.rows.append(row)
-        if self.store.dry:
-            return
-        self.records.parent.mkdir(exist_ok=True)
-        with self.records.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        self._write(row)
+
+    def end(self, exitstatus: int) -> None:
+        """Say in the records that the run came to its end."""
+        seconds = round(time.monotonic() - self._started, 1)
+        self._write({"kind": "end", "exitstatus": exitstatus, "seconds": seconds})
+        self.recording = False
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        if self.recording:
+            records.append(self.records, records.finite(line))
+
+
+def _header(config: pytest.Config, items: Sequence[pytest.Item]) -> dict[str, Any]:
+    """What was asked, of which models, with what."""
+    import torch
+
+    names = set().union(*map(_models_of, items))
+    versions = {"measure": "stable-regions", **{name: name for name in ("torch", "transformers", "numpy")}}
+    return {
+        "kind": "run",
+        "format": records.FORMAT,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "arguments": list(config.invocation_params.args),
+        "tests": len(items),
+        "protocol": config.getoption("--protocol") or "paper",
+        **{name: config.getoption(f"--{name}") for name in ("models", "pairs", "corpus", "precision")},
+        "catalog": {name: records.of_model(model) for name, model in catalog.models().items() if name in names},
+        "versions": {name: metadata.version(package) for name, package in versions.items()}
+        | {"python": platform.python_version()},
+        "machine": {
+            "system": platform.system(),
+            "processor": platform.machine(),
+            "cores": os.cpu_count(),
+            "accelerator": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
+        },
+    }
 
 
 _NOTHING: Mapping[str, str] = {}
@@ -323,9 +405,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_runtestloop(session: pytest.Session) -> None:
     """The records of the run before make room, once tests are really about to run."""
     harness = session.config.stash[KEY]
-    chosen = any(map(_item_specs, session.items))
-    if chosen and not session.config.option.collectonly and not harness.store.dry and not session.testsfailed:
-        harness.records.unlink(missing_ok=True)
+    if any(map(_measures, session.items)) and not session.config.option.collectonly and not session.testsfailed:
+        harness.start(session.items)
 
 
 @pytest.hookimpl(trylast=True)  # the read then stands at the end of a test's id
@@ -348,7 +429,14 @@ def strict_read() -> str | None:
 @pytest.fixture
 def measured(request: pytest.FixtureRequest, strict_read: str | None) -> Callable[[AnySpec], Any]:
     """Spec in, result out: `measured(spec)` returns the result of a spec that stands in the test's parameters."""
-    return partial(request.config.stash[KEY].measured, read=strict_read)
+    harness = request.config.stash[KEY]
+    used = request.node.stash.setdefault(_USED, [])
+
+    def result(asked: AnySpec) -> Any:
+        used.append(harness.effective(asked, strict_read).id)
+        return harness.measured(asked, strict_read)
+
+    return result
 
 
 @pytest.fixture
@@ -392,10 +480,12 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Write one record per suite test, as it ends."""
+    if call.when == "call":
+        item.user_properties += _properties(item)
     outcome = yield
     ends = outcome.when == "call" or (outcome.when == "setup" and not outcome.passed)
     harness = item.config.stash[KEY]
-    if ends and _item_specs(item):
+    if ends and _measures(item):
         harness.record(_record(item, outcome))
     if outcome.failed:
         harness.failures.add(_exit_status(item, call))
@@ -418,7 +508,8 @@ def _record(item: pytest.Item, report: pytest.TestReport) -> dict[str, Any]:
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
     elif outcome == "failed":
         reason = report.longreprtext
-    note: dict[str, Any] = item.stash.get(_CLAIM, {})
+    note: Note = item.stash.get(_CLAIM, {})
+    used: list[str] = item.stash.get(_USED, [])
     return {
         "test": item.nodeid,
         "kind": getattr(item, "originalname", item.name).removeprefix("test_"),
@@ -427,10 +518,29 @@ def _record(item: pytest.Item, report: pytest.TestReport) -> dict[str, Any]:
         "outcome": outcome,
         "reason": reason.removeprefix("Skipped: ") if reason else None,
         "read": _strict_read(item),
+        "protocol": item.config.getoption("--protocol") or "paper",
+        "specs": list(dict.fromkeys(used)),
         "seconds": round(report.duration, 3),
         "baseline": _baseline_record(item),
         **note,
     }
+
+
+def _properties(item: pytest.Item) -> list[tuple[str, object]]:
+    """A claim's verdict for JUnit's report: outcome, n, and each effect with its interval and margin."""
+    note: Note = item.stash.get(_CLAIM, {})
+    verdict = note.get("verdict")
+    if verdict is None:
+        return []
+    effects = [
+        (
+            f"effect: {effect['name']}",
+            f"{effect['estimate']:+.4g} [{effect['low']:+.4g}, {effect['high']:+.4g}] margin {effect['margin']:g} "
+            f"n {effect['n']} {effect['outcome']}",
+        )
+        for effect in verdict["effects"]
+    ]
+    return [("verdict", verdict["outcome"]), ("expected", note["expected"]), ("n", verdict["n"]), *effects]
 
 
 def _baseline_record(item: pytest.Item) -> dict[str, Any] | None:
@@ -442,7 +552,12 @@ def _baseline_record(item: pytest.Item) -> dict[str, Any] | None:
     measured, accepted = str(last.asserted_data), str(last.recalled_data or "")
     reasons = explain(measured, accepted)
     state = "as accepted" if not reasons else "moved" if accepted else "new"
-    return {"state": state, "file": Path(last.snapshot_location).name, "why": reasons if accepted else []}
+    return {
+        "state": state,
+        "file": Path(last.snapshot_location).name,
+        "why": reasons if accepted else [],
+        **compared(measured, accepted),
+    }
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
@@ -451,6 +566,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     harness.engine.close()
     if exitstatus == pytest.ExitCode.TESTS_FAILED and harness.failures:
         session.exitstatus = min(harness.failures)
+    harness.end(int(session.exitstatus))
     if (
         harness.store.refreshing
         and not harness.store.dry

@@ -59,6 +59,12 @@ def write(pytester: pytest.Pytester, claim: str = "0.2, 0.4", control: str = "-0
     (folder / "test_it.py").write_text(SUITE.format(claim=claim, control=control))
 
 
+def rows(pytester: pytest.Pytester) -> list[dict[str, Any]]:
+    """The records of the tests of a run."""
+    lines = (pytester.path / "reports" / "records.jsonl").read_text().splitlines()
+    return [row for row in map(json.loads, lines) if "test" in row]
+
+
 def test_the_ladder_runs_and_hub_models_say_why_not(suite: pytest.Pytester) -> None:
     result = suite.runpytest("suites", "--snapshot-update")
     result.assert_outcomes(passed=3, skipped=3)
@@ -92,8 +98,7 @@ def test_an_accepted_negative_is_an_expected_failure(pytester: pytest.Pytester) 
     result = pytester.runpytest("suites", "-k", "claim")
     result.assert_outcomes(xfailed=1, skipped=1, deselected=4)
     result.stdout.fnmatch_lines(["  ladder-olmo-0.2m * contradicted (expected) n = 4 *"])
-    records = (pytester.path / "reports" / "records.jsonl").read_text().splitlines()
-    assert json.loads(records[0])["outcome"] == "xfailed"
+    assert rows(pytester)[0]["outcome"] == "xfailed"
     write(pytester, claim='0.2, 0.4), {"ladder-olmo-0.2m": "contradicted"}, *(()')
     pytester.runpytest("suites", "-k", "claim").assert_outcomes(failed=1, skipped=1, deselected=4)
 
@@ -109,8 +114,7 @@ def test_a_believed_counterfeit_fails_the_control(pytester: pytest.Pytester) -> 
 
 def test_each_test_leaves_one_record_as_it_ends(suite: pytest.Pytester) -> None:
     suite.runpytest("suites")
-    lines = (suite.path / "reports" / "records.jsonl").read_text().splitlines()
-    records = [json.loads(line) for line in lines]
+    records = rows(suite)
     assert len(records) == 6
     claim = next(record for record in records if record["kind"] == "claim" and record["outcome"] == "passed")
     assert claim["claim"] == "Curves exist (Fig. 0)"
@@ -183,8 +187,7 @@ def test_strict_asks_every_claim_with_each_read_and_says_which_survive(suite: py
             "  ladder-olmo-0.2m * yes * yes * yes",
         ]
     )
-    records = [json.loads(line) for line in (suite.path / "reports" / "records.jsonl").read_text().splitlines()]
-    assert [row["read"] for row in records] == ["final_norm", "residual", "logits"] * 2 + [None]
+    assert [row["read"] for row in rows(suite)] == ["final_norm", "residual", "logits"] * 2 + [None]
 
 
 def test_the_read_of_strict_reaches_the_measurement_and_not_where_a_suite_has_its_own(

@@ -1,0 +1,355 @@
+"""What the paper's figures are made of: style, the choice of results from a run, words, and pieces of axes.
+
+One style for all: as wide as a column (3.3 inches), colours that do not rely on red against green (Okabe and Ito's),
+names at or in the colour of the curves instead of legends, and small print beneath that says what bands are and over
+how many pairs.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+
+from measure.records import Line, Run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH = 3.3
+# Okabe and Ito's colours.
+BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE, GREY = (
+    "#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#767676",
+)  # fmt: skip
+FAMILY_COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
+WEIGHTS = {
+    "stored": ("trained", BLUE, "o"),
+    "scrambled": ("shuffled", VERMILION, "s"),
+    "untrained": ("untrained", GREY, "D"),
+}
+# Of matplotlib's own type, a literal of each setting's name, it would be unreadable.
+STYLE: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 7,
+    "axes.titlesize": 7,
+    "axes.labelsize": 7,
+    "xtick.labelsize": 6,
+    "ytick.labelsize": 6,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "xtick.minor.size": 0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlepad": 3,
+    "axes.labelpad": 2,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 3.5,
+    "errorbar.capsize": 1.5,
+    "figure.constrained_layout.h_pad": 0.03,
+    "figure.constrained_layout.w_pad": 0.03,
+    # A dollar in a model's name is no formula.
+    "text.parse_math": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "stable regions",
+    "pdf.fonttype": 42,
+    "savefig.dpi": 300,
+}
+# Revisions in a row of slices, and in a panel of curves.
+FEW = 5
+STRAIGHT = {"max_slope": 1.0, "edge_drift": 0.184}
+CALLED = {"max_slope": "max slope", "edge_drift": "edge drift"}
+BAND = "lines: medians; bands and bars: quartiles"
+
+
+@dataclass(frozen=True)
+class Item:
+    """A result of the run and what it was measured on; `weights` without their seed."""
+
+    model: str
+    revision: str
+    weights: str
+    layer: int
+    read: str
+    protocol: str
+    pairing: str
+    line: Line
+
+
+def styled(draw: Callable[..., Figure | None]) -> Callable[..., Figure | None]:
+    """Draw under this module's style, and leave the caller's as it was."""
+
+    @wraps(draw)
+    def styled(run: Run, *rest: Any) -> Figure | None:
+        import matplotlib
+
+        with matplotlib.rc_context(STYLE):
+            return draw(run, *rest)
+
+    return styled
+
+
+# What is in a run
+
+
+def items_of(run: Run, kind: str = "CurveSpec") -> list[Item]:
+    """Results of one type of spec that have something to draw, counterfeits of the first seed alone.
+
+    Those in float32, where the run has any.
+    """
+    lines = [line for line in run.results.values() if line["type"] == kind and ("curve" in line or "triples" in line)]
+    precisions = [line["spec"].get("precision", "float32") for line in lines]
+    precision = "float32" if not precisions or "float32" in precisions else precisions[-1]
+    found = []
+    for line in lines:
+        spec = line["spec"]
+        weights, _, seed = spec.get("weights", "stored").partition(":")
+        if seed in ("", "0") and spec.get("precision", "float32") == precision:
+            model, _, revision = spec["model"].partition("@")
+            layer, read, protocol = (spec[name] for name in ("layer", "read", "protocol"))
+            pairing = spec.get("pairing", "random")
+            found.append(Item(model, revision or "main", weights, layer, read, protocol, pairing, line))
+    return found
+
+
+def usual(items: Iterable[Item], *, read: str | None = "final_norm", pairing: str = "random") -> list[Item]:
+    """Those with the paper's read on random pairs, under protocol `paper` where the run has it; each one once."""
+    chosen = [item for item in items if read in (None, item.read) and item.pairing == pairing]
+    protocol = "paper" if any(item.protocol == "paper" for item in chosen) else "strict"
+    return [item for item in chosen if item.protocol == protocol]
+
+
+def stored(items: Iterable[Item]) -> list[Item]:
+    return [item for item in items if item.weights == "stored"]
+
+
+def first_layer(items: Iterable[Item]) -> list[Item]:
+    return [item for item in items if item.layer == 1]
+
+
+def about_model(run: Run, model: str) -> Line:
+    """What the header tells of a model; little where it does not."""
+    unknown = {"family": model, "source": "", "parameters": 0, "seed": 0, "revisions": []}
+    return {**unknown, **run.header.get("catalog", {}).get(model, {})}
+
+
+def by_size(run: Run, models: Iterable[str]) -> list[str]:
+    """Models without other training seeds, from the smallest to the largest, family by family."""
+    known = {model: about_model(run, model) for model in models}
+    chosen = [model for model, about in known.items() if not about["seed"]]
+    return sorted(
+        chosen, key=lambda model: (known[model]["source"], known[model]["family"], known[model]["parameters"])
+    )
+
+
+def families_of(run: Run, models: Iterable[str]) -> dict[str, list[str]]:
+    """Models by what their names share: the ladder's families apart from those of the hub."""
+    found: dict[str, list[str]] = {}
+    for model in by_size(run, models):
+        about = about_model(run, model)
+        prefix = "ladder-" if about["source"] == "ladder" else ""
+        found.setdefault(prefix + about["family"], []).append(model)
+    return found
+
+
+def largest(run: Run, models: Iterable[str]) -> list[str]:
+    """The largest model of each family."""
+    return [group[-1] for group in families_of(run, models).values()]
+
+
+def trajectories(run: Run, items: Iterable[Item]) -> dict[str, list[tuple[Line, Item]]]:
+    """By model, its revisions in order of training with their results; models with two or more."""
+    by_place = {(item.model, item.revision): item for item in items}
+    found = {}
+    for model in by_size(run, {item.model for item in items}):
+        known = about_model(run, model)["revisions"]
+        rows = [(entry, by_place[model, entry["name"]]) for entry in known if (model, entry["name"]) in by_place]
+        if len(rows) > 1:
+            found[model] = rows
+    return found
+
+
+def few(rows: Sequence[Any], count: int = FEW) -> list[Any]:
+    """At most `count` of `rows`, evenly spread, the first and the last among them."""
+    places = np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int))
+    return [rows[place] for place in places]
+
+
+# Words
+
+
+def size_name(name: str, group: str) -> str:
+    """A model's name without what its family's panel already says."""
+    return name.removeprefix(f"{group}-")
+
+
+def count_name(number: float) -> str:
+    """3200000 as 3.2M."""
+    for unit, name in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if number >= unit:
+            return f"{number / unit:.3g}{name}" if number < 100 * unit else f"{number / unit:.0f}{name}"
+    return f"{number:.0f}"
+
+
+def amount_name(entry: Line) -> str:
+    """How far a revision is trained."""
+    if entry.get("tokens") is not None:
+        return f"{count_name(entry['tokens'])} tokens"
+    return f"step {count_name(entry['step'])}" if entry.get("step") is not None else str(entry["name"])
+
+
+def over_how_many(items: Iterable[Item], of: str = "pairs") -> str:
+    """Over how many rows: one number, or the least and the most."""
+    counts = sorted({item.line["n"] - item.line["degenerate"] for item in items})
+    return f"n = {counts[0]}{f' to {counts[-1]}' if len(counts) > 1 else ''} {of}"
+
+
+def measured_on(items: Iterable[Item]) -> str:
+    """Protocol, where patched and what is read, as far as all have it in common."""
+    items = list(items)
+    layers, reads = {item.layer for item in items}, {item.read for item in items}
+    said = [f"protocol {items[0].protocol}"]
+    said += [f"patched after layer {layers.pop()}"] if len(layers) == 1 else []
+    said += [f"read {reads.pop().replace('_', ' ')}"] if len(reads) == 1 else []
+    precision = items[0].line["spec"].get("precision", "float32")
+    said += [f"computed in {precision}"] if precision != "float32" else []
+    return ", ".join(said)
+
+
+# Pieces of figures
+
+
+def new_figure(rows: int, columns: int, height: float, *, share: bool = True) -> tuple[Figure, np.ndarray]:
+    """A figure as wide as a column and its axes, (rows, columns)."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=share, sharey=share)
+    return figure, axes
+
+
+def caption_text(*parts: str) -> str:
+    # No line ends inside "n = 400".
+    text = "; ".join(parts).replace(" = ", "\u00a0=\u00a0") + "."
+    return "\n".join(textwrap.wrap(text[0].upper() + text[1:], 78))
+
+
+def add_caption(figure: Figure, *parts: str) -> Figure:
+    """What the figure shows and over how many, in small print beneath it."""
+    figure.supxlabel(caption_text(*parts), fontsize=5.5, color="0.35", ha="left", x=0.02)
+    return figure
+
+
+def slice_grid(rows: int, columns: int, caption: str, *, left: float) -> tuple[Figure, np.ndarray]:
+    """Square panels in a grid, `left` inches from the edge, over a caption; laid out by hand, which is faster."""
+    from matplotlib.figure import Figure
+
+    between, title = 0.05, 0.17
+    side = (WIDTH - left - 0.03 - between * (columns - 1)) / columns
+    below = 0.2 + 0.095 * (1 + caption.count("\n"))
+    height = below + rows * (side + title)
+    figure = Figure(figsize=(WIDTH, height))
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    for (row, column), panel in np.ndenumerate(axes):
+        corner = left + column * (side + between), below + (rows - 1 - row) * (side + title)
+        panel.set_position((corner[0] / WIDTH, corner[1] / height, side / WIDTH, side / height))
+    figure.text(0.02, 0.03 / height, caption, fontsize=5.5, color="0.35", va="bottom")
+    return figure, axes
+
+
+def numbers(values: Sequence[float | None]) -> Float[np.ndarray, " values"]:
+    return np.array([np.nan if value is None else value for value in values], dtype=float)
+
+
+def draw_curve(axes: Axes, line: Line, colour: Any, *, dashed: bool = False, band: bool = True) -> None:
+    """Median r over alpha, with its quartile band."""
+    curve = {name: numbers(values) for name, values in line["curve"].items()}
+    axes.plot(curve["alphas"], curve["median"], "--" if dashed else "-", color=colour, linewidth=1 if dashed else 1.2)
+    if band:
+        axes.fill_between(curve["alphas"], curve["q25"], curve["q75"], color=colour, alpha=0.13, linewidth=0, zorder=1)
+
+
+def relative_axes(axes: Axes, title: str = "") -> None:
+    """Axes for r over alpha, with the straight line."""
+    axes.plot([0, 1], [0, 1], ":", color="0.6", linewidth=0.7, zorder=0)
+    axes.set(xlim=(0, 1), ylim=(-0.03, 1.08), title=title)
+    ends = [0, 0.5, 1], ["0", "0.5", "1"]
+    axes.set_xticks(*ends)
+    axes.set_yticks(*ends)
+
+
+def set_titles(axes: np.ndarray, titles: Sequence[str]) -> None:
+    for panel, title in zip(axes[0], titles, strict=True):
+        panel.set_title(title)
+
+
+def label_outer(axes: np.ndarray, across: str, up: str) -> None:
+    """Name the axes at the figure's left and lower edge alone; take away panels that are empty."""
+    for (row, column), panel in np.ndenumerate(axes):
+        empty = not panel.has_data()
+        panel.set_visible(not empty)
+        below = row + 1 == axes.shape[0] or not axes[row + 1, column].has_data()
+        if below:
+            panel.set_xlabel(across)
+            panel.tick_params(labelbottom=True)
+        if column == 0:
+            panel.set_ylabel(up)
+
+
+def name_curves(axes: Axes, rows: Sequence[tuple[str, Any]], *, size: float = 5.5) -> None:
+    """Names of curves in the curves' own colours, in the corner that rising curves leave free."""
+    for place, (text, colour) in enumerate(reversed(rows)):
+        axes.annotate(
+            text, (1, 0), (-1, 2 + 1.15 * size * place), xycoords="axes fraction", textcoords="offset points",
+            color=colour, ha="right", va="bottom", fontsize=size,
+        )  # fmt: skip
+
+
+def shades_of(colour: str, count: int) -> list[Any]:
+    """`count` colours from light to `colour`, and beyond to dark: the larger, the darker."""
+    from matplotlib.colors import LinearSegmentedColormap, to_rgb
+
+    base = np.array(to_rgb(colour))
+    ramp = LinearSegmentedColormap.from_list("ramp", [base + 0.4 * (1 - base), base, 0.45 * base])
+    return [base] if count == 1 else [ramp(share) for share in np.linspace(0, 1, count)]
+
+
+def stage_colours(count: int) -> list[Any]:
+    """`count` colours along training, dark to light, without the yellow that paper swallows."""
+    from matplotlib import colormaps
+
+    return [colormaps["viridis"](share) for share in np.linspace(0, 0.78, count)]
+
+
+def draw_bars(
+    axes: Axes, places: Sequence[float], items: Sequence[Item], metric: str, colour: Any, marker: str = "o"
+) -> Float[np.ndarray, " items"]:
+    """Medians of a metric with bars between quartiles, joined by a line; returns the medians."""
+    low, middle, high = (numbers([item.line["metrics"][metric][q] for item in items]) for q in ("q25", "median", "q75"))
+    axes.errorbar(places, middle, [middle - low, high - middle], fmt=f"-{marker}", color=colour, elinewidth=0.7)
+    return middle
+
+
+def name_ends(axes: Axes, rows: Sequence[tuple[float, float, str, Any]]) -> None:
+    """Names at the right ends of lines (x, y, text, colour), pushed apart where they would overlap.
+
+    The axis is drawn out to make room for them.
+    """
+    low, high = axes.get_ylim()
+    gap, last = 0.085 * (high - low), -np.inf
+    start, end = axes.get_xlim()
+    room = 0.019 * max(len(text) for *_, text, _ in rows)
+    wide = np.exp(np.log(start) + np.log(end / start) / (1 - room)) if axes.get_xscale() == "log" else None
+    axes.set_xlim(start, wide or start + (end - start) / (1 - room))
+    right = max(x for x, *_ in rows)
+    for _, y, text, colour in sorted(rows, key=lambda row: row[1]):
+        last = max(y, last + gap)
+        axes.annotate(text, (right, last), (6, 0), textcoords="offset points", color=colour, va="center", fontsize=6)

@@ -1,0 +1,669 @@
+"""The paper's figures, and ours beside them, from the records of a run: numbers in, matplotlib figures out.
+
+Each function draws one figure for whatever models the run has, and returns None where the run lacks what it shows.
+Nothing is measured here. `FIGURES` has them by name, `save_all` writes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from measure import records
+from measure.figure_parts import (
+    BAND,
+    BLUE,
+    CALLED,
+    FAMILY_COLOURS,
+    GREEN,
+    GREY,
+    ORANGE,
+    STRAIGHT,
+    STYLE,
+    WEIGHTS,
+    WIDTH,
+    Item,
+    about_model,
+    add_caption,
+    amount_name,
+    by_size,
+    caption_text,
+    count_name,
+    draw_bars,
+    draw_curve,
+    families_of,
+    few,
+    first_layer,
+    items_of,
+    label_outer,
+    largest,
+    measured_on,
+    name_curves,
+    name_ends,
+    new_figure,
+    numbers,
+    over_how_many,
+    relative_axes,
+    set_titles,
+    shades_of,
+    size_name,
+    slice_grid,
+    stage_colours,
+    stored,
+    styled,
+    trajectories,
+    usual,
+)
+from measure.records import Line, Run
+from measure.slices import SAME_COLOUR
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.collections import LineCollection
+    from matplotlib.figure import Figure
+
+# A, B and C where hue alone must not tell them apart: dark, light and middle.
+REFERENCE_COLOURS = ("#D55E00", "#F5E663", "#0072B2")
+# As many as the paper shows.
+TRIPLES = 18
+
+Draw = Callable[[Run], "Figure | None"]
+
+
+# The paper's figures
+
+
+@styled
+def fig1(run: Run, regions: bool = False) -> Figure | None:
+    """Fig. 1: one slice along training, in the model with the most parameters; A, B and C marked.
+
+    The slice whose solid share grows by the median: neither the best nor the worst.
+    """
+    found = trajectories(run, first_layer(stored(usual(items_of(run, "SliceSpec")))))
+    if not found:
+        return None
+    model, rows = max(found.items(), key=lambda pair: about_model(run, pair[0])["parameters"])
+    first, last = (numbers([t["solid_share"] for t in rows[place][1].line["triples"]]) for place in (0, -1))
+    order = np.argsort(last - first)
+    triple = int(order[len(order) // 2])
+    shown = few(rows, 6)
+    columns = 3 if len(shown) > 2 else len(shown)
+    which = (
+        f"slices of {model}, triple {triple + 1} of {rows[0][1].line['n']}, the one of median growth in solid colour"
+    )
+    caption = caption_text(which, measured_on([rows[0][1]]), _key(regions))
+    figure, axes = slice_grid(-(-len(shown) // columns), columns, caption, left=0.14)
+    for panel, row in zip(axes.flat, shown, strict=False):
+        _slice(panel, row[1].line, triple, regions=regions)
+        panel.set_title(amount_name(row[0]))
+    _outer_slices(axes)
+    return figure
+
+
+@styled
+def slices_of(run: Run, triple: int, regions: bool = False) -> Figure | None:
+    """Figs. 5 to 22: one triple in every model that has training revisions, along training."""
+    found = trajectories(run, first_layer(stored(usual(items_of(run, "SliceSpec")))))
+    found = {model: rows for model, rows in found.items() if rows[0][1].line["n"] > triple}
+    if not found:
+        return None
+    columns = max(len(few(rows)) for rows in found.values())
+    some = next(iter(found.values()))[0][1]
+    which = f"Training tokens above each slice; triple {triple + 1} of {some.line['n']}"
+    figure, axes = slice_grid(len(found), columns, caption_text(which, measured_on([some]), _key(regions)), left=0.28)
+    for line, (model, rows) in zip(axes, found.items(), strict=True):
+        for panel, (entry, item) in zip(line, few(rows), strict=False):
+            _slice(panel, item.line, triple, regions=regions, marker=2.5)
+            panel.set_title(amount_name(entry).removesuffix(" tokens"), fontsize=6)
+        line[0].set_ylabel(model, fontsize=5)
+    _outer_slices(axes)
+    return figure
+
+
+def _key(regions: bool) -> str:
+    if regions:
+        nearest = "colour: the reference whose output is nearest (A orange, B yellow, C blue; one where they are alike)"
+        return f"{nearest}, pale between"
+    return "red, green, blue: 1\u00a0-\u00a0d\u00a0/\u00a0max\u00a0d from A, B and C"
+
+
+def _slice(axes: Axes, line: Line, triple: int, *, regions: bool, marker: float = 3.5) -> None:
+    """One slice, alpha across and beta up, with A, B and C."""
+    entry = line["triples"][triple]
+    colours = records.slice_colours(line, triple)
+    low, high = line["extent"]
+    half = (high - low) / (2 * (line["size"] - 1))
+    edges = (low - half, high + half)
+    axes.set(xlim=edges, ylim=edges, xticks=[0, 1], yticks=[0, 1], aspect="equal")
+    if entry["degenerate"]:
+        axes.text(0.5, 0.5, "no plane", fontsize=5, ha="center", va="center")
+        return
+    nearest, shown = _nearest(colours, entry)
+    axes.imshow(shown if regions else colours, origin="lower", extent=(*edges, *edges), interpolation="nearest")
+    if regions:
+        axes.add_collection(_boundaries(nearest, edges[0], 2 * half))
+    for (alpha, beta), name in zip(entry["reference_points"], "ABC", strict=True):
+        if alpha is not None and edges[0] <= alpha <= edges[1]:
+            axes.plot(alpha, beta, "o", markerfacecolor="white", markeredgecolor="black", markersize=marker, mew=0.6)
+            axes.annotate(
+                name, (alpha, beta), (2.5, 1.5), textcoords="offset points", fontsize=1.8 * marker, weight="bold",
+                color="black" if regions else "white",
+            )  # fmt: skip
+
+
+def _nearest(colours: np.ndarray, entry: Line) -> tuple[Int[np.ndarray, "size size"], Float[np.ndarray, "size size 3"]]:
+    """Which reference's own colour each cell is nearest to, and a colour for it: full where it is that one's."""
+    from matplotlib.colors import to_rgb
+
+    own = np.array([numbers(colour) for colour in entry["own_colours"]])
+    away = np.abs(colours[None] / 255 - own[:, None, None]).max(axis=-1)
+    # References that have one colour are one: between them there is no boundary.
+    alike = np.abs(own[:, None] - own[None]).max(axis=-1) <= SAME_COLOUR
+    nearest = alike.argmax(axis=0)[away.argmin(axis=0)]
+    palette = np.array([to_rgb(colour) for colour in REFERENCE_COLOURS])
+    # Solid as in the claim on slices; at half the scale it is nobody's.
+    strength = np.clip(1 - (away.min(axis=0) - SAME_COLOUR) / 0.4, 0.15, 1)[..., None]
+    return nearest, strength * palette[nearest] + (1 - strength)
+
+
+def _boundaries(nearest: Int[np.ndarray, "size size"], start: float, side: float) -> LineCollection:
+    """Lines between neighbouring cells that are nearest to different references; cells begin at `start`."""
+    from matplotlib.collections import LineCollection
+
+    upright = np.argwhere(nearest[:, 1:] != nearest[:, :-1])
+    level = np.argwhere(nearest[1:] != nearest[:-1])
+    lines = [[(column + 1, row), (column + 1, row + 1)] for row, column in upright]
+    lines += [[(column, row + 1), (column + 1, row + 1)] for row, column in level]
+    return LineCollection((start + side * np.array(lines).reshape(-1, 2, 2)).tolist(), colors="black", linewidths=0.5)
+
+
+def _outer_slices(axes: np.ndarray) -> None:
+    for (row, column), panel in np.ndenumerate(axes):
+        panel.set_visible(panel.has_data())
+        panel.tick_params(length=0, labelsize=5, pad=1, labelleft=column == 0, labelbottom=row + 1 == len(axes))
+        for spine in panel.spines.values():
+            spine.set_visible(False)
+
+
+@styled
+def fig2(run: Run, every: bool = False) -> Figure | None:
+    """Fig. 2: similar pairs, dissimilar pairs, and the logit difference against r on the dissimilar ones.
+
+    The largest model of each family, or `every` one. Bands are the word lists; thin lines the paper's own pairs.
+    """
+    items = first_layer(stored(items_of(run, "PredictionSpec")))
+    by_pairing = {
+        pairing: {item.model: item for item in usual(items, pairing=pairing)}
+        for pairing in ("similar", "dissimilar", "printed_similar", "printed_dissimilar")
+    }
+    both = by_pairing["similar"].keys() & by_pairing["dissimilar"].keys()
+    models = by_size(run, both) if every else largest(run, both)
+    if not models:
+        return None
+    figure, axes = new_figure(len(models), 3, 0.65 + 1.0 * len(models))
+    for line, model in zip(axes, models, strict=True):
+        for panel, kind, colour in zip(line, ("similar", "dissimilar"), (ORANGE, BLUE), strict=False):
+            draw_curve(panel, by_pairing[kind][model].line, colour)
+            _printed(panel, by_pairing[f"printed_{kind}"].get(model))
+            relative_axes(panel)
+        _logit(line[2], by_pairing["dissimilar"][model].line)
+        relative_axes(line[2])
+        name_curves(line[0], [(model, "black")], size=5)
+    set_titles(axes, ("similar pairs", "dissimilar pairs", "logit difference"))
+    label_outer(axes, "α", "d / d(1)")
+    used = [by_pairing[kind][model] for kind in ("similar", "dissimilar") for model in models]
+    words = "bands: word pairs, median and quartiles"
+    thin = "thin lines: the paper's own pairs that this tokenizer lets differ in one token"
+    return add_caption(figure, words, over_how_many(used, "directed pairs"), thin, measured_on(used))
+
+
+def _printed(axes: Axes, item: Item | None) -> None:
+    """The paper's own pairs, one line each, in the direction printed."""
+    if item is None or "pairs" not in item.line:
+        return
+    rows = item.line["pairs"]["relative"]
+    for row in rows[: max(1, len(rows) // 2)]:
+        axes.plot(item.line["curve"]["alphas"], numbers(row), color="0.25", linewidth=0.5)
+
+
+def _logit(axes: Axes, line: Line) -> None:
+    """The scaled logit difference with its band, over the median of r."""
+    alphas = line["curve"]["alphas"]
+    low, middle, high = (numbers(line["logit"][q]) for q in records.QUARTILES)
+    axes.fill_between(alphas, low, high, color=GREEN, alpha=0.15, linewidth=0)
+    axes.plot(alphas, middle, color=GREEN)
+    draw_curve(axes, line, BLUE, dashed=True, band=False)
+    name_curves(axes, [("logits", GREEN), ("d / d(1)", BLUE)])
+
+
+@styled
+def fig3(run: Run) -> Figure | None:
+    """Fig. 3: curves by model size, family by family; max slope against the number of parameters."""
+    items = {item.model: item for item in first_layer(stored(usual(items_of(run)))) if item.revision == "main"}
+    families = families_of(run, items)
+    curved = {name: models for name, models in families.items() if len(models) > 1}
+    if not curved:
+        return None
+    columns = min(2, len(curved))
+    rows = -(-len(curved) // columns)
+    figure, panels, below = _above_one(rows, columns, 2.3 + (3.1 / columns - 0.2) * rows)
+    colours = dict(zip(families, np.resize(FAMILY_COLOURS, len(families)), strict=True))
+    for panel, (name, models) in zip(panels.flat, curved.items(), strict=False):
+        shades = shades_of(str(colours[name]), len(models))
+        for model, shade in zip(models, shades, strict=True):
+            draw_curve(panel, items[model].line, shade)
+        name_curves(panel, [(size_name(model, name), shade) for model, shade in zip(models, shades, strict=True)])
+        relative_axes(panel, name)
+    label_outer(panels, "α", "d / d(1)")
+    labels = []
+    for place, (name, models) in enumerate(families.items()):
+        sizes = [about_model(run, model)["parameters"] * (1 + 0.03 * place) for model in models]
+        if all(sizes):
+            medians = draw_bars(below, sizes, [items[model] for model in models], "max_slope", colours[name])
+            labels.append((sizes[-1], float(medians[-1]), name, colours[name]))
+    below.set(xscale="log", xlabel="parameters", ylabel="max slope")
+    ticks = sorted({about_model(run, model)["parameters"] for group in families.values() for model in group} - {0})
+    _plain_ticks(below, _spaced(ticks))
+    name_ends(below, labels)
+    used = [items[model] for models in families.values() for model in models]
+    return add_caption(figure, BAND, over_how_many(used), measured_on(used))
+
+
+def _above_one(rows: int, columns: int, height: float) -> tuple[Figure, np.ndarray, Axes]:
+    """Rows of panels, and one wide panel beneath them."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    grid = figure.add_gridspec(rows + 1, columns, height_ratios=[3.1 / columns] * rows + [1.7])
+    panels = np.empty((rows, columns), dtype=object)
+    for row, column in np.ndindex(rows, columns):
+        first = panels[0, 0]
+        panel = figure.add_subplot(grid[row, column], sharex=first, sharey=first)
+        panel.tick_params(labelleft=column == 0)
+        panels[row, column] = panel
+    return figure, panels, figure.add_subplot(grid[rows, :])
+
+
+def _spaced(values: Sequence[float], ratio: float = 1.6) -> list[float]:
+    """Of rising values those that are apart enough for tick labels on a log axis."""
+    kept: list[float] = []
+    for value in values:
+        if not kept or value > ratio * kept[-1]:
+            kept.append(value)
+    return kept
+
+
+def _plain_ticks(axes: Axes, values: Sequence[float]) -> None:
+    from matplotlib.ticker import NullLocator
+
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticks(values, [count_name(value) for value in values])
+
+
+@styled
+def fig4(run: Run) -> Figure | None:
+    """Fig. 4: curves along training, model by model; max slope against training tokens, zero beside the log axis."""
+    found = trajectories(run, first_layer(stored(usual(items_of(run)))))
+    if not found:
+        return None
+    columns = 3 if len(found) % 3 == 0 else min(2, len(found))
+    rows = -(-len(found) // columns)
+    figure, panels, below = _above_one(rows, columns, 2.3 + (3.1 / columns - 0.2) * rows)
+    for panel, (model, steps) in zip(panels.flat, found.items(), strict=False):
+        shown = few(steps)
+        stages = stage_colours(len(shown))
+        for (_, item), stage in zip(shown, stages, strict=True):
+            draw_curve(panel, item.line, stage, band=item is shown[0][1] or item is shown[-1][1])
+        names = [amount_name(entry).removesuffix(" tokens") for entry, _ in shown]
+        name_curves(panel, list(zip(names, stages, strict=True)), size=5)
+        relative_axes(panel)
+        panel.set_title(model, fontsize=6)
+    label_outer(panels, "α", "d / d(1)")
+    _along_training(below, found, "max_slope")
+    used = [item for steps in found.values() for _, item in steps]
+    bands = "bars, and bands of the first and the last revision shown: quartiles"
+    return add_caption(figure, "Medians after so many training tokens", bands, over_how_many(used), measured_on(used))
+
+
+def _along_training(axes: Axes, found: Mapping[str, list[tuple[Line, Item]]], metric: str) -> None:
+    """A metric against training on a log axis; the untrained model stands left of the axis' break, at 0."""
+    unit, amounts = _amounts({model: [entry for entry, _ in rows] for model, rows in found.items()})
+    positive = [amount for row in amounts.values() for amount in row if amount > 0]
+    zero = min(positive) / 3
+    labels = []
+    for place, (model, places) in enumerate(amounts.items()):
+        colour = FAMILY_COLOURS[place % len(FAMILY_COLOURS)]
+        # Beside each other where models share their revisions.
+        places = [max(amount, zero) * (1 + 0.05 * place) for amount in places]
+        items = [item for _, item in found[model]]
+        medians = draw_bars(axes, places, items, metric, colour)
+        labels.append((places[-1], float(medians[-1]), model, colour))
+    axes.set(xscale="log", ylabel=CALLED[metric], xlabel=unit)
+    ticks = _spaced(sorted(set(positive)), 3.5 if max(positive) / zero < 1e4 else 9)
+    _plain_ticks(axes, ticks)
+    if any(0 in row for row in amounts.values()):
+        axes.set_xlim(zero / 1.6, None)
+        axes.set_xticks([zero, *ticks], ["0", *(count_name(tick) for tick in ticks)])
+        _axis_break(axes, zero * 1.75)
+    name_ends(axes, labels)
+
+
+def _axis_break(axes: Axes, place: float) -> None:
+    """Where the axis is broken between 0 and what a log axis can show."""
+    axes.plot([place], [0], marker=[(-0.6, -1), (0.6, 1)], color="black", markersize=5, clip_on=False,
+              transform=axes.get_xaxis_transform(), linestyle="none", mew=0.6)  # fmt: skip
+
+
+def _amounts(revisions: Mapping[str, list[Line]]) -> tuple[str, dict[str, list[float]]]:
+    """What training is counted in, and by model the amount of each revision.
+
+    In tokens, else in steps, of the models of which they are known; where they are of none, in mere order.
+    """
+    for name, unit in (("tokens", "training tokens"), ("step", "training steps")):
+        known = {
+            model: [float(entry[name]) for entry in entries]
+            for model, entries in revisions.items()
+            if all(entry.get(name) is not None for entry in entries)
+        }
+        if known:
+            return unit, known
+    return "revision, in order", {model: [*map(float, range(1, len(row) + 1))] for model, row in revisions.items()}
+
+
+@styled
+def fig23(run: Run) -> Figure | None:
+    """Figs. 23 and 24: curves after the first layer and after a later one, beside the counterfeits'."""
+    items = [item for item in usual(items_of(run)) if item.revision == "main"]
+    by_place = {(item.model, item.layer, item.weights): item for item in items}
+    pairs = {model: _later_layer(by_place, model) for model in by_size(run, {item.model for item in items})}
+    models = [model for model, later in pairs.items() if later]
+    if not models:
+        return None
+    figure, axes = new_figure(len(models), 2, 0.65 + 1.05 * len(models))
+    used = []
+    for line, model in zip(axes, models, strict=True):
+        for panel, layer in zip(line, (1, pairs[model]), strict=True):
+            names = []
+            for weights, (called, colour, _) in WEIGHTS.items():
+                item = by_place.get((model, layer, weights))
+                if item is not None:
+                    used.append(item)
+                    draw_curve(panel, item.line, colour, dashed=weights != "stored", band=weights == "stored")
+                    names.append((called, colour))
+            name_curves(panel, names)
+            relative_axes(panel)
+            panel.set_title(f"{model}, after layer {layer}", fontsize=6)
+    label_outer(axes, "α", "d / d(1)")
+    return add_caption(figure, "Medians; bands: quartiles of the trained model", over_how_many(used), measured_on(used))
+
+
+def _later_layer(by_place: Mapping[tuple[str, int, str], Item], model: str) -> int:
+    """The later layer that the counterfeits were measured after too, else a quarter of the way; 0 for none."""
+    layers = sorted(layer for name, layer, weights in by_place if name == model and weights == "stored" and layer > 1)
+    beside = [layer for layer in layers if (model, layer, "untrained") in by_place]
+    return (beside or layers or [0])[0] if (model, 1, "stored") in by_place else 0
+
+
+# Figures of ours
+
+
+@styled
+def edge_drift(run: Run) -> Figure | None:
+    """Max slope beside edge drift, trained, shuffled and untrained: the slope cannot tell the first two apart."""
+    items = [item for item in first_layer(usual(items_of(run))) if item.revision == "main"]
+    by_place = {(item.model, item.weights): item for item in items}
+    models = [m for m in by_size(run, {item.model for item in items}) if (m, "scrambled") in by_place]
+    if not models:
+        return None
+    figure, axes = new_figure(1, 2, 0.85 + 0.28 * len(models), share=False)
+    for panel, metric in zip(axes[0], CALLED, strict=True):
+        panel.axvline(STRAIGHT[metric], color="0.6", linestyle=":", linewidth=0.7)
+        for (model, weights), item in by_place.items():
+            if model in models:
+                # A little apart, so that none hides another.
+                height = len(models) - models.index(model) + {"stored": 0.16, "scrambled": 0.0}.get(weights, -0.16)
+                _dot(panel, item.line["metrics"][metric], height, weights)
+        panel.set(xlabel=CALLED[metric], ylim=(0.4, len(models) + 0.6), yticks=range(1, len(models) + 1))
+        panel.set_yticklabels(models[::-1] if metric == "max_slope" else [])
+        panel.tick_params(axis="y", length=0)
+        panel.spines["left"].set_visible(False)
+    _named_marks(figure)
+    used = [item for (model, _), item in by_place.items() if model in models]
+    bars = "medians over independent units with 95 % intervals"
+    return add_caption(figure, bars, _units(used, "max_slope"), "dotted: a straight line", measured_on(used))
+
+
+def _units(items: Iterable[Item], metric: str) -> str:
+    counts = sorted({item.line["metrics"][metric]["n"] for item in items})
+    return f"n = {counts[0]}{f' to {counts[-1]}' if len(counts) > 1 else ''}"
+
+
+def _dot(axes: Axes, metric: Line, height: float, weights: str) -> None:
+    """An estimate with its interval."""
+    _, colour, marker = WEIGHTS[weights]
+    estimate, low, high = numbers([metric[name] for name in ("estimate", "low", "high")])
+    face = colour if weights == "stored" else "white"
+    axes.errorbar(
+        [estimate], [height], xerr=[[estimate - low], [high - estimate]], fmt=marker, color=colour,
+        markerfacecolor=face, elinewidth=0.8,
+    )  # fmt: skip
+
+
+def _named_marks(figure: Figure) -> None:
+    """A line above the panels that names the marks of trained, shuffled and untrained models."""
+    from matplotlib.lines import Line2D
+
+    marks = [
+        Line2D([], [], marker=marker, color=colour, linestyle="none", markerfacecolor=colour if first else "white")
+        for first, (_, colour, marker) in zip((True, False, False), WEIGHTS.values(), strict=True)
+    ]
+    names = [called for called, *_ in WEIGHTS.values()]
+    figure.legend(marks, names, loc="outside upper center", ncols=3, frameon=False, fontsize=6, handletextpad=0.1)
+
+
+@styled
+def layer_sweep(run: Run) -> Figure | None:
+    """Max slope and edge drift against the layer patched after."""
+    items = [item for item in stored(usual(items_of(run))) if item.revision == "main"]
+    sweeps = {model: sorted((i for i in items if i.model == model), key=lambda i: i.layer) for model in
+              by_size(run, {item.model for item in items})}  # fmt: skip
+    sweeps = {model: sweep for model, sweep in sweeps.items() if len(sweep) > 2}
+    if not sweeps:
+        return None
+    figure, axes = new_figure(2, 1, 3.4, share=False)
+    for panel, metric in zip(axes[:, 0], CALLED, strict=True):
+        panel.axhline(STRAIGHT[metric], color="0.6", linestyle=":", linewidth=0.7)
+        for place, (model, sweep) in enumerate(sweeps.items()):
+            colour = FAMILY_COLOURS[place % len(FAMILY_COLOURS)]
+            shift = 0.08 * (place - (len(sweeps) - 1) / 2)
+            draw_bars(panel, [item.layer + shift for item in sweep], sweep, metric, colour)
+            if metric == "edge_drift":
+                panel.annotate(model, (0, 1), (4, -12 - 7.5 * place), xycoords="axes fraction",
+                               textcoords="offset points", color=colour, fontsize=6)  # fmt: skip
+        panel.set(ylabel=CALLED[metric], xticks=range(1, 1 + max(s[-1].layer for s in sweeps.values())))
+    axes[1, 0].set_xlabel("layer patched after")
+    used = [item for sweep in sweeps.values() for item in sweep]
+    return add_caption(
+        figure, "Medians; bars: quartiles", over_how_many(used), "dotted: a straight line", measured_on(used)
+    )
+
+
+@styled
+def gates(run: Run) -> Figure | None:
+    """Gate crossings over r: r, the share of pairs whose output stands still, and the sign changes of gates."""
+    items = first_layer(usual(items_of(run, "CrossingSpec")))
+    by_place = {(item.model, item.weights): item for item in items}
+    models = largest(run, {item.model for item in items if item.weights == "stored"})
+    if not models:
+        return None
+    figure, axes = new_figure(3, len(models), 3.5, share=False)
+    used = []
+    for column, model in enumerate(models):
+        names = []
+        for weights, (called, colour, _) in WEIGHTS.items():
+            item = by_place.get((model, weights))
+            if item is not None:
+                used.append(item)
+                names.append((called, colour))
+                _gate_rows(axes[:, column], item.line, colour, trained=weights == "stored")
+        relative_axes(axes[0, column], model)
+        name_curves(axes[0, column], names)
+        axes[2, column].set(xlabel="α")
+        for panel in axes[:, column]:
+            panel.set_xlim(0, 1)
+            panel.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+    for row, called in enumerate(("d / d(1)", "share of pairs\nstanding still", "sign changes\nper gate and α")):
+        axes[row, 0].set_ylabel(called)
+        top = max(panel.get_ylim()[1] for panel in axes[row])
+        for panel in axes[row][row == 0 :] if row else []:
+            panel.set_ylim(0, top)
+    figure.align_ylabels(axes[:, 0])
+    still = "standing still: the output moves at less than half its mean speed"
+    return add_caption(
+        figure, "Medians; bands: quartiles of the trained model", over_how_many(used), still, measured_on(used)
+    )
+
+
+def _gate_rows(axes: np.ndarray, line: Line, colour: str, *, trained: bool) -> None:
+    draw_curve(axes[0], line, colour, dashed=not trained, band=trained)
+    alphas = numbers(line["curve"]["alphas"])
+    middle = (alphas[1:] + alphas[:-1]) / 2
+    style = "-" if trained else "--"
+    if line["flat"] is not None:
+        axes[1].plot(middle, numbers(line["flat"]), style, color=colour, linewidth=1)
+    scale = len(middle) / sum(line["gates"])
+    low, median, high = (_smooth(scale * numbers(line["crossings"][q])) for q in records.QUARTILES)
+    axes[2].plot(middle, median, style, color=colour, linewidth=1)
+    if trained:
+        axes[2].fill_between(middle, low, high, color=colour, alpha=0.15, linewidth=0)
+
+
+def _smooth(values: Float[np.ndarray, " steps"], width: int = 5) -> Float[np.ndarray, " steps"]:
+    """Running mean: counts of single steps are small whole numbers."""
+    padded = np.pad(values, width // 2, mode="edge")
+    return np.convolve(padded, np.ones(width) / width, mode="valid")
+
+
+@styled
+def protocols(run: Run) -> Figure | None:
+    """Strict against paper: the same models, weights and revisions under both, where a run has both."""
+    items = [item for item in first_layer(items_of(run)) if item.read == "final_norm" and item.pairing == "random"]
+    by_place = {(item.model, item.revision, item.weights, item.protocol): item for item in items}
+    places = [key[:3] for key in by_place if key[3] == "paper" and (*key[:3], "strict") in by_place]
+    if not places:
+        return None
+    figure, axes = new_figure(1, 2, 2.1, share=False)
+    for panel, metric in zip(axes[0], CALLED, strict=True):
+        both = [[by_place[*place, name].line["metrics"][metric] for name in ("paper", "strict")] for place in places]
+        for place, (paper, strict) in zip(places, both, strict=True):
+            _cross(panel, paper, strict, place[2])
+        values = numbers([side["estimate"] for pair in both for side in pair])
+        ends = [np.nanmin(values), np.nanmax(values)]
+        panel.plot(ends, ends, ":", color="0.6", linewidth=0.7, zorder=0)
+        panel.set(xlabel=f"{CALLED[metric]}, paper", ylabel=f"{CALLED[metric]}, strict", box_aspect=1)
+    _named_marks(figure)
+    used = [by_place[*place, name] for place in places for name in ("paper", "strict")]
+    bars = "medians over independent units with 95 % intervals"
+    return add_caption(figure, f"{len(places)} models and copies", bars, _units(used, "max_slope"), "read final norm")
+
+
+def _cross(axes: Axes, across: Line, up: Line, weights: str) -> None:
+    """One estimate against another, each with its interval."""
+    _, colour, marker = WEIGHTS[weights]
+    x, y = (numbers([side[name] for name in ("estimate", "low", "high")]) for side in (across, up))
+    face = colour if weights == "stored" else "white"
+    axes.errorbar(
+        [x[0]], [y[0]], xerr=[[x[0] - x[1]], [x[2] - x[0]]], yerr=[[y[0] - y[1]], [y[2] - y[0]]], fmt=marker,
+        color=colour, markerfacecolor=face, markersize=2.5, elinewidth=0.5, capsize=0,
+    )  # fmt: skip
+
+
+@styled
+def reads(run: Run) -> Figure | None:
+    """The three reads side by side: the first and the last revision of each model, read after and before the norm."""
+    items = first_layer(stored(usual(items_of(run), read=None)))
+    by_place = {(item.model, item.revision, item.read): item for item in items}
+    called = {"final_norm": "after the final norm", "residual": "before it", "logits": "logits"}
+    found = {
+        model: rows
+        for model, rows in trajectories(run, [item for item in items if item.read == "final_norm"]).items()
+        if sum((model, rows[-1][0]["name"], read) in by_place for read in called) > 1
+    }
+    if not found:
+        return None
+    figure, axes = new_figure(len(found), len(called), 0.65 + 1.0 * len(found))
+    used = []
+    for line, (model, rows) in zip(axes, found.items(), strict=True):
+        ends = (rows[0][0], rows[-1][0])
+        for panel, read in zip(line, called, strict=True):
+            for entry, colour in zip(ends, (GREY, BLUE), strict=True):
+                item = by_place.get((model, entry["name"], read))
+                if item is not None:
+                    used.append(item)
+                    draw_curve(panel, item.line, colour, dashed=entry is ends[0])
+            relative_axes(panel)
+        name_curves(
+            line[-1], [(amount_name(entry), colour) for entry, colour in zip(ends, (GREY, BLUE), strict=True)], size=5
+        )
+        name_curves(line[0], [(model, "black")], size=5)
+    set_titles(axes, tuple(called.values()))
+    label_outer(axes, "α", "d / d(1)")
+    return add_caption(figure, BAND, over_how_many(used), measured_on(used))
+
+
+def _of_triples() -> dict[str, Draw]:
+    """Figs. 5 to 22: the paper shows 18 triples."""
+    plain: dict[str, Draw] = {f"fig{5 + triple}": partial(_triple_figure, triple, False) for triple in range(TRIPLES)}
+    return plain | {f"fig{5 + triple}-regions": partial(_triple_figure, triple, True) for triple in range(TRIPLES)}
+
+
+def _triple_figure(triple: int, regions: bool, run: Run) -> Figure | None:
+    return slices_of(run, triple, regions)
+
+
+FIGURES: dict[str, Draw] = {
+    "fig1": fig1,
+    "fig1-regions": lambda run: fig1(run, True),
+    "fig2": fig2,
+    "fig2-every-model": lambda run: fig2(run, True),
+    "fig3": fig3,
+    "fig4": fig4,
+    "fig23-24": fig23,
+    "edge-drift": edge_drift,
+    "layer-sweep": layer_sweep,
+    "gates": gates,
+    "protocols": protocols,
+    "reads": reads,
+    **_of_triples(),
+}
+# Without what changes from one moment to the next, so that the same run gives the same files.
+_UNDATED: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}
+
+
+def save_all(
+    run: Run, folder: str | Path, endings: Sequence[str] = ("png",), names: Iterable[str] = tuple(FIGURES)
+) -> list[Path]:
+    """Draw every figure of `names` that the run has something for into `folder`, once for each ending (png, svg, pdf).
+
+    Returns the files written.
+    """
+    import matplotlib
+
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name in names:
+        figure = FIGURES[name](run)
+        if figure is None:
+            continue
+        for ending in endings:
+            path = target / f"{name}.{ending}"
+            with matplotlib.rc_context(STYLE):
+                figure.savefig(path, metadata=_UNDATED.get(ending))
+            written.append(path)
+    return written

@@ -1,0 +1,147 @@
+"""Results that no model gave, small and of known shape, and the run that they would leave behind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from measure import catalog, records
+from measure.crossings import Crossings
+from measure.predictions import Predictions
+from measure.records import Line, Run
+from measure.results import Curves, Result
+from measure.slices import Slices
+from measure.spec import AnySpec, CrossingSpec, CurveSpec, PredictionSpec, SliceSpec
+
+PAIRS, STEPS, SIZE, TRIPLES = 14, 21, 8, 3
+TRAINED = ("step0-tokens0M", "step256-tokens1M", "main")
+
+
+def provenance(spec: AnySpec) -> dict[str, Any]:
+    return {"model": spec.model, "weights_sha256": "ab" * 32, "spec": {}, "device": "cpu"}
+
+
+def distances(sharpness: float, rows: int = PAIRS, steps: int = STEPS) -> np.ndarray:
+    """Sigmoids from 0, the steeper the larger `sharpness`, each row a little steeper than the one before."""
+    alphas = np.linspace(0, 1, steps)
+    steep = sharpness * np.linspace(0.8, 1.2, rows)[:, None]
+    return np.tanh(steep * (alphas - 0.5)) - np.tanh(-steep / 2)
+
+
+def fields(sharpness: float, rows: int = PAIRS, steps: int = STEPS) -> dict[str, Any]:
+    line = np.repeat(np.linspace(0, 1, steps)[None], rows, axis=0)
+    return {
+        "alphas": np.linspace(0, 1, steps),
+        "distance": distances(sharpness, rows, steps),
+        "null_distance": line,
+        "reference_norm": np.ones(rows),
+        "units": np.arange(rows) // 2,
+    }
+
+
+def curves(spec: CurveSpec, sharpness: float = 4.0, **changed: Any) -> Curves:
+    return Curves(**{**fields(sharpness), **changed}, provenance=provenance(spec))
+
+
+def predictions(spec: PredictionSpec, sharpness: float = 4.0, rows: int = PAIRS) -> Predictions:
+    kept = fields(sharpness, rows)
+    return Predictions(
+        **kept,
+        provenance=provenance(spec),
+        separation=np.ones(rows),
+        last_tokens=np.arange(2 * rows).reshape(rows, 2),
+        end_tokens=np.array([[" the", " a"]] * rows),
+        top_tokens=np.zeros((rows, STEPS), dtype=int),
+        logit_difference=1 - 2 * kept["distance"],
+        end_divergence=np.full(rows, 0.4),
+        span_divergence=np.full((rows, STEPS - 4), 0.1),
+    )
+
+
+def crossings(spec: CrossingSpec, sharpness: float = 4.0) -> Crossings:
+    kept = fields(sharpness)
+    counts = np.arange(PAIRS * 2 * (STEPS - 1)).reshape(PAIRS, 2, STEPS - 1) % 5
+    return Crossings(
+        **kept,
+        provenance=provenance(spec),
+        gates=np.array([40, 40]),
+        crossings=counts,
+        coarse=counts.sum(axis=2),
+        end_crossings=counts.sum(axis=2) // 2,
+        step_distance=np.diff(kept["distance"], axis=1),
+    )
+
+
+def slices(spec: SliceSpec, sharpness: float = 4.0) -> Slices:
+    at = np.linspace(-0.25, 1.25, SIZE)
+    points = np.array([[0.0, 0.0], [1.0, 0.0], [0.4, 1.0]])
+    beta, alpha = np.meshgrid(at, at, indexing="ij")
+    away = np.stack([np.tanh(sharpness * np.hypot(alpha - x, beta - y)) for x, y in points])
+    own = np.tanh(sharpness * np.hypot(*(points[:, None] - points[None]).transpose(2, 0, 1)))
+    each = np.ones((TRIPLES, 1, 1, 1))
+    return Slices(
+        alphas=at,
+        betas=at,
+        distance=each * away,
+        reference_distance=each[..., 0] * own,
+        reference_norm=np.ones((TRIPLES, 3)),
+        reference_points=each[..., 0] * points,
+        top_tokens=np.repeat(away.argmin(axis=0)[None], TRIPLES, axis=0),
+        on_line=np.zeros(TRIPLES, dtype=bool),
+        provenance=provenance(spec),
+    )
+
+
+def result(spec: AnySpec, sharpness: float = 4.0) -> Result:
+    rows = 4 if isinstance(spec, CurveSpec) and spec.pairing.startswith("printed") else PAIRS
+    match spec:
+        case PredictionSpec():
+            return predictions(spec, sharpness, rows)
+        case CrossingSpec():
+            return crossings(spec, sharpness)
+        case CurveSpec():
+            return curves(spec, sharpness)
+        case _:
+            assert isinstance(spec, SliceSpec)
+            return slices(spec, sharpness)
+
+
+def specs() -> list[tuple[AnySpec, float]]:
+    """As much of a ladder run as has something for every figure, with the sharpness of each curve."""
+    found: list[tuple[AnySpec, float]] = []
+    for model, sharp in (("ladder-olmo-0.2m", 4.0), ("ladder-olmo-1.1m", 6.0), ("ladder-qwen2-0.2m", 3.5)):
+        for weights, factor in (("stored", 1.0), ("scrambled:0", 1.1), ("untrained:0", 0.1)):
+            found += [(CurveSpec(f"{model}@main", weights=weights, layer=n), factor * sharp) for n in (1, 2, 3)]
+            found.append((CrossingSpec(f"{model}@main", weights=weights), factor * sharp))
+        found += [(CurveSpec(f"{model}@main", read=read), sharp / 2) for read in ("residual", "logits")]
+        found.append((CurveSpec(f"{model}@main", protocol="strict"), 1.1 * sharp))
+        for place, revision in enumerate(TRAINED):
+            found.append((SliceSpec(f"{model}@{revision}"), 1 + place))
+            found += [(CurveSpec(f"{model}@{revision}"), sharp * (place + 0.1) / 2)] if revision != "main" else []
+        for pairing, factor in (("similar", 0.1), ("dissimilar", 1.0)):
+            for name in (pairing, f"printed_{pairing}"):
+                found.append((PredictionSpec(f"{model}@main", pairing=name), factor * sharp))  # type: ignore[arg-type]
+    return found
+
+
+def header(*models: str, **changed: Any) -> Line:
+    known = {name: records.of_model(catalog.models()[name]) for name in models}
+    return {"kind": "run", "format": records.FORMAT, "protocol": "paper", "catalog": known, **changed}
+
+
+def lines() -> list[Line]:
+    found = [records.of_result(spec, "measured", result(spec, sharpness)) for spec, sharpness in specs()]
+    return [header("ladder-olmo-0.2m", "ladder-olmo-1.1m", "ladder-qwen2-0.2m"), *found]
+
+
+def write(path: Path, *content: Line, tail: str = "") -> Path:
+    path.write_text("".join(json.dumps(line) + "\n" for line in content) + tail)
+    return path
+
+
+def run(path: Path, *content: Line) -> Run:
+    """What `content` is read back as, from a file at `path`."""
+    return records.read([write(path, *content)])

@@ -1,0 +1,268 @@
+"""Figures from records: every one from a full set, none from an empty one, and what they show held against the numbers.
+
+How they look was judged by eye; here are the properties that a change could break unseen.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from measure import figure_parts, paper_figures, records
+from measure.paper_figures import FIGURES
+from measure.records import Run
+from measure.spec import CurveSpec, SliceSpec
+from tests import small_results as small
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Of the 18 triples, in two renderings, one of each is enough.
+LOOKED_AT = [name for name in FIGURES if not name.removeprefix("fig").partition("-")[0].isdigit()]
+LOOKED_AT += ["fig1", "fig1-regions", "fig2", "fig2-every-model", "fig3", "fig4", "fig5", "fig7-regions", "fig23-24"]
+OURS = ["edge-drift", "layer-sweep", "gates", "protocols", "reads"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return small.run(tmp_path_factory.mktemp("run") / "records.jsonl", *small.lines())
+
+
+@pytest.fixture(scope="module")
+def minimal(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    spec = CurveSpec("ladder-olmo-0.2m@main")
+    line = records.of_result(spec, "measured", small.result(spec))
+    return small.run(tmp_path_factory.mktemp("run") / "records.jsonl", small.header("ladder-olmo-0.2m"), line)
+
+
+PICTURES = Path(__file__).with_name("figure_colours.json")
+
+
+def drawn(name: str, run: Run) -> Figure:
+    figure = FIGURES[name](run)
+    assert figure is not None
+    return figure
+
+
+def panels(figure: Figure) -> list[Axes]:
+    return [axes for axes in figure.axes if axes.get_visible()]
+
+
+def texts(figure: Figure) -> list[str]:
+    from matplotlib.text import Text
+
+    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
+
+
+def pixels(figure: Figure, dpi: int = 40) -> np.ndarray:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure.set_dpi(dpi)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]
+
+
+def test_every_figure_of_the_paper_has_its_name() -> None:
+    numbered = {name.removeprefix("fig").partition("-")[0] for name in FIGURES if name.startswith("fig")}
+    assert numbered == {*map(str, range(1, 24))} - {"24"}
+    assert {*OURS, "fig23-24", "fig1-regions", "fig22-regions"} <= FIGURES.keys()
+
+
+@pytest.mark.parametrize("name", LOOKED_AT)
+def test_a_full_run_has_every_figure_with_its_n_at_column_width(name: str, run: Run) -> None:
+    figure = drawn(name, run)
+    width, height = figure.get_size_inches()
+    assert width == pytest.approx(3.3)
+    assert height <= 9
+    caption = max(texts(figure), key=len)
+    assert "n\u00a0=\u00a0" in caption or "triple" in caption
+    assert caption.endswith(".")
+    smallest = min(text.get_fontsize() for text in figure.findobj(lambda part: hasattr(part, "get_fontsize")))
+    assert smallest >= 4.5
+
+
+@pytest.mark.parametrize("name", list(FIGURES))
+def test_a_run_that_lacks_what_a_figure_shows_has_none(name: str, minimal: Run) -> None:
+    assert FIGURES[name](minimal) is None
+    assert FIGURES[name](Run({"kind": "run", "format": 2}, {}, ())) is None
+
+
+def test_results_of_models_that_the_header_does_not_know_are_drawn_all_the_same(run: Run) -> None:
+    bare = Run({"kind": "run", "format": 2}, run.results, run.tests)
+    assert FIGURES["edge-drift"](bare) is not None
+    assert FIGURES["fig23-24"](bare) is not None
+    assert FIGURES["fig3"](bare) is None
+
+
+def test_curves_are_the_medians_and_bands_the_quartiles(run: Run) -> None:
+    panel = panels(drawn("fig3", run))[0]
+    line = run.results["ladder-olmo-1.1m-main"]["curve"]
+    assert any(np.array_equal(shown.get_ydata(), line["median"]) for shown in panel.lines)
+    bands = [np.unique(band.get_paths()[0].vertices[:, 1].round(6)) for band in panel.collections]
+    edges = np.unique(np.round([*line["q25"], *line["q75"]], 6))
+    assert any(np.array_equal(band, edges) for band in bands)
+
+
+def test_max_slope_stands_at_the_parameters_with_bars_between_quartiles(run: Run) -> None:
+    below = panels(drawn("fig3", run))[-1]
+    assert below.get_xscale() == "log"
+    container = below.containers[0]
+    metric = [run.results[f"ladder-olmo-{size}-main"]["metrics"]["max_slope"] for size in ("0.2m", "1.1m")]
+    x, y = container.lines[0].get_data()
+    assert x.tolist() == [run.header["catalog"][f"ladder-olmo-{size}"]["parameters"] for size in ("0.2m", "1.1m")]
+    assert y.tolist() == [entry["median"] for entry in metric]
+    bars = container.lines[2][0].get_segments()
+    np.testing.assert_allclose([bar[:, 1] for bar in bars], [[entry["q25"], entry["q75"]] for entry in metric])
+
+
+def test_the_untrained_model_stands_at_zero_left_of_the_break(run: Run) -> None:
+    below = panels(drawn("fig4", run))[-1]
+    labels = [label.get_text() for label in below.get_xticklabels()]
+    ticks = below.get_xticks()
+    assert labels[0] == "0"
+    revisions = run.header["catalog"]["ladder-olmo-0.2m"]["revisions"]
+    shown = [entry["tokens"] for entry in revisions if entry["name"] in small.TRAINED]
+    x = below.containers[0].lines[0].get_xdata()
+    assert x[0] == ticks[0] < min(amount for amount in shown if amount)
+    assert x[1:].tolist() == shown[1:]
+    (mark,) = [line for line in below.lines if line.get_transform() == below.get_xaxis_transform()]
+    assert x[0] < mark.get_xdata()[0] < x[1]
+
+
+@pytest.mark.parametrize(
+    ("known", "unit", "first"), [(("step",), "training steps", "0"), ((), "revision, in order", "1")]
+)
+def test_where_tokens_are_not_known_steps_are_counted_or_mere_order(
+    known: tuple[str, ...], unit: str, first: str, run: Run
+) -> None:
+    header = json.loads(json.dumps(run.header))
+    for about in header["catalog"].values():
+        about["revisions"] = [{"name": r["name"], **{k: r[k] for k in known}} for r in about["revisions"]]
+    below = panels(drawn("fig4", Run(header, run.results, ())))[-1]
+    assert below.get_xlabel() == unit
+    assert below.get_xticklabels()[0].get_text() == first
+
+
+def test_slices_are_the_recorded_colours_with_their_references(run: Run) -> None:
+    line = run.results["ladder-olmo-0.2m-main-slice"]
+    figure = drawn("fig5", run)
+    shown = next(panel for panel in panels(figure) if panel.get_title() == "8.39M")
+    assert (shown.images[0].get_array() == records.slice_colours(line, 0)).all()
+    marks = [tuple(point.get_xydata()[0]) for point in shown.lines]
+    assert marks == [tuple(point) for point in line["triples"][0]["reference_points"]]
+    assert [text.get_text() for text in shown.texts] == ["A", "B", "C"]
+
+
+def test_regions_are_parted_by_lines_and_alike_references_are_one(run: Run) -> None:
+    line = json.loads(json.dumps(run.results["ladder-olmo-0.2m-main-slice"]))
+    triple = line["triples"][0]
+    nearest, colours = paper_figures._nearest(records.slice_colours(line, 0), triple)
+    assert set(np.unique(nearest)) == {0, 1, 2}
+    assert colours.shape == (small.SIZE, small.SIZE, 3)
+    # C's corner is C's.
+    assert nearest[-2, small.SIZE // 2 - 1] == 2
+    lines = paper_figures._boundaries(nearest, 0.0, 1.0)
+    differing = (nearest[1:] != nearest[:-1]).sum() + (nearest[:, 1:] != nearest[:, :-1]).sum()
+    assert len(lines.get_segments()) == differing
+    triple["own_colours"][2] = triple["own_colours"][0]
+    merged, _ = paper_figures._nearest(records.slice_colours(line, 0), triple)
+    assert 2 not in merged
+
+
+def coarse(figure: Figure) -> list[Any]:
+    """Mean colours of a picture over 8 rows of 8 cells; `figure_colours.json` holds some that were looked at."""
+    rows = np.array_split(pixels(figure).astype(float), 8, axis=0)
+    cells = [np.array_split(row, 8, axis=1) for row in rows]
+    return [[np.round(cell.mean(axis=(0, 1))).astype(int).tolist() for cell in row] for row in cells]
+
+
+@pytest.mark.parametrize(("name", "accepted"), json.loads(PICTURES.read_text()).items())
+def test_slices_look_as_when_they_were_looked_at(name: str, accepted: list[Any], run: Run) -> None:
+    assert np.abs(np.array(coarse(drawn(name, run))) - np.array(accepted)).max() < 12
+
+
+def test_a_slice_without_a_plane_says_so(run: Run) -> None:
+    line = json.loads(json.dumps(run.results["ladder-olmo-0.2m-main-slice"]))
+    line["triples"][0] |= {"degenerate": True, "own_colours": [[None] * 3] * 3}
+    changed = Run(run.header, {**run.results, line["id"]: line}, run.tests)
+    for name in ("fig5", "fig5-regions"):
+        figure = drawn(name, changed)
+        pixels(figure)
+        assert "no plane" in texts(figure)
+
+
+def test_trained_and_shuffled_are_told_apart_by_drift(run: Run) -> None:
+    slope, drift = panels(drawn("edge-drift", run))
+    assert [label.get_text() for label in slope.get_yticklabels()] == [
+        "ladder-qwen2-0.2m",
+        "ladder-olmo-1.1m",
+        "ladder-olmo-0.2m",
+    ]
+    metric = run.results["ladder-olmo-0.2m-main"]["metrics"]["edge_drift"]
+    shown = [container.lines[0].get_xdata()[0] for container in drift.containers]
+    assert metric["estimate"] in shown
+
+
+def test_both_protocols_are_held_against_each_other_and_never_mixed(run: Run) -> None:
+    slope, _ = panels(drawn("protocols", run))
+    points = {tuple(np.ravel(container.lines[0].get_data())) for container in slope.containers}
+    pair = ["ladder-olmo-0.2m-main", "ladder-olmo-0.2m-main-protocolstrict"]
+    assert tuple(run.results[name]["metrics"]["max_slope"]["estimate"] for name in pair) in points
+    below = panels(drawn("fig3", run))[-1]
+    assert run.results[pair[1]]["metrics"]["max_slope"]["median"] not in below.containers[0].lines[0].get_ydata()
+
+
+def test_float32_is_drawn_where_a_run_has_it_and_another_precision_is_named(run: Run) -> None:
+    both = dict(run.results)
+    for line in run.results.values():
+        both[f"{line['id']}-low"] = {**line, "spec": {**line["spec"], "precision": "bfloat16"}}
+    assert "bfloat16" not in max(texts(drawn("fig3", Run(run.header, both, ()))), key=len)
+    low = {name: line for name, line in both.items() if name.endswith("-low")}
+    assert max(texts(drawn("fig3", Run(run.header, low, ()))), key=len).endswith("computed in bfloat16.")
+
+
+def test_drawing_leaves_the_callers_style_alone(run: Run) -> None:
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    drawn("fig3", run)
+    assert dict(matplotlib.rcParams) == before
+
+
+@pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
+def test_files_are_written_and_the_same_each_time(ending: str, run: Run, tmp_path: Path) -> None:
+    first, again = (
+        paper_figures.save_all(run, tmp_path / name, [ending], ["fig3", "fig1-regions"]) for name in ("a", "b")
+    )
+    assert [path.name for path in first] == [f"fig3.{ending}", f"fig1-regions.{ending}"]
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in again]
+
+
+def test_figures_that_a_run_has_not_are_left_out(minimal: Run, tmp_path: Path) -> None:
+    assert paper_figures.save_all(minimal, tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "name"), [(0, "0"), (131072, "131k"), (8388608, "8.39M"), (3.05e12, "3050B"), (4e9, "4B"), (500, "500")]
+)
+def test_counts_are_short(number: float, name: str) -> None:
+    assert figure_parts.count_name(number) == name
+
+
+def test_names_of_models_from_outside_stay_text(run: Run, tmp_path: Path) -> None:
+    hostile = "$\\frac{$<b>&"
+    text = json.dumps([small.header(), *run.results.values()]).replace("ladder-olmo-0.2m", json.dumps(hostile)[1:-1])
+    header, *lines = json.loads(text)
+    figure = drawn("edge-drift", small.run(tmp_path / "records.jsonl", header, *lines))
+    pixels(figure)
+    assert hostile in texts(figure)
+
+
+def test_slice_specs_are_those_of_the_suite() -> None:
+    assert SliceSpec("x").triples == paper_figures.TRIPLES
