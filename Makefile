@@ -13,8 +13,9 @@ setup: .venv/done
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+# The page is made whatever the suites found, and their exit status stands.
 suites: setup
-	$(BIN)/pytest suites/
+	$(BIN)/pytest suites/; status=$$?; $(BIN)/measure report; exit $$status
 
 test: setup
 	$(BIN)/pytest tests/ --quiet --jaxtyping-packages=$(CHECKED)

@@ -1,4 +1,4 @@
-"""The command face: `measure models | curve | slice | plan | fetch | refresh | ladder`. Parses and prints only."""
+"""The command face, `measure models | curve | slice | plan | fetch | report | refresh | ladder`: parses and prints."""
 
 from __future__ import annotations
 
@@ -32,12 +32,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("measure", description="Measure stable regions in the residual stream.")
-    commands = parser.add_subparsers(required=True, metavar="models | curve | slice | plan | fetch | refresh | ladder")
+    commands = parser.add_subparsers(
+        required=True, metavar="models | curve | slice | plan | fetch | report | refresh | ladder"
+    )
     _add_models(commands)
     _add_curve(commands)
     _add_slice(commands)
     _add_plan(commands)
     _add_fetch(commands)
+    _add_report(commands)
     _add_refresh(commands)
     _add_ladder(commands)
     return parser
@@ -286,6 +289,38 @@ def _fetch(options: argparse.Namespace) -> int:
     collected = plan.collect(options.expression, _pytest_options(options))
     for line in plan.fetch(collected, allow_pickle=options.allow_pickle):
         print(line, flush=True)
+    return 0
+
+
+def _add_report(commands: Any) -> None:
+    command = _command(
+        commands,
+        "report",
+        _report,
+        "Make one self-contained page of a run's records; of two runs it compares the second with the first.",
+        "measure report before.jsonl reports/records.jsonl --out reports",
+    )
+    command.add_argument(
+        "runs",
+        nargs="*",
+        type=Path,
+        metavar="RUN",
+        help="records of a run, or the folder they are in (default reports/records.jsonl)",
+    )
+    command.add_argument(
+        "--out", type=Path, default=Path("reports"), help="folder for index.html (default %(default)s)"
+    )
+    command.add_argument(
+        "--merge", action="store_true", help="show all runs as one; where they overlap the later stands"
+    )
+
+
+def _report(options: argparse.Namespace) -> int:
+    from measure import page
+
+    runs = [path / "records.jsonl" if path.is_dir() else path for path in options.runs or [Path("reports")]]
+    written, shown = page.write(runs, options.out, merge=options.merge)
+    print(f"written {written}: {shown}")
     return 0
 
 

@@ -171,4 +171,4 @@ def test_the_command_is_installed() -> None:
         [Path(sys.executable).with_name("measure"), "--help"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0
-    assert "models | curve | slice | plan | fetch | refresh | ladder" in done.stdout
+    assert "models | curve | slice | plan | fetch | report | refresh | ladder" in " ".join(done.stdout.split())

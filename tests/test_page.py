@@ -1,0 +1,346 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import time
+import zlib
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from measure import cli, page, records
+from measure.spec import MeasureError
+from tests import written_runs as written
+
+
+def shown(tmp_path: Path, *runs: list[written.Line], merge: bool = False, tail: str = "") -> tuple[str, dict[str, Any]]:
+    """The page of these runs, as text and as the view that it holds."""
+    paths = [written.write(tmp_path / f"run{place}.jsonl", lines, tail) for place, lines in enumerate(runs)]
+    target, _ = page.write(paths, tmp_path / "out", merge=merge)
+    text = target.read_text(encoding="utf-8")
+    return text, json.loads(Elements(text).report)
+
+
+class Elements(HTMLParser):
+    """What a browser would make of a page: its elements, its scripts, what they fetch, and the report's JSON."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.inside: dict[str, list[str]] = {"script": [], "style": []}
+        self.open: str | None = None
+        self.feed(text)
+        self.report = self.inside["script"][0]
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attributes)))
+        if tag in self.inside:
+            self.open = tag
+            self.inside[tag].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self.open = None
+
+    def handle_data(self, data: str) -> None:
+        if self.open:
+            self.inside[self.open][-1] += data
+
+
+def case(view: dict[str, Any], subject: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(c for claim in view["claims"] for c in claim["cases"] if c["subject"] == subject)
+    return found
+
+
+def test_the_top_says_what_was_run_and_what_came_out(tmp_path: Path) -> None:
+    _, view = shown(tmp_path, written.whole_run())
+    facts = dict(view["facts"])
+    assert facts["measured"] == "rung-a, rung-b"
+    assert facts["asked for"] == "suites/ -k rung"
+    assert facts["versions"] == "torch 2.9.0, python 3.11.7"
+    assert facts["machine"] == "system Linux, cores 2"
+    assert facts["computed on"] == "device cpu, dtype float32, path fast"
+    assert facts["tests"] == "3 passed, 2 failed, 1 negative as accepted, 1 skipped, in 12 s"
+    tally = {entry["word"]: entry["count"] for entry in view["tally"]}
+    assert tally == {
+        "supported": 1, "contradicted": 0, "inconclusive": 1, "not measured": 1, "tests failed": 2,
+        "baselines as accepted": 1, "baselines moved": 1,
+    }  # fmt: skip
+    assert view["problems"] == []
+
+
+def test_a_claim_is_answered_in_one_line(tmp_path: Path) -> None:
+    _, view = shown(tmp_path, written.whole_run())
+    growth = view["claims"][0]
+    assert growth["title"] == written.GROWTH
+    assert growth["verdicts"] == [{"word": "supported", "count": 1, "unexpected": 0}]
+    assert growth["least"]["effect"]["estimate"] == 0.8
+    assert growth["n"] == [4, 4]
+    assert (growth["held"], growth["controls"], growth["broken"]) == (1, 1, [])
+    assert growth["counterfeits"] == ["shuffled weights for the trained"]
+    assert growth["drift"] == [["as accepted", 1], ["moved", 1], ["new", 1]]
+
+
+def test_the_least_effect_is_the_one_nearest_its_margin(tmp_path: Path) -> None:
+    lines = written.whole_run()
+    weak = written.verdict("supported", written.effect("max slope rises, first to last", 0.3))
+    lines.insert(-1, written.row("claim", written.GROWTH, "rung-b", verdict=weak, expected="supported"))
+    _, view = shown(tmp_path, lines)
+    assert view["claims"][0]["least"]["subject"] == "rung-b"
+
+
+def test_a_control_that_a_counterfeit_passes_is_broken(tmp_path: Path) -> None:
+    lines = written.whole_run()
+    control = next(line for line in lines if line.get("kind") == "control")
+    control["controls"]["planted"] = written.verdict("supported", written.effect("max slope rises", 0.9))
+    _, view = shown(tmp_path, lines)
+    assert view["claims"][0]["broken"] == ["rung-a"]
+    assert case(view, "rung-a")["control"]["state"] == "broken"
+
+
+def test_a_case_has_its_curves_named_by_what_differs(tmp_path: Path) -> None:
+    _, view = shown(tmp_path, written.whole_run())
+    found = case(view, "rung-a")
+    assert found["specs"] == [
+        ["first", "step0", "claim"],
+        ["last", "main", "claim"],
+        ["shuffled", "main shuffled 0", "control"],
+    ]
+    assert found["families"] == ["olmo"]
+    assert view["results"]["last"]["curve"]["median"][5] == 0.25
+
+
+def test_baselines_stand_with_the_case_that_uses_their_curve(tmp_path: Path) -> None:
+    _, view = shown(tmp_path, written.whole_run())
+    first, last = case(view, "rung-a")["baselines"]
+    assert first["curve"]["residual"]["median"] == [0] * written.STEPS
+    assert last["curve"]["residual"]["median"] == [10000] * written.STEPS
+    assert last["curve"]["tolerance"] == 2e-4
+    assert last["changed"] == [["torch", "2.8.0", "2.9.0"]]
+    assert case(view, "rung-a")["moved"]
+    assert case(view, "rung-a")["failed"]
+    loose = case(view, "baselines and tests of their own")
+    assert [line["state"] for line in loose["baselines"]] == ["new"]
+    assert not case(view, "rung-b")["moved"]
+
+
+def test_slices_are_packed_without_loss(tmp_path: Path) -> None:
+    lines = written.whole_run()
+    _, view = shown(tmp_path, lines)
+    packed = view["results"]["plane"]["slices"]
+    content = zlib.decompress(base64.b64decode(packed["packed"]))
+    cells = 2 * written.SIZE**2
+    rgb = np.frombuffer(content[: 3 * cells], np.uint8).reshape(2, written.SIZE, written.SIZE, 3)
+    plane = next(line for line in lines if line.get("id") == "plane")
+    assert (rgb[1] == records.slice_colours(plane, 1)).all()
+    places = np.frombuffer(content[3 * cells :], "<u2")
+    assert [packed["tokens"][place] for place in places[:3]] == [" the", " a", " the"]
+
+
+def hostile_run() -> list[written.Line]:
+    """A run in which everything that comes from outside is markup."""
+    lines = written.whole_run(written.HOSTILE, token=written.HOSTILE)
+    lines[0]["arguments"] = ["--models", written.HOSTILE]
+    for line in lines:
+        if line.get("kind") == "claim":
+            line["reason"] = f"{written.HOSTILE} <!-- <script>"
+            line.get("verdict", {}).setdefault("notes", []).append(f"{written.HOSTILE} \u2028 \ud800")
+    lines.insert(-1, written.row("claim", f"{written.HOSTILE} (Fig. 0)", written.HOSTILE))
+    return lines
+
+
+def test_what_comes_from_outside_never_becomes_markup(tmp_path: Path) -> None:
+    plain, _ = shown(tmp_path, written.whole_run())
+    text, view = shown(tmp_path, hostile_run())
+    assert case(view, written.HOSTILE)["subject"] == written.HOSTILE
+    assert written.HOSTILE in view["results"]["plane"]["slices"]["tokens"]
+    assert [tag for tag, _ in Elements(text).tags] == [tag for tag, _ in Elements(plain).tags]
+    assert "<" not in Elements(text).report
+
+
+def test_a_template_mark_in_a_name_is_not_filled_in(tmp_path: Path) -> None:
+    _, view = shown(tmp_path, written.whole_run("@script@"))
+    assert case(view, "@script@")["subject"] == "@script@"
+
+
+def test_the_page_loads_nothing(tmp_path: Path) -> None:
+    text, _ = shown(tmp_path, hostile_run())
+    elements = Elements(text)
+    for tag, attributes in elements.tags:
+        for name in ("src", "srcset", "data", "action", "poster", "ping"):
+            assert name not in attributes, f"<{tag} {name}>"
+        assert attributes.get("href", "#").startswith(("#", "data:,"))
+        assert not [name for name in attributes if name.startswith("on")]
+    for style in elements.inside["style"]:
+        assert "@import" not in style
+        assert not re.search(r"url\(", style)
+    for call in ("fetch(", "XMLHttpRequest", "WebSocket", "importScripts", "sendBeacon", "eval(", "innerHTML"):
+        assert call not in elements.inside["script"][2]
+
+
+def test_the_policy_allows_the_page_its_own_script_and_style_alone(tmp_path: Path) -> None:
+    text, _ = shown(tmp_path, written.whole_run())
+    elements = Elements(text)
+    policy = next(
+        a["content"] for tag, a in elements.tags if tag == "meta" and a.get("http-equiv") == "Content-Security-Policy"
+    )
+    assert policy is not None
+    assert policy.startswith("default-src 'none'; ")
+    assert "unsafe" not in policy
+    assert "http" not in policy
+    for part in (*elements.inside["script"][1:], *elements.inside["style"]):
+        assert base64.b64encode(hashlib.sha256(part.encode()).digest()).decode() in policy
+
+
+def test_the_drawing_library_comes_with_its_licence(tmp_path: Path) -> None:
+    text, _ = shown(tmp_path, written.whole_run())
+    assert "The MIT License (MIT)" in text
+    assert "Leon Sorokin" in text
+
+
+def test_two_runs_are_compared(tmp_path: Path) -> None:
+    before = written.whole_run()
+    after = written.whole_run(lift=0.02, outcome="inconclusive")
+    after[0] = written.header(versions={"torch": "2.10.0", "python": "3.11.7"})
+    _, view = shown(tmp_path, before, after)
+    found = view["compared"]
+    assert found["facts"] == [["versions: torch", "2.9.0", "2.10.0"]]
+    assert found["curves"] == [["first", 0.02], ["last", 0.01]]
+    assert found["common"] == 4
+    assert [line[1:2] + line[3:] for line in found["verdicts"]] == [["rung-a", "supported", "inconclusive"]]
+    assert case(view, "rung-a")["before"]["effects"][0]["estimate"] == 0.8
+    assert view["results"]["first"]["before"]["median"][5] == 0.25
+    assert "before" not in view["results"]["shuffled"]
+
+
+def test_a_run_compared_with_itself_has_not_moved(tmp_path: Path) -> None:
+    _, view = shown(tmp_path, written.whole_run(), written.whole_run())
+    assert view["compared"] == {"facts": [], "verdicts": [], "gone": [], "curves": [], "common": 4}
+    assert not case(view, "rung-b")["moved"]
+
+
+def test_cases_that_a_run_no_longer_has_are_named(tmp_path: Path) -> None:
+    before = written.whole_run()
+    after = [line for line in before if line.get("claim") != written.REGIONS]
+    _, view = shown(tmp_path, before, after)
+    assert view["compared"]["gone"] == [f"rung-b: {written.REGIONS}", f"rung-c: {written.REGIONS}"]
+
+
+def test_runs_are_merged_where_that_is_asked(tmp_path: Path) -> None:
+    other = [written.header(), written.curve("other", "rung-b@main"), {"kind": "end", "exitstatus": 0, "seconds": 1.0}]
+    _, view = shown(tmp_path, written.whole_run(), other, merge=True)
+    assert {"first", "other"} <= view["results"].keys()
+    assert view["compared"] is None
+
+
+def test_of_two_protocols_merged_neither_hides_the_other(tmp_path: Path) -> None:
+    strict = [line | {"protocol": "strict"} for line in written.whole_run(outcome="inconclusive")]
+    _, view = shown(tmp_path, written.whole_run(), strict, merge=True)
+    assert case(view, "rung-a (paper)")["state"] == "supported"
+    assert case(view, "rung-a (strict)")["state"] == "inconclusive"
+
+
+def test_more_than_two_runs_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(MeasureError, match="3 runs given.*--merge"):
+        page.write([tmp_path / "a", tmp_path / "b", tmp_path / "c"], tmp_path)
+
+
+def test_a_half_written_last_line_costs_that_line_alone(tmp_path: Path) -> None:
+    lines = written.whole_run()[:-1]
+    _, view = shown(tmp_path, lines, tail='{"kind":"claim","tes')
+    assert len(view["problems"]) == 2
+    assert "no whole record" in view["problems"][0]
+    assert "stopped" in view["problems"][1]
+    assert case(view, "rung-a")["state"] == "supported"
+
+
+def test_a_run_in_which_everything_was_skipped_says_why(tmp_path: Path) -> None:
+    skipped = [
+        written.row("claim", written.GROWTH, name, "skipped", reason="not measured: needs an accelerator")
+        for name in ("olmo-1b", "olmo-7b")
+    ]
+    _, view = shown(tmp_path, [written.header(), *skipped, {"kind": "end", "exitstatus": 0, "seconds": 0.1}])
+    assert "Everything was skipped" in view["problems"][0]
+    assert "needs an accelerator" in view["problems"][0]
+    assert dict(view["facts"])["measured"] == "nothing"
+    assert case(view, "olmo-7b")["state"] == "not measured"
+
+
+def test_a_run_of_which_nothing_has_ended_yet_says_so(tmp_path: Path) -> None:
+    _, view = shown(tmp_path, [written.header()])
+    assert any("No test had ended" in problem for problem in view["problems"])
+    assert view["claims"] == []
+
+
+def test_a_baseline_without_its_accepted_curve_is_shown_without(tmp_path: Path) -> None:
+    lines = written.whole_run()
+    note = next(line["baseline"] for line in lines if line.get("baseline", {}) and line["baseline"]["state"] == "moved")
+    note["accepted"] = None
+    _, view = shown(tmp_path, lines)
+    assert case(view, "rung-a")["baselines"][1]["curve"] is None
+
+
+def test_curves_of_degenerate_pairs_have_no_points(tmp_path: Path) -> None:
+    lines = written.whole_run()
+    for quartile in written.QUARTILES:
+        lines[1]["curve"][quartile] = [None] * written.STEPS
+    lines[1]["metrics"]["max_slope"] = {**dict.fromkeys(("q25", "median", "q75", "low", "high")), "n": 0}
+    _, view = shown(tmp_path, lines, written.whole_run())
+    assert view["compared"]["curves"][0][0] == "first"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "holds no records"),
+        ('{"test": "x", "kind": "claim", "outcome": "passed"}\n', "format"),
+        ('{"kind": "run", "format": 1}\n', "format 1"),
+        ('{"kind": "run", "format": 2}\n{"kind": "result", "id": "x"}\n', "not as this version writes them"),
+    ],
+)
+def test_records_that_cannot_be_shown_are_one_message(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, said: str
+) -> None:
+    path = tmp_path / "records.jsonl"
+    path.write_text(content)
+    assert cli.main(["report", str(path), "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert str(path) in error
+    assert not (tmp_path / "index.html").exists()
+
+
+def test_the_command_takes_a_folder_and_says_what_it_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written.write(tmp_path / "records.jsonl", written.whole_run())
+    assert cli.main(["report", str(tmp_path), "--out", str(tmp_path / "new" / "folder")]) == 0
+    out = capsys.readouterr().out
+    assert str(tmp_path / "new" / "folder" / "index.html") in out
+    assert "2 claims" in out
+
+
+def test_a_folder_that_cannot_be_written_is_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written.write(tmp_path / "records.jsonl", written.whole_run())
+    assert cli.main(["report", str(path), "--out", str(path)]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_a_page_of_2000_records_is_small_and_soon_made(tmp_path: Path) -> None:
+    lines = [written.header()]
+    for number in range(500):
+        lines += [
+            written.curve(f"{part}{number}", f"rung-{number}@{part}", lift=number / 1e6) for part in ("first", "last")
+        ]
+        rises = written.verdict("supported", written.effect("max slope rises", 0.5))
+        ids = [f"first{number}", f"last{number}"]
+        lines.append(written.row("claim", f"Claim {number % 20} (Fig. 1)", str(number), verdict=rises, specs=ids))
+        lines.append(written.row("baseline", f"Claim {number % 20} (Fig. 1)", f"b{number}", specs=ids[:1],
+                                 baseline=written.compared("as accepted")))  # fmt: skip
+    assert len(lines) > 2000
+    began = time.perf_counter()
+    text, _ = shown(tmp_path, lines)
+    assert time.perf_counter() - began < 20
+    assert len(text) < 15e6

@@ -1,0 +1,267 @@
+"""The page in a real browser, headless Chromium by Playwright; skipped, with the reason, where there is none."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from measure import page, records
+from tests import written_runs as written
+from tests.test_page import hostile_run
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="needs a Chromium: Debian's package chromium, or CHROMIUM=PATH"
+)
+AXE = Path(__file__).parent / "axe" / "axe.min.js"
+PHONE = {"width": 390, "height": 844}
+DESK = {"width": 1280, "height": 900}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=CHROMIUM)
+        yield chromium
+        chromium.close()
+
+
+class Watched:
+    """A page that is open, and what it said and asked for meanwhile."""
+
+    def __init__(self, browser: Any, file: Path, **options: Any) -> None:
+        self.context = browser.new_context(**{"viewport": DESK, **options})
+        self.page = self.context.new_page()
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("console", lambda message: self.complaints.append(f"{message.type}: {message.text}"))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto(file.as_uri())
+        self.page.wait_for_selector("html[data-ready]")
+        self.own = file.as_uri()
+
+    def open_all(self) -> None:
+        self.page.get_by_role("button", name="Open those shown").click()
+        # The second lot opens what the first brought.
+        for _ in range(2):
+            self.page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+            self.page.wait_for_timeout(100)
+            self.page.wait_for_selector("html:not([data-busy])")
+
+    def case(self, subject: str) -> Any:
+        return self.page.locator("details.case").filter(has=self.page.locator("summary .name", has_text=subject))
+
+
+@pytest.fixture
+def open_page(browser: Any, tmp_path: Path) -> Iterator[Any]:
+    """Opens the page of some runs; once the test is over nothing may have been said or asked for."""
+    opened: list[Watched] = []
+
+    def opener(*runs: list[written.Line], **options: Any) -> Watched:
+        paths = [written.write(tmp_path / f"run{place}.jsonl", lines) for place, lines in enumerate(runs)]
+        target, _ = page.write(paths, tmp_path)
+        opened.append(Watched(browser, target, **options))
+        return opened[-1]
+
+    yield opener
+    for watched in opened:
+        watched.page.wait_for_timeout(50)
+        assert watched.complaints == []
+        assert {url for url in watched.requests if not url.startswith("data:")} == {watched.own}
+        watched.context.close()
+
+
+def test_the_answers_stand_on_top(open_page: Any) -> None:
+    watched = open_page(written.whole_run())
+    line = watched.page.locator("#answers tbody tr").first.inner_text()
+    for said in (
+        "Sharpness grows with training",
+        "supported on 1",
+        "+0.800 [+0.700, +0.900]",
+        "held on 1 of 1",
+        "1 moved",
+    ):
+        assert said in line
+    assert "shuffled weights for the trained" in line
+    assert "median curve at alpha = 0.500" in watched.page.locator("#drift").inner_text()
+
+
+def test_a_case_that_failed_is_open_and_its_curves_are_drawn(open_page: Any) -> None:
+    watched = open_page(written.whole_run())
+    case = watched.case("rung-a")
+    assert case.evaluate("(one) => one.open")
+    assert case.locator(".uplot canvas").count() >= 3
+    drawn = case.locator(".uplot canvas").first.evaluate(
+        "(one) => new Set(one.getContext('2d').getImageData(0, 0, one.width, one.height).data).size"
+    )
+    assert drawn > 20
+
+
+def test_hovering_reads_the_curves(open_page: Any) -> None:
+    watched = open_page(written.whole_run())
+    plot = watched.case("rung-a").locator(".plot").first
+    chart = watched.case("rung-a").locator(".chart").first
+    plot.scroll_into_view_if_needed()
+    box = plot.locator(".u-over").bounding_box()
+    watched.page.mouse.move(box["x"] + 0.51 * box["width"], box["y"] + 0.5 * box["height"])
+    chart.get_by_text("alpha = 0.500").wait_for()
+    values = chart.locator("output").all_inner_texts()
+    assert values[0] == "0.250 [0.200, 0.300]"
+
+
+def test_the_keyboard_reads_the_curves(open_page: Any) -> None:
+    watched = open_page(written.whole_run())
+    plot = watched.case("rung-a").get_by_role("slider").first
+    plot.focus()
+    for _ in range(2):
+        plot.press("ArrowRight")
+    assert plot.get_attribute("aria-valuenow") == "0.200"
+    assert "step0 0.040, main 0.040" in plot.get_attribute("aria-valuetext")
+    plot.press("End")
+    assert plot.get_attribute("aria-valuenow") == "1.000"
+
+
+def test_curves_and_groups_are_toggled(open_page: Any) -> None:
+    watched = open_page(written.whole_run())
+    case = watched.case("rung-a")
+    legend = case.locator(".chart").first
+    shuffled = legend.get_by_role("button", name="main shuffled 0")
+    assert shuffled.get_attribute("aria-pressed") == "false"
+    case.get_by_label("shuffled", exact=True).check()
+    assert shuffled.get_attribute("aria-pressed") == "true"
+    null = legend.get_by_role("button", name="main: norm-only null", exact=True)
+    assert null.is_hidden()
+    case.get_by_label("norm-only null", exact=True).check()
+    assert null.is_visible()
+    legend.get_by_role("button", name="step0", exact=True).press("Enter")
+    assert legend.get_by_role("button", name="step0", exact=True).get_attribute("aria-pressed") == "false"
+
+
+def test_cases_are_filtered(open_page: Any) -> None:
+    watched = open_page(written.whole_run())
+    status = watched.page.locator("#shown")
+    assert status.inner_text() == "4 of 4 cases shown"
+    watched.page.get_by_label("moved (2)").check()
+    assert status.inner_text() == "2 of 4 cases shown"
+    assert watched.case("rung-b").is_hidden()
+    assert watched.case("rung-a").is_visible()
+    watched.page.get_by_label("failed (2)").check()
+    assert status.inner_text() == "2 of 4 cases shown"
+    watched.page.get_by_label("measured (3)").check()
+    assert watched.case("rung-c").is_hidden()
+    watched.page.get_by_label("all (4)").check()
+    watched.page.get_by_label("olmo").uncheck()
+    assert watched.case("rung-a").is_hidden()
+    assert watched.case("rung-b").is_visible()
+    watched.page.get_by_role("searchbox").fill("rung-c")
+    assert status.inner_text() == "1 of 4 cases shown"
+
+
+def test_a_link_to_a_case_that_is_filtered_out_shows_it(open_page: Any) -> None:
+    watched = open_page(written.whole_run())
+    watched.page.get_by_role("searchbox").fill("rung-c")
+    watched.page.locator("#answers").get_by_role("link", name="rung-b").click()
+    assert watched.case("rung-b").is_visible()
+    assert watched.case("rung-b").evaluate("(one) => one.open")
+
+
+def test_a_slice_tells_its_cells(open_page: Any) -> None:
+    lines = written.whole_run()
+    watched = open_page(lines)
+    case = watched.case("rung-b")
+    case.locator("summary").first.click()
+    plane = case.get_by_role("application")
+    plane.focus()
+    case.get_by_text('" the"').wait_for()
+    plane.press("ArrowRight")
+    plane.press("ArrowUp")
+    readout = case.locator("dl.readout").inner_text().split("\n")
+    said = dict(zip(readout[::2], readout[1::2], strict=True))
+    assert (said["alpha"], said["beta"]) == ("0.250", "0.250")
+    assert said["top token"] == '" a"'
+    plane_line = next(line for line in lines if line.get("id") == "plane")
+    red = int(records.slice_colours(plane_line, 0)[1, 1, 0])
+    assert said["distance from A"].endswith(f"({1 - red / 255:.2f} of the largest)")
+    box = plane.locator("canvas").bounding_box()
+    watched.page.mouse.move(box["x"] + 1, box["y"] + 1)
+    case.get_by_text("1.250", exact=True).wait_for()
+    assert case.locator("dl.readout dd").nth(0).inner_text() == "−0.250"
+
+
+def test_hostile_names_stay_text(open_page: Any) -> None:
+    watched = open_page(hostile_run())
+    watched.open_all()
+    watched.page.wait_for_timeout(300)
+    assert watched.page.evaluate("window.broken") is None
+    assert watched.page.locator("main img, main script, main a[href^=http]").count() == 0
+    assert written.HOSTILE in watched.page.locator("#answers").inner_text()
+    assert watched.page.locator("dl.readout").last.inner_text().count("onerror") == 1
+
+
+def test_injected_markup_would_not_run_either(browser: Any, tmp_path: Path) -> None:
+    """The policy is a second lock: were markup to slip in, it could neither run nor fetch."""
+    path = written.write(tmp_path / "run.jsonl", written.whole_run())
+    watched = Watched(browser, page.write([path], tmp_path)[0])
+    watched.page.evaluate("(text) => { document.body.insertAdjacentHTML('beforeend', text); }", written.HOSTILE)
+    watched.page.evaluate("() => fetch('http://bad.test/').catch(() => null)")
+    watched.page.wait_for_timeout(200)
+    assert watched.page.evaluate("window.broken") is None
+    assert any("Content Security Policy" in said for said in watched.complaints)
+    watched.context.close()
+
+
+def test_two_runs_side_by_side(open_page: Any) -> None:
+    watched = open_page(written.whole_run(), written.whole_run(lift=0.02, outcome="inconclusive"))
+    section = watched.page.locator("#compared").inner_text()
+    for said in ("inconclusive", "Results that moved, 2 of 4", "0.020"):
+        assert said in section
+    assert (
+        watched.case("rung-a").get_by_role("button", name="step0: run before").get_attribute("aria-pressed") == "true"
+    )
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
+def test_axe_finds_nothing(open_page: Any, scheme: str, viewport: dict[str, int]) -> None:
+    watched = open_page(written.whole_run(), written.whole_run(lift=0.02), color_scheme=scheme, viewport=viewport)
+    watched.open_all()
+    # Over the protocol, which the page's policy does not hold for.
+    watched.page.evaluate(AXE.read_text(encoding="utf-8"))
+    found = watched.page.evaluate("() => axe.run({ resultTypes: ['violations'] })")
+    said = [
+        f"{one['id']}: {one['help']}: {[node['html'][:200] for node in one['nodes']][:3]}"
+        for one in found["violations"]
+    ]
+    assert said == []
+    assert len(found["passes"]) > 20
+
+
+def test_nothing_is_wider_than_a_phone(open_page: Any) -> None:
+    watched = open_page(written.whole_run(), viewport=PHONE)
+    watched.open_all()
+    assert watched.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+def test_print_is_dark_on_white(open_page: Any, tmp_path: Path) -> None:
+    watched = open_page(written.whole_run(), color_scheme="dark")
+    watched.page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert watched.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    watched.page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert watched.page.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
+    assert watched.page.pdf()[:4] == b"%PDF"
+
+
+def test_a_run_without_tests_and_one_all_skipped_open(open_page: Any) -> None:
+    watched = open_page([written.header()])
+    assert "nothing to show yet" in watched.page.locator("header").inner_text()
+    skipped = written.row("claim", written.GROWTH, "olmo-1b", "skipped", reason="not measured: needs an accelerator")
+    watched = open_page([written.header(), skipped])
+    assert "Everything was skipped" in watched.page.locator("header").inner_text()
+    assert "not measured" in watched.case("olmo-1b").inner_text()

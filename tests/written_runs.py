@@ -1,0 +1,156 @@
+"""Records of runs that never ran, for tests of what is made of them: small, whole, of every kind."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Line = dict[str, Any]
+STEPS = 11
+SIZE = 4
+QUARTILES = ("q25", "median", "q75")
+HOSTILE = '</script><script>window.broken = 1</script><img src="http://bad.test/x" onerror="window.broken = 1">'
+
+
+def header(**changed: Any) -> Line:
+    catalog = {"rung-a": {"family": "olmo"}, "rung-b": {"family": "qwen2"}}
+    return {
+        "kind": "run",
+        "format": 2,
+        "started": "2026-01-02T03:04:05+00:00",
+        "arguments": ["suites/", "-k", "rung"],
+        "tests": 6,
+        "protocol": "paper",
+        "models": "auto",
+        "catalog": catalog,
+        "versions": {"torch": "2.9.0", "python": "3.11.7"},
+        "machine": {"system": "Linux", "cores": 2, "accelerator": None},
+        **changed,
+    }
+
+
+def quartiles(middle: np.ndarray, by: float = 0.05) -> Line:
+    return {
+        name: [round(value, 5) for value in (middle + shift).tolist()]
+        for name, shift in zip(QUARTILES, (-by, 0.0, by), strict=True)
+    }
+
+
+def spec(model: str, **changed: Any) -> Line:
+    return {"model": model, "weights": "stored", "layer": 1, "read": "final_norm", "protocol": "paper", **changed}
+
+
+def result(name: str, kind: str, asked: Line, **rest: Any) -> Line:
+    provenance = {"weights_sha256": "ab" * 32, "device": "cpu", "dtype": "float32", "path": "fast"}
+    line = {"kind": "result", "id": name, "type": kind, "spec": asked, "how": "measured", "provenance": provenance}
+    return {**line, "n": 8, "degenerate": 0, **rest}
+
+
+def curve(name: str, model: str, *, lift: float = 0.0, **changed: Any) -> Line:
+    alphas = np.linspace(0, 1, STEPS)
+    middle = alphas**2 + lift
+    metrics = {
+        metric: {
+            "q25": value - 0.1,
+            "median": value,
+            "q75": value + 0.1,
+            "low": value - 0.05,
+            "high": value + 0.05,
+            "n": 4,
+        }
+        for metric, value in (("max_slope", 1.9 + lift), ("edge_drift", 0.1 + lift))
+    }
+    drawn = {"alphas": [round(value, 4) for value in alphas.tolist()], **quartiles(middle)}
+    return result(name, "CurveSpec", spec(model, **changed), curve=drawn, null=quartiles(alphas, 0.0), metrics=metrics)
+
+
+def slices(name: str, model: str, tokens: tuple[str, ...] = (" the", " a")) -> Line:
+    rng = np.random.default_rng(0)
+    triple = {
+        "rgb": _base64(rng.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)),
+        "largest": [1.0, 2.0, 4.0],
+        "degenerate": False,
+        "reference_points": [[0.0, 0.0], [1.0, 0.0], [0.4, 1.0]],
+        "tokens": list(tokens),
+        "top": _base64((np.arange(SIZE * SIZE) % len(tokens)).astype(np.uint8)),
+    }
+    metric = {"q25": 0.1, "median": 0.2, "q75": 0.3, "low": 0.15, "high": 0.25, "n": 2}
+    asked = spec(model, size=SIZE, extent=[-0.25, 1.25], triples=2)
+    shown = {"size": SIZE, "extent": [-0.25, 1.25], "metrics": {"solid_share": metric}, "triples": [triple, triple]}
+    return result(name, "SliceSpec", asked, **shown)
+
+
+def _base64(values: np.ndarray) -> str:
+    return base64.b64encode(values.tobytes()).decode()
+
+
+def effect(name: str, estimate: float, outcome: str = "supported") -> Line:
+    interval = {"estimate": estimate, "low": estimate - 0.1, "high": estimate + 0.1, "n": 4}
+    return {**interval, "name": name, "margin": 0.1, "outcome": outcome}
+
+
+def verdict(outcome: str, *effects: Line, notes: tuple[str, ...] = ()) -> Line:
+    trend = {"name": "trend: max slope rises", "p": 1e-20, "treatments": 3, "outcome": outcome}
+    return {
+        "outcome": outcome, "n": 4, "effects": list(effects), "trends": [trend], "facts": [], "notes": list(notes)
+    }  # fmt: skip
+
+
+def row(kind: str, claim: str | None, subject: str, outcome: str = "passed", **rest: Any) -> Line:
+    line = {"test": f"suites/test_x.py::test_{kind}[{claim}-{subject}]", "kind": kind, "claim": claim}
+    line |= {"subject": subject, "outcome": outcome, "reason": None, "read": None, "protocol": "paper"}
+    return line | {"seconds": 0.1, "baseline": None, "specs": [], **rest}
+
+
+def compared(state: str, moved_by: float = 0.0, **rest: Any) -> Line:
+    """What a baseline test's record says of the two curves."""
+    middle = np.linspace(0, 1, STEPS) ** 2
+    why = ["the curve moved: 3 numbers are out of tolerance, the worst is", "  median curve at alpha = 0.500"]
+    sides = {"accepted": quartiles(middle), "measured": quartiles(middle + moved_by), "tolerance": {"curve": 2e-4}}
+    worst = {"what": "median curve at alpha = 0.500", "excess": abs(moved_by) / 2e-4}
+    said = why if state == "moved" else []
+    return {"state": state, "file": "x.json", "why": said, **sides, "worst": worst, "changed": {}, **rest}
+
+
+GROWTH = "Sharpness grows with training (Fig. 4, claim 2)"
+REGIONS = "Solid regions emerge in slices (Figs. 1, 5-22)"
+
+
+def whole_run(
+    model: str = "rung-a", *, lift: float = 0.0, outcome: str = "supported", token: str = " the"
+) -> list[Line]:
+    """Two claims on two models: curves with a control and three baselines, of which one moved; slices; a skip."""
+    curves = [
+        curve("first", f"{model}@step0", lift=lift),
+        curve("last", f"{model}@main", lift=lift / 2),
+        curve("shuffled", f"{model}@main", weights="scrambled:0"),
+    ]
+    rises = effect("max slope rises, first to last", 0.8 + lift, outcome)
+    refuted = {
+        "shuffled weights for the trained": verdict("inconclusive", effect("max slope rises", 0.0, "inconclusive"))
+    }
+    moved = compared("moved", 0.01, changed={"torch": ["2.8.0", "2.9.0"]})
+    return [
+        header(),
+        *curves,
+        slices("plane", "rung-b@main", (token, " a")),
+        row("claim", GROWTH, model, verdict=verdict(outcome, rises, notes=("a note",)), expected="supported",
+            specs=["first", "last"], outcome="passed" if outcome == "supported" else "failed"),
+        row("control", GROWTH, model, controls=refuted, specs=["first", "last", "shuffled"]),
+        row("baseline", GROWTH, "first", specs=["first"], baseline=compared("as accepted")),
+        row("baseline", GROWTH, "last", "failed", specs=["last"], baseline=moved, reason="not as accepted"),
+        row("baseline", GROWTH, "gone", "failed", specs=["nothing"], baseline={"state": "new", "file": "y", "why": []}),
+        row("claim", REGIONS, "rung-b", "xfailed", expected="inconclusive", specs=["plane"],
+            verdict=verdict("inconclusive", effect("solid share rises", 0.05, "inconclusive"))),
+        row("claim", REGIONS, "rung-c", "skipped", reason="not measured: no accelerator here"),
+        {"kind": "end", "exitstatus": 1, "seconds": 12.5},
+    ]  # fmt: skip
+
+
+def write(path: Path, lines: list[Line], tail: str = "") -> Path:
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines) + tail)
+    return path
