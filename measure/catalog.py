@@ -31,6 +31,11 @@ class Shape:
     vocabulary: int
     tied: bool
 
+    @property
+    def activations(self) -> int:
+        """About how many numbers a forward holds at a position: residual states and what a block makes of them."""
+        return 8 * self.hidden + 3 * self.intermediate
+
     def parameters(self, family: str) -> int:
         """Parameters counted from the dimensions: OLMo has neither biases nor norm scales, Qwen2 has both."""
         keys = 2 * self.hidden * self.key_value_heads // self.heads

@@ -69,11 +69,9 @@ class LoadedModel:
         return int(self.network.get_input_embeddings().num_embeddings)
 
     @property
-    def widths(self) -> tuple[int, ...]:
-        """About how many numbers a forward holds at a position: residual states and what a block makes of them."""
-        config = self.network.config.get_text_config()
-        intermediate = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
-        return 8 * config.hidden_size, 3 * intermediate
+    def shape(self) -> catalog.Shape:
+        """The dimensions in its configuration."""
+        return shape_of(self.network.config)
 
     @property
     def context(self) -> int | None:
@@ -384,10 +382,15 @@ def _shared_tokenizer(folder: Path) -> list[Path]:
     return [folder.parent.parent / "tokenizer"] if (folder.parent / "card.json").is_file() else []
 
 
+def tokenizer_places(reference: catalog.Reference, folder: Path) -> list[Path]:
+    """Where the tokenizer of a model whose files are in `folder` may be, the first that has one being it."""
+    return [folder, *_shared_tokenizer(Path(reference.location))]
+
+
 def _tokenizer(reference: catalog.Reference, folder: Path) -> Any:
     from transformers import AutoTokenizer
 
-    for place in (folder, *_shared_tokenizer(Path(reference.location))):
+    for place in tokenizer_places(reference, folder):
         if any((place / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json", "vocab.json")):
             try:
                 return AutoTokenizer.from_pretrained(place, trust_remote_code=False, local_files_only=True)

@@ -14,6 +14,7 @@ import torch
 
 from measure import catalog, engine, forward, hub, measurements, models, prompts, selection
 from measure.plugin import KEY
+from measure.refresh import run_pytest
 from measure.spec import (
     PROMPT_TOKENS,
     AnySpec,
@@ -47,13 +48,13 @@ class Work:
 
 @dataclass(frozen=True)
 class ModelPlan:
-    """What one model, with all its revisions and counterfeits, asks for; `to_fetch` is None where nobody can tell."""
+    """What one model, with all its revisions and counterfeits, asks for; `estimated`: the hub did not say how much."""
 
     name: str
     revisions: int
     work: Work
     stored: int
-    to_fetch: int | None
+    to_fetch: int
     estimated: bool
     memory: int
 
@@ -75,10 +76,9 @@ def collect(expression: str | None, arguments: Iterable[str] = ()) -> _Collected
     """The specs behind the tests that `pytest suites -k EXPRESSION` would run. Raises `MeasureError` for none."""
     witness = _Collected()
     chosen = ["-k", expression] if expression else []
-    quiet = ["-p", "no:benchmark", "-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"]
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        ended = pytest.main(["suites", *chosen, "--collect-only", "-qq", *arguments, *quiet], plugins=[witness])
+        ended = run_pytest(["suites", *chosen, "--collect-only", "-qq", *arguments], witness)
     if ended != pytest.ExitCode.OK:
         if ended == pytest.ExitCode.NO_TESTS_COLLECTED:
             raise MeasureError(f"-k {expression!r}: no test has such a name; see `pytest suites/ --collect-only -q`.")
@@ -97,7 +97,6 @@ def plan(collected: _Collected) -> list[ModelPlan]:
 def _plan_model(name: str, loads: dict[engine.Load, list[AnySpec]], store: Store | None) -> ModelPlan:
     model = catalog.models()[name]
     work, stored, to_fetch, estimated = Work(), 0, 0, False
-    unknown = False
     for load, specs in loads.items():
         held = _stored(load, specs, store)
         stored += len(held)
@@ -109,15 +108,14 @@ def _plan_model(name: str, loads: dict[engine.Load, list[AnySpec]], store: Store
         weights = any(engine.needs_weights(load) for load in loads if load[0] == revision)
         found, guessed = _to_fetch(model, revision, weights=weights)
         estimated |= guessed
-        unknown |= found is None
-        to_fetch += found or 0
+        to_fetch += found
     logits = any(_logit_points(spec) for specs in loads.values() for spec in specs)
     return ModelPlan(
         name=name,
         revisions=len({load[0] for load in loads}),
         work=work,
         stored=stored,
-        to_fetch=None if unknown else to_fetch,
+        to_fetch=to_fetch,
         estimated=estimated,
         memory=_memory(model, logits=logits),
     )
@@ -138,7 +136,7 @@ def _stored(load: engine.Load, specs: Sequence[AnySpec], store: Store | None) ->
     return {spec for spec, link in links.items() if store.holds(link)}
 
 
-def _to_fetch(model: catalog.Model, name: str, *, weights: bool) -> tuple[int | None, bool]:
+def _to_fetch(model: catalog.Model, name: str, *, weights: bool) -> tuple[int, bool]:
     """Bytes to fetch for a revision, and whether they are estimated from the parameters."""
     if model.source != "hub":
         return 0, False
@@ -156,8 +154,7 @@ def _to_fetch(model: catalog.Model, name: str, *, weights: bool) -> tuple[int | 
 
 def _memory(model: catalog.Model, *, logits: bool) -> int:
     """The most memory at a time: the weights, one forward's activations, and its logits where they are read."""
-    shape = model.shape
-    activations = 4 * forward.CHUNK_POSITIONS * (8 * shape.hidden + 3 * shape.intermediate)
+    activations = 4 * forward.CHUNK_POSITIONS * model.shape.activations
     return _BASE_BYTES + model.float32_bytes + activations + (4 * 2**26 if logits else 0)
 
 
@@ -185,7 +182,7 @@ def _points(spec: Spec) -> tuple[int, int]:
         return 3 * spec.triples, spec.size**2 + 3
     assert isinstance(spec, CurveSpec)
     written = prompts.file_of(spec.pairing)
-    pairs = 2 * len(written.read_text().splitlines()) if written else spec.pairs
+    pairs = prompts.most_written(spec.pairing) if written else spec.pairs
     independent = isinstance(spec, PredictionSpec | CrossingSpec) and not written
     return pairs // 2 if independent else pairs, spec.steps
 
@@ -233,7 +230,7 @@ def lines(plans: Sequence[ModelPlan], corpora: Mapping[str, int]) -> list[str]:
             f"{_fetch(entry):>9} {_count(entry.work.tokens):>9} {entry.work.operations / 1e12:>9.3g} "
             f"{_seconds(took):>8} {entry.memory / 1e9:>6.1f} GB"
         )
-    fetched = sum(entry.to_fetch or 0 for entry in plans)
+    fetched = sum(entry.to_fetch for entry in plans)
     about = "~" if any(entry.estimated for entry in plans) else ""
     at = ", ".join(f"{name}, {value / 1e9:.0f} GFLOP/s in a matrix product" for name, value in rates.items())
     rows.append(f"in all: {about}{fetched / 1e9:.2f} GB to fetch, {_seconds(seconds)} to measure (on {at})")

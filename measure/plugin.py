@@ -103,8 +103,7 @@ def _token_texts(model: str) -> records.Texts | None:
     reference = catalog.resolve(model)
     hub = reference.source == "hub"
     folder = models.fetch(reference, weights=False).folder if hub else Path(reference.location)
-    # The rungs of the ladder share one tokenizer.
-    found = [place / "tokenizer.json" for place in (folder, folder.parent.parent / "tokenizer")]
+    found = [place / "tokenizer.json" for place in models.tokenizer_places(reference, folder)]
     path = next((path for path in found if path.is_file()), None)
     if path is None:
         return None

@@ -437,5 +437,13 @@ def written(tokenizer: Any, pairing: Pairing) -> tuple[_Side, _Side]:
     return tuple(a for a, _ in kept), tuple(b for _, b in kept)
 
 
+def most_written(pairing: Pairing) -> int:
+    """How many pairs of a file there are at most, both ways: a tokenizer may leave some out."""
+    path = file_of(pairing)
+    rows = _rows(path) if path else []
+    # The printed pairs of both kinds stand in one file; of the words each row has a pair of both kinds.
+    return len(rows) if path == PRINTED else 2 * len(rows)
+
+
 def _rows(path: Path) -> list[dict[str, str]]:
     return [json.loads(line) for line in path.read_text().splitlines()]

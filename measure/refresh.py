@@ -33,7 +33,8 @@ class _Witness:
         self.rows = session.config.stash[KEY].rows
 
 
-def _pytest(arguments: list[str], witness: _Witness) -> int:
+def run_pytest(arguments: list[str], witness: object) -> int:
+    """pytest within this process, `witness` being a plugin of it; returns its exit status."""
     # pytest-benchmark would make a folder; and that syrupy was imported before pytest, by us, harms nothing.
     quiet = ["-p", "no:benchmark", "-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"]
     return pytest.main([*arguments, *quiet], plugins=[witness])
@@ -51,7 +52,7 @@ def refresh(expression: str, *, dry: bool, arguments: Iterable[str] = ()) -> tup
         options += ["--snapshot-update"]
     print(f"measuring the baselines of {expression!r} past the store ...", flush=True)
     with contextlib.redirect_stdout(io.StringIO()):
-        ended = _pytest([*options, *arguments], witness)
+        ended = run_pytest([*options, *arguments], witness)
     if ended not in (0, EXIT_CLAIM_FAILED, EXIT_DRIFT, EXIT_NOT_MEASURED):
         reason = (
             "no test has such a name" if ended == pytest.ExitCode.NO_TESTS_COLLECTED else f"pytest ended: {ended!r}"
@@ -103,7 +104,7 @@ def orphans(folder: Path = Path("suites")) -> list[Path]:
     """Baseline files that no test of the suites has, as paths from here."""
     witness = _Witness()
     with contextlib.redirect_stdout(io.StringIO()):
-        ended = _pytest([str(folder), "--collect-only", "-qq", "--no-summary"], witness)
+        ended = run_pytest([str(folder), "--collect-only", "-qq", "--no-summary"], witness)
     if ended != pytest.ExitCode.OK:
         raise MeasureError(f"the suites in {folder} could not be collected (pytest: {ended!r}); mend them first.")
     stored = (folder.resolve().parent / "baselines").rglob("*.json")

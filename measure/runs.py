@@ -223,7 +223,7 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 def activation_bytes(model: LoadedModel, positions: int) -> int:
     """About what a forward of so many positions takes beside the weights, in bytes."""
-    return model.dtype.itemsize * positions * sum(model.widths)
+    return model.dtype.itemsize * positions * model.shape.activations
 
 
 @dataclass(frozen=True)

@@ -75,11 +75,8 @@ def not_measured(names: Iterable[str], choice: str, *, weights: bool = True) -> 
     if choice == "ladder":
         return "not measured: --models ladder leaves hub models out"
     forced = f"force it with --models {','.join(model.name for model in away)}"
-    if not engine.accelerator_bytes():
-        what = (
-            f"{memory(away[-1])} need an accelerator that holds them" if weights else "the config is on the model hub"
-        )
-        return f"not measured: {what}; {forced}"
+    if not weights and not engine.accelerator_bytes():
+        return f"not measured: the config is on the model hub; {forced}"
     # Models are loaded one after the other: the largest decides.
     if weights and engine.accelerator_bytes() <= 1.2 * away[-1].float32_bytes:
         return f"not measured: {memory(away[-1])} need an accelerator that holds them; {forced}"

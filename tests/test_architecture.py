@@ -21,7 +21,8 @@ RANKS = [
     {"engine"},
     {"selection"},
     {"plugin"},
-    {"refresh", "plan"},
+    {"refresh"},
+    {"plan"},
     {"cli"},
 ]
 # Inside the ladder: what may import what.

@@ -29,7 +29,7 @@ def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]
         yield served
 
 
-def spec(revision: str, **changes: object) -> CurveSpec:
+def spec(revision: str) -> CurveSpec:
     return CurveSpec(
         f"{REPO}@{revision}", pairs=4, steps=5, corpus=str(models.catalog.LADDER.parent.parent / "corpus/prose.jsonl")
     )

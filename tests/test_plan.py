@@ -104,13 +104,11 @@ def test_a_choice_of_nothing_says_so(project: LocalHub, capsys: pytest.CaptureFi
         (CrossingSpec("m", pairs=20, steps=9), 10, 9),
         (SliceSpec("m", size=4, triples=2), 6, 19),
         (CurveSpec("m", pairing="printed_similar"), 6, 50),
+        (CurveSpec("m", pairing="dissimilar"), 188, 50),
     ],
 )
 def test_points_are_counted_as_they_are_run(spec: CurveSpec | SliceSpec, contexts: int, points: int) -> None:
-    found = plan._points(spec)
-    assert found[1] == points
-    # Of a file's pairs some may not suit a tokenizer: at most so many.
-    assert found[0] == contexts or spec.id.startswith("m-pairing")
+    assert plan._points(spec) == (contexts, points)
 
 
 def test_operations_are_those_of_a_forward_counted_by_torch() -> None:
