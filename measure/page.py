@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from measure import records
+from measure import records, report
+from measure.baselines import TOLERANCE
 from measure.records import QUARTILES, Run
 from measure.results import write_atomically
 from measure.spec import MeasureError
@@ -26,7 +27,7 @@ _WEB = Path(__file__).parent / "web"
 # Of r: finer than a pixel, and than the band of any baseline drawn beside it (whose residual is sent whole).
 DIGITS = 4
 # A curve that two runs have in common moved when a point of its quartiles did, by what baselines accept.
-MOVED = 2e-4
+MOVED = TOLERANCE["curve"]
 NOT_ACCEPTED = ("moved", "new")
 OUTCOMES = ("supported", "contradicted", "inconclusive", "not measured")
 OTHER = "Tests that judge no claim"
@@ -192,7 +193,7 @@ def _tally(cases: list[Record], tests: list[Record]) -> list[Record]:
 
 def _claims(tests: list[Record], run: Run) -> list[Record]:
     """Every claim in the order of the paper, with its cases; what belongs to none comes last."""
-    titles = sorted({row["claim"] for row in tests if row["claim"]}, key=lambda title: title.rpartition("(")[2])
+    titles = sorted({row["claim"] for row in tests if row["claim"]}, key=report.place)
     found = []
     for place, title in enumerate([*titles, None]):
         rows = [row for row in tests if row["claim"] == title]

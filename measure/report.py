@@ -15,7 +15,7 @@ def claim_table(rows: list[Record]) -> list[str]:
     lines: list[str] = []
     judged = [row for row in rows if row["claim"] and row["kind"] in ("claim", "control")]
     width = max([20, *(len(row["subject"]) for row in judged)])
-    for title in sorted({row["claim"] for row in judged}, key=_place):
+    for title in sorted({row["claim"] for row in judged}, key=place):
         lines.append(title)
         of_claim = [row for row in judged if row["claim"] == title]
         for subject in dict.fromkeys(row["subject"] for row in of_claim):
@@ -66,7 +66,7 @@ def reads_table(rows: list[Record]) -> list[str]:
     width = max(35, *map(len, subjects.values()))
     head = "".join(f"{read:<15}" for read in reads).rstrip()
     lines = [f"{'which claims survive, by what is read':<{width + 3}}{head}"]
-    for title in sorted({row["claim"] for row in judged}, key=_place):
+    for title in sorted({row["claim"] for row in judged}, key=place):
         lines.append(title)
         of_claim = [row for row in judged if row["claim"] == title]
         for subject in dict.fromkeys(subjects[id(row)] for row in of_claim):
@@ -76,7 +76,7 @@ def reads_table(rows: list[Record]) -> list[str]:
     return lines
 
 
-def _place(title: str) -> str:
+def place(title: str) -> str:
     """Titles go in the order of the paper's figures, which stand in brackets at their end."""
     return title.rpartition("(")[2]
 
