@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Shapes and types are checked under test only, in the modules that compute.
 CHECKED := measure.paths,measure.stats,measure.results,measure.predictions,measure.crossings,measure.slices,measure.figures,measure.token_files,measure.prompts,measure.models,measure.forward,measure.inputs,measure.runs,measure.measurements,beartype.beartype
 
-.PHONY: setup suites test check bench
+.PHONY: setup suites test check bench sample
 
 setup: .venv/done
 
@@ -26,6 +26,12 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/zizmor --offline --quiet --no-progress --strict-collection --persona pedantic .github
+
+# What is shown in `reports/ladder`: the ladder measured, not read from the store, and only the figures that are looked at.
+sample: setup
+	rm -rf .store/sample reports/ladder/figures
+	$(BIN)/pytest suites/ --models ladder --store .store/sample
+	$(BIN)/measure report --out reports/ladder --figures png --only $(SAMPLE)
 
 bench: setup
 	$(BIN)/pytest benchmarks/ --quiet -s --benchmark-columns=median --benchmark-json=benchmarks/results.json

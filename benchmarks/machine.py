@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 T = TypeVar("T")
+# Seconds of products after which their rate is known.
+ENOUGH = 1.0
 _PRODUCTS = {torch.ops.aten.mm.default: (0, 1), torch.ops.aten.addmm.default: (1, 2)}
 
 
@@ -43,22 +46,30 @@ class Products:
         """Floating-point operations: two for each product of two numbers."""
         return sum(2 * rows * right.numel() for rows, right in self.products)
 
-    def seconds(self) -> float:
-        """Time of these products and nothing else, on the weights themselves: they come from memory as in the work."""
+    def rate(self) -> float:
+        """Operations a second of these products and nothing else.
+
+        On the weights themselves, so that they come from memory as in the work; of a long list the first part.
+        """
         lefts: dict[tuple[int, int], Tensor] = {}
         for rows, right in self.products:
             if (rows, right.shape[0]) not in lefts:
                 lefts[rows, right.shape[0]] = torch.randn(rows, right.shape[0], dtype=right.dtype, device=right.device)
+        done = 0
         started = time.perf_counter()
         for rows, right in self.products:
             torch.mm(lefts[rows, right.shape[0]], right)
-        _wait(self.products)
-        return time.perf_counter() - started
+            done += 2 * rows * right.numel()
+            if time.perf_counter() - started > ENOUGH:
+                break
+        wait(self.products[0][1].device)
+        return done / (time.perf_counter() - started)
 
 
-def _wait(products: list[tuple[int, Tensor]]) -> None:
-    if products and products[0][1].is_cuda:
-        torch.cuda.synchronize()
+def wait(device: torch.device) -> None:
+    """Until all that was asked of an accelerator is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def recorded(work: Callable[[], T]) -> tuple[T, Products]:
@@ -85,6 +96,8 @@ def anonymous_bytes() -> int:
 @contextmanager
 def watched_memory() -> Iterator[Peak]:
     """Watches this process's anonymous memory, each few milliseconds."""
+    # What was freed before and is still held would be used again unseen.
+    ctypes.CDLL("libc.so.6").malloc_trim(0)
     peak, before = Peak(), anonymous_bytes()
 
     def watch() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -143,8 +143,9 @@ def _number(value: float) -> float | None:
 
 @dataclass(frozen=True)
 class Deviation:
-    """How far one compared number is from the baseline's."""
+    """How far one compared number is from the baseline's; `kind` is the number's without its place."""
 
+    kind: str
     what: str
     measured: float | None
     accepted: float | None
@@ -175,25 +176,26 @@ def deviations(measured: dict[str, Any], accepted: dict[str, Any]) -> list[Devia
             for cell, (new, old) in enumerate(zip(new_row, old_row, strict=True), 1):
                 place = f", cell {cell} of {len(new_row)}" if len(new_row) > 1 else ""
                 allowed = tolerance.get(name) or tolerance["scale"] * max(abs(old or 0.0), 1e-12)
-                found.append(Deviation(f"{name} of triple {triple}{place}", new, old, allowed))
+                found.append(Deviation(name, f"{name} of triple {triple}{place}", new, old, allowed))
     if found:
         return sorted(found, key=lambda deviation: -deviation.excess)
     for quartile in QUARTILES:
         points = zip(measured["curve"][quartile], accepted["curve"][quartile], strict=True)
         last = len(measured["curve"][quartile]) - 1
         found += [
-            Deviation(f"{quartile} curve at alpha = {i / last:.3f}", new, old, tolerance["curve"])
+            Deviation("curve", f"{quartile} curve at alpha = {i / last:.3f}", new, old, tolerance["curve"])
             for i, (new, old) in enumerate(points)
         ]
         for kind, called in (("metrics", ""), ("null_metrics", " of the norm-only null")):
             new, old = measured[kind], accepted[kind]
             found += [
-                Deviation(f"{quartile} of {m}{called}", new[m][quartile], old[m][quartile], tolerance[m]) for m in old
+                Deviation(m + called, f"{quartile} of {m}{called}", new[m][quartile], old[m][quartile], tolerance[m])
+                for m in old
             ]
     for name, called in (("end_distance", "d(1)"), ("reference_norm", "||F(A)||")):
         new, old = measured["scale"][name], accepted["scale"][name]
         found += [
-            Deviation(f"{q} of {called}", new[q], old[q], tolerance["scale"] * max(abs(old[q] or 0.0), 1e-12))
+            Deviation(called, f"{q} of {called}", new[q], old[q], tolerance["scale"] * max(abs(old[q] or 0.0), 1e-12))
             for q in QUARTILES
         ]
     return sorted(found, key=lambda deviation: -deviation.excess)
@@ -264,19 +266,19 @@ def explain(measured_text: str, accepted_text: str) -> list[str]:
 def compared(measured_text: str, accepted_text: str) -> dict[str, Any]:
     """What a measured and an accepted baseline are drawn from, for the record.
 
-    Both sides' quartile curves and metrics (of slices, each triple's numbers), the `tolerance`, the `worst` deviation
-    over its tolerance, and in `changed` what else differs: [accepted, measured]. `accepted` is None where there is
-    none to read.
+    Both sides' quartile curves and metrics (of slices, each triple's numbers), the `tolerance`, in `farthest` of each
+    kind of number the one most off its tolerance, the worst first, and in `changed` what else differs: [accepted,
+    measured]. `accepted` is None where there is none to read.
     """
     measured, accepted = _parse(measured_text), _parse(accepted_text)
     sides = {name: _drawn(side) for name, side in (("measured", measured), ("accepted", accepted))}
     if not isinstance(measured, dict) or not isinstance(accepted, dict):
-        return {**sides, "tolerance": None, "worst": None, "changed": {}}
+        return {**sides, "tolerance": None, "farthest": [], "changed": {}}
     old, new = accepted["environment"], measured["environment"]
     changed = {
         name: [old.get(name), new.get(name)] for name in old.keys() | new.keys() if old.get(name) != new.get(name)
     }
-    return {**sides, "tolerance": accepted["tolerance"], "worst": _worst(measured, accepted), "changed": changed}
+    return {**sides, "tolerance": accepted["tolerance"], "farthest": _farthest(measured, accepted), "changed": changed}
 
 
 def _drawn(side: dict[str, Any] | str) -> dict[str, Any] | None:
@@ -285,13 +287,15 @@ def _drawn(side: dict[str, Any] | str) -> dict[str, Any] | None:
     return {**side.get("curve", {}), **{name: side[name] for name in ("metrics", "triples") if name in side}}
 
 
-def _worst(measured: dict[str, Any], accepted: dict[str, Any]) -> dict[str, Any] | None:
+def _farthest(measured: dict[str, Any], accepted: dict[str, Any]) -> list[dict[str, Any]]:
     try:
-        worst = deviations(measured, accepted)[0]
+        found = deviations(measured, accepted)
+        # Worst first: of each kind the first stays.
+        worst = {deviation.kind: deviation for deviation in reversed(found)}.values()
+        return [{**asdict(one), "excess": one.excess} for one in sorted(worst, key=lambda one: -one.excess)]
     # Of another spec, or not as this version writes it: `explain` says so.
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, ZeroDivisionError):
-        return None
-    return {"what": worst.what, "excess": worst.excess}
+    except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError):
+        return []
 
 
 def _metric_line(measured: dict[str, Any], accepted: dict[str, Any]) -> str:

@@ -298,7 +298,8 @@ def _add_report(commands: Any) -> None:
         "report",
         _report,
         "Make one self-contained page of a run's records; of two runs it compares the second with the first.",
-        "measure report before.jsonl reports/records.jsonl --out reports",
+        "measure report before.jsonl reports/records.jsonl --out reports\n"
+        "  measure report --figures png pdf --only fig3 fig4",
     )
     command.add_argument(
         "runs",
@@ -308,19 +309,41 @@ def _add_report(commands: Any) -> None:
         help="records of a run, or the folder they are in (default reports/records.jsonl)",
     )
     command.add_argument(
-        "--out", type=Path, default=Path("reports"), help="folder for index.html (default %(default)s)"
+        "--out",
+        type=Path,
+        default=Path("reports"),
+        help="folder for index.html, claims.txt and figures/ (default %(default)s)",
     )
     command.add_argument(
         "--merge", action="store_true", help="show all runs as one; where they overlap the later stands"
+    )
+    command.add_argument(
+        "--figures",
+        nargs="+",
+        choices=("png", "svg", "pdf"),
+        metavar="png | svg | pdf",
+        help="draw the paper's figures of the last run too, as files of these kinds",
+    )
+    command.add_argument(
+        "--only", nargs="+", metavar="FIGURE", help="of the figures only these: fig1, fig4, gates, ..."
     )
 
 
 def _report(options: argparse.Namespace) -> int:
     from measure import page
 
+    if options.only and not options.figures:
+        raise MeasureError("--only chooses among figures; say with --figures png (svg, pdf) how to write them.")
     runs = [path / "records.jsonl" if path.is_dir() else path for path in options.runs or [Path("reports")]]
     written, shown = page.write(runs, options.out, merge=options.merge)
     print(f"written {written}: {shown}")
+    if options.figures:
+        from measure import paper_figures, records
+
+        run = records.read(runs if options.merge else runs[-1:])
+        names = options.only or tuple(paper_figures.FIGURES)
+        files = paper_figures.save_all(run, options.out / "figures", options.figures, names)
+        print(f"written {options.out / 'figures'}: {len(files)} files, {len({path.stem for path in files})} figures")
     return 0
 
 

@@ -42,9 +42,6 @@ from measure.spec import (
     check_steps,
 )
 
-# Points of a slice that follow their context in one row of a batch: each row's attention grows with their square.
-SLICE_ROW = 128
-
 
 def interpolate(
     model: Any,
@@ -423,7 +420,8 @@ def _signs_by_block(part: _Segments) -> list[Bool[Tensor, "pairs points gates"]]
     count, points = part.found["residual"].shape[:2]
     blocks = part.model.depth - part.layer
     if part.path == "fast":
-        return [signs[:, -points:] for signs in part.signs]
+        earlier = len(part.a[0]) - 1
+        return [runs.together(signs[:, earlier:], count, points) for signs in part.signs]
     # One plain forward for each point of each pair, all blocks in turn.
     last = [signs[0, -1] for signs in part.signs[: count * points * blocks]]
     return [torch.stack(last[block::blocks]).view(count, points, -1) for block in range(blocks)]
@@ -441,7 +439,7 @@ def slices(
     """Slices of every triple with each of `reads`, alpha and beta at the values `at`; see `slice2d`."""
     references = triples.a + triples.b + triples.c
     # The check draws its points on segments between references, from each to the next of its triple.
-    choice = runs.choose_path(model, references, triples.b + triples.c + triples.a, layer, reads, SLICE_ROW)
+    choice = runs.choose_path(model, references, triples.b + triples.c + triples.a, layer, reads, runs.ROW)
     with as_measured(model.network, tf32=model.tf32):
         sides = zip(triples.a, triples.b, triples.c, strict=True)
         rows = [_slice(model, triple, layer, reads, at, choice) for triple in sides]
@@ -502,23 +500,20 @@ def _in_rows(
     reads: Sequence[Read],
     choice: Choice,
 ) -> runs.Found:
-    """`runs.outputs` of many points in one context, cut into rows of a batch; (1, points, units)."""
-    count = len(points)
-    rows = -(-count // SLICE_ROW)
-    size = -(-count // rows)
-    padded = torch.cat([points, points[-1:].expand(rows * size - count, -1)]).view(rows, size, -1)
-    step = max(1, forward.CHUNK_POSITIONS // (len(prompt) + size))
+    """`runs.outputs` of many points in one context, some at a time; (1, points, units)."""
+    rows = torch.split(points, runs.ROW)
+    step = max(1, forward.CHUNK_POSITIONS // (len(prompt) + runs.ROW))
     if "logits" in reads:
-        step = max(1, min(step, runs.LOGIT_VALUES // (size * model.vocabulary)))
+        step = max(1, min(step, runs.LOGIT_VALUES // (runs.ROW * model.vocabulary)))
     parts: list[runs.Found] = []
 
     def work(chosen: list[int]) -> None:
-        some = padded[chosen]
-        parts.append(runs.outputs(model, known, [prompt] * len(some), some, layer, reads, choice.path))
+        some = torch.cat([rows[row] for row in chosen])[None]
+        parts.append(runs.outputs(model, known, [prompt], some, layer, reads, choice.path))
 
-    for start in range(0, rows, step):
-        choice.room.run(model, list(range(start, min(start + step, rows))), work, len(prompt) + size)
-    return {read: torch.cat([part[read] for part in parts]).flatten(0, 1)[None, :count] for read in parts[0]}
+    for start in range(0, len(rows), step):
+        choice.room.run(model, list(range(len(rows)))[start : start + step], work, len(prompt) + runs.ROW)
+    return {read: torch.cat([part[read] for part in parts], dim=1) for read in parts[0]}
 
 
 def environment(model: LoadedModel) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,28 +35,52 @@ OTHER = "Tests that judge no claim"
 
 
 def write(paths: Sequence[Path], out: Path, *, merge: bool = False) -> tuple[Path, str]:
-    """Write `out/index.html`, and tell in a line what it shows; of two records it compares the second with the first.
+    """Write `out/index.html` and `out/claims.txt`, and tell in a line what they show.
 
-    Raises `MeasureError` where there is nothing to show, or more than two runs that are not to be merged.
+    Of two records the second is compared with the first. Records that cannot be read give a page that says so, and then
+    `MeasureError`, which also tells of more than two runs that are not to be merged.
     """
     if len(paths) > 2 and not merge:
         raise MeasureError(f"{len(paths)} runs given: one is shown, two are compared, more can be shown with --merge.")
-    runs = [records.read(paths)] if merge else [records.read([path]) for path in paths]
     try:
-        shown = view(runs[-1], runs[0] if len(runs) == 2 else None)
+        runs = [records.read(paths)] if merge else [records.read([path]) for path in paths]
+        shown, table = _drawn(runs, paths)
+    except MeasureError as error:
+        target, _ = _written(out, view(Run({}, {}, (), problems=(str(error),))), [str(error)])
+        raise MeasureError(f"{error} {target} says so too.") from error
+    target, size = _written(out, shown, table)
+    tests = sum(len(claim["cases"]) for claim in shown["claims"])
+    return target, f"{tests} cases of {len(shown['claims'])} claims, {size / 1e6:.1f} MB"
+
+
+def _drawn(runs: Sequence[Run], paths: Sequence[Path]) -> tuple[Record, list[str]]:
+    """The view of the last run, and the lines of its table of claims."""
+    try:
+        return view(runs[-1], runs[0] if len(runs) == 2 else None), _table(runs[-1])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise MeasureError(
             f"{', '.join(map(str, paths))}: the records are not as this version writes them ({error!r}); run the "
             "suites again."
         ) from error
+
+
+def _table(run: Run) -> list[str]:
+    rows = _tests(run)
+    protocols = " and ".join(sorted({str(row.get("protocol")) for row in rows})) or "unknown"
+    head = f"claims (protocol {protocols}; n: independent units)"
+    return [head, *report.claim_table(rows), *report.reads_table(rows), report.baseline_line(rows)]
+
+
+def _written(out: Path, shown: Record, table: Sequence[str]) -> tuple[Path, int]:
+    """The page, and how many bytes it has; beside it the table of claims."""
     target = out / "index.html"
     content = html(shown).encode()
     try:
+        write_atomically(out / "claims.txt", "".join(f"{line}\n" for line in table).encode(errors="backslashreplace"))
         write_atomically(target, content)
     except OSError as error:
         raise MeasureError(f"{target} cannot be written ({error}); give another folder with --out.") from error
-    tests = sum(len(claim["cases"]) for claim in shown["claims"])
-    return target, f"{tests} cases of {len(shown['claims'])} claims, {len(content) / 1e6:.1f} MB"
+    return target, len(content)
 
 
 def html(shown: Record) -> str:
@@ -347,7 +372,7 @@ def _baseline(row: Record) -> Record:
         "why": note.get("why") or [],
         "reason": row["reason"],
         "file": note.get("file"),
-        "worst": note.get("worst"),
+        "farthest": note.get("farthest") or [],
         "changed": [[name, *map(_cut, sides)] for name, sides in (note.get("changed") or {}).items()],
         "curve": _against(accepted, measured, note.get("tolerance")) if whole else None,
     }
@@ -427,6 +452,8 @@ def _result(result: Record) -> Record:
     for kind in ("curve", "null", "logit"):
         if result.get(kind):
             shown[kind] = {name: _rounded(values) for name, values in result[kind].items()}
+    if result.get("crossings"):
+        shown["gates"] = _gates(result)
     if result.get("triples"):
         shown["slices"] = _slices(result)
     if result.get("pairs"):
@@ -435,6 +462,17 @@ def _result(result: Record) -> Record:
             "names": [" to ".join(map(repr, tokens)) for tokens in result["pairs"].get("last_tokens", [])],
         }
     return shown
+
+
+def _gates(result: Record) -> Record:
+    """Between the points of a segment: how many gates change sign, smoothed, and the share of pairs standing still."""
+    alphas = result["curve"]["alphas"]
+    smooth = {q: records.running_mean(values) for q, values in result["crossings"].items()}
+    return {
+        "alphas": _rounded((a + b) / 2 for a, b in itertools.pairwise(alphas)),
+        "crossings": {q: None if values is None else _rounded(values, 3) for q, values in smooth.items()},
+        "flat": None if result.get("flat") is None else _rounded(result["flat"]),
+    }
 
 
 def _metric(metric: Record) -> Record:

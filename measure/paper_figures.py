@@ -61,6 +61,7 @@ from measure.figure_parts import (
 )
 from measure.records import Line, Run
 from measure.slices import SAME_COLOUR
+from measure.spec import MeasureError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -537,16 +538,10 @@ def _gate_rows(axes: np.ndarray, line: Line, colour: str, *, trained: bool) -> N
     if line["flat"] is not None:
         axes[1].plot(middle, numbers(line["flat"]), style, color=colour, linewidth=1)
     scale = len(middle) / sum(line["gates"])
-    low, median, high = (_smooth(scale * numbers(line["crossings"][q])) for q in records.QUARTILES)
+    low, median, high = (scale * numbers(records.running_mean(line["crossings"][q])) for q in records.QUARTILES)
     axes[2].plot(middle, median, style, color=colour, linewidth=1)
     if trained:
         axes[2].fill_between(middle, low, high, color=colour, alpha=0.15, linewidth=0)
-
-
-def _smooth(values: Float[np.ndarray, " steps"], width: int = 5) -> Float[np.ndarray, " steps"]:
-    """Running mean: counts of single steps are small whole numbers."""
-    padded = np.pad(values, width // 2, mode="edge")
-    return np.convolve(padded, np.ones(width) / width, mode="valid")
 
 
 @styled
@@ -650,12 +645,19 @@ def save_all(
 ) -> list[Path]:
     """Draw every figure of `names` that the run has something for into `folder`, once for each ending (png, svg, pdf).
 
-    Returns the files written.
+    Returns the files written. Raises `MeasureError` for a name that is no figure's and a folder that cannot be written.
     """
     import matplotlib
 
+    names = list(names)
+    unknown = [name for name in names if name not in FIGURES]
+    if unknown:
+        raise MeasureError(f"no figure is called {', '.join(unknown)}; there are {', '.join(FIGURES)}.")
     target = Path(folder)
-    target.mkdir(parents=True, exist_ok=True)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MeasureError(f"{target} cannot be written ({error}); give another folder.") from error
     written = []
     for name in names:
         figure = FIGURES[name](run)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 
-from measure import catalog, engine, forward, hub, measurements, models, prompts, selection
+from measure import catalog, engine, forward, hub, models, prompts, runs, selection
 from measure.plugin import KEY
 from measure.refresh import run_pytest
 from measure.spec import (
@@ -162,14 +161,13 @@ def _work(model: catalog.Model, group: Sequence[Spec]) -> Work:
     """Operations of specs that differ in their read alone, and are measured on one run of the blocks."""
     spec, shape = group[0], model.shape
     contexts, points = _points(spec)
-    row = measurements.SLICE_ROW if isinstance(spec, SliceSpec) else points
-    rows = math.ceil(points / row)
     earlier = PROMPT_TOKENS - 1
+    rows = runs.rows_of(points, earlier, shape.hidden)
     prefix = contexts * PROMPT_TOKENS
     positions = contexts * (points + rows * earlier)
     embeddings = shape.vocabulary * shape.hidden * (1 if shape.tied else 2)
     block = (model.parameters - embeddings) / shape.layers
-    attention = 4 * shape.hidden * (row + earlier)
+    attention = 4 * shape.hidden * (points / rows + earlier)
     above = shape.layers - spec.layer
     run = 2 * block * (prefix * spec.layer + positions * above) + attention * positions * above
     unembedded = max(_logit_points(other) for other in group)

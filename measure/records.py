@@ -22,7 +22,7 @@ tokens), `versions`, `machine`.
 
 `claim`, `control`, `baseline`, ... one for each test as it ends: `test`, `claim`, `subject`, `outcome`, `reason`, the
 verdicts, `protocol`, `specs` (ids of the results that it used), and `baseline` (`state`, `why`, `accepted` and
-`measured` quartiles, `tolerance`, the `worst` deviation over its tolerance, what else `changed`).
+`measured` quartiles, `tolerance`, of each kind of number the one `farthest` off, what else `changed`).
 
 `end` (last, absent where a run was killed): `exitstatus`, `seconds`.
 
@@ -300,6 +300,12 @@ def slice_tokens(result: Mapping[str, Any], triple: int) -> Int[np.ndarray, "siz
     entry = result["triples"][triple]
     places = np.frombuffer(base64.b64decode(entry["top"]), _place_type(len(entry["tokens"])))
     return places.reshape(result["size"], result["size"]).astype(int)
+
+
+def running_mean(values: Sequence[float | None], width: int = 5) -> list[float | None]:
+    """Means over `width` neighbours, the ends repeated: counts of single steps are small whole numbers."""
+    known = np.array([np.nan if value is None else value for value in values])
+    return rounded(np.convolve(np.pad(known, width // 2, mode="edge"), np.ones(width) / width, mode="valid"))
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import html
+import math
 import re
 import textwrap
+from collections.abc import Iterable
 from typing import Any
 
 Record = dict[str, Any]
@@ -14,14 +16,30 @@ def claim_table(rows: list[Record]) -> list[str]:
     """The lines of the claim table, at most 100 columns wide."""
     lines: list[str] = []
     judged = [row for row in rows if row["claim"] and row["kind"] in ("claim", "control")]
-    width = max([20, *(len(row["subject"]) for row in judged)])
+    width = _width(row["subject"] for row in judged)
     for title in sorted({row["claim"] for row in judged}, key=place):
         lines.append(title)
         of_claim = [row for row in judged if row["claim"] == title]
         for subject in dict.fromkeys(row["subject"] for row in of_claim):
             kinds = {row["kind"]: row for row in of_claim if row["subject"] == subject}
-            lines += _subject_lines(f"{subject:<{width}}", kinds.get("claim"), kinds.get("control"))
+            above, beside = _placed(subject, width)
+            lines += [*above, *_subject_lines(beside, kinds.get("claim"), kinds.get("control"))]
     return lines
+
+
+# Longer subjects, of models by folder or hub id, stand on a line of their own.
+SUBJECT = 38
+
+
+def _width(subjects: Iterable[str]) -> int:
+    return max([20, *(len(subject) for subject in subjects if len(subject) <= SUBJECT)])
+
+
+def _placed(subject: str, width: int) -> tuple[list[str], str]:
+    """A line of its own for a long subject, and what stands beside its verdict, `width` wide."""
+    if len(subject) <= width:
+        return [], f"{subject:<{width}}"
+    return [f"  {subject if len(subject) <= 98 else f'{subject[:48]}…{subject[-49:]}'}"], " " * width
 
 
 def _subject_lines(subject: str, claim_row: Record | None, control_row: Record | None) -> list[str]:
@@ -37,7 +55,7 @@ def _subject_lines(subject: str, claim_row: Record | None, control_row: Record |
     outcome = verdict["outcome"] + accepted
     head = f"  {subject} {outcome:<23} n = {verdict['n']:<5} control: {_control(control_row)}"
     effects = [
-        f"      {e['name']:<44} {e['estimate']:+.3f} [{e['low']:+.3f}, {e['high']:+.3f}] "
+        f"      {e['name']:<44} {_signed(e['estimate'])} [{_signed(e['low'])}, {_signed(e['high'])}] "
         f"margin {e['margin']:g} {'' if e['outcome'] == 'supported' else e['outcome']}".rstrip()
         for e in verdict["effects"]
     ]
@@ -63,7 +81,7 @@ def reads_table(rows: list[Record]) -> list[str]:
     if not reads:
         return []
     subjects = {id(row): row["subject"].removesuffix(f"-{row['read']}") for row in judged}
-    width = max(35, *map(len, subjects.values()))
+    width = max(35, _width(subjects.values()))
     head = "".join(f"{read:<15}" for read in reads).rstrip()
     lines = [f"{'which claims survive, by what is read':<{width + 3}}{head}"]
     for title in sorted({row["claim"] for row in judged}, key=place):
@@ -72,7 +90,8 @@ def reads_table(rows: list[Record]) -> list[str]:
         for subject in dict.fromkeys(subjects[id(row)] for row in of_claim):
             found = {row["read"]: row["verdict"]["outcome"] for row in of_claim if subjects[id(row)] == subject}
             cells = "".join(f"{_SHORT.get(found.get(read, ''), 'not measured'):<15}" for read in reads)
-            lines.append(f"  {subject:<{width}} {cells}".rstrip())
+            above, beside = _placed(subject, width)
+            lines += [*above, f"  {beside} {cells}".rstrip()]
     return lines
 
 
@@ -81,9 +100,14 @@ def place(title: str) -> str:
     return title.rpartition("(")[2]
 
 
-def _p_value(p: float) -> str:
+def _signed(value: float | None) -> str:
+    # Records have null for what is no number.
+    return "none" if value is None or math.isnan(value) else f"{value:+.3f}"
+
+
+def _p_value(p: float | None) -> str:
     # Below this an asymptotic p has no meaning of its own.
-    return "< 1e-16" if p < 1e-16 else f"= {p:.1g}"
+    return "none" if p is None or math.isnan(p) else "< 1e-16" if p < 1e-16 else f"= {p:.1g}"
 
 
 def _control(row: Record | None) -> str:

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from measure import catalog, forward, paths
@@ -18,6 +18,9 @@ from measure.prompts import Prompt
 from measure.spec import MeasureError, Read
 
 Path = Literal["fast", "reference"]
+
+# Points that stay in one row: below, what a cut saves is lost again in copies (benchmarks/README.md).
+ROW = 128
 
 # Logits held at a time, in numbers: 256 MB in float32.
 LOGIT_VALUES = 2**26
@@ -89,8 +92,14 @@ def outputs(
     """
     if path == "fast":
         direct = reads[0] if len(reads) == 1 else "residual"
-        out = forward.run_from_layer(model, known.earlier(prompts), points, layer, direct, as_tuple=known.as_tuple)
-        found: Found = {direct: out.read, "residual": out.residual}
+        earlier = known.earlier(prompts)
+        rows = rows_of(points.shape[1], earlier.shape[1], points.shape[2])
+        out = forward.run_from_layer(
+            model, earlier.repeat_interleave(rows, 0), in_rows(points, rows), layer, direct, as_tuple=known.as_tuple
+        )
+        found: Found = {
+            read: together(part, *points.shape[:2]) for read, part in ((direct, out.read), ("residual", out.residual))
+        }
         return found | {read: norm_only(model, out.residual, read, known, path) for read in reads if read not in found}
     wanted: list[Read] = list(dict.fromkeys((*reads, "residual")))
     return {
@@ -99,6 +108,31 @@ def outputs(
         )
         for read in wanted
     }
+
+
+def rows_of(points: int, earlier: int, width: int) -> int:
+    """Into how many rows of a batch a prompt's points are cut.
+
+    All in one, attention costs the square of their number; in many, the positions before them run many times. With
+    24 width^2 operations for a position in a block and 4 width for each pair of positions, rows of
+    sqrt(earlier (6 width + earlier)) cost least.
+    """
+    return max(1, round(points / max(ROW, (earlier * (6 * width + earlier)) ** 0.5)))
+
+
+def in_rows(points: Float[Tensor, "prompts points width"], rows: int) -> Float[Tensor, "rows some width"]:
+    """Each prompt's points cut into as many rows of one length, the last filled up with its last point."""
+    prompts, count, width = points.shape
+    size = -(-count // rows)
+    filled = torch.cat([points, points[:, -1:].expand(-1, rows * size - count, -1)], dim=1)
+    return filled.reshape(prompts * rows, size, width)
+
+
+def together(
+    found: Shaped[Tensor, "rows some units"], prompts: int, points: int
+) -> Shaped[Tensor, "prompts points units"]:
+    """What came out of rows that `in_rows` made, by prompt again."""
+    return found.reshape(prompts, -1, found.shape[-1])[:, :points]
 
 
 def _reference_row(

@@ -140,9 +140,9 @@ def test_a_corrupt_or_missing_baseline_is_said(curves: Curves) -> None:
 
 
 def test_a_number_against_none_is_a_deviation() -> None:
-    assert baselines.Deviation("x", None, 1.0, 0.1).excess == np.inf
-    assert baselines.Deviation("x", None, None, 0.1).excess == 0
-    assert "measured None, baseline 1.0" in str(baselines.Deviation("x", None, 1.0, 0.1))
+    assert baselines.Deviation("x", "x", None, 1.0, 0.1).excess == np.inf
+    assert baselines.Deviation("x", "x", None, None, 0.1).excess == 0
+    assert "measured None, baseline 1.0" in str(baselines.Deviation("x", "x", None, 1.0, 0.1))
 
 
 def test_a_curve_of_degenerate_pairs_has_a_baseline_of_plain_json() -> None:

@@ -64,6 +64,16 @@ def test_counts_are_those_of_plain_forwards(
     assert found.gates.tolist() == [64] * (DEPTH - LAYER) if family != "gpt2" else [128] * (DEPTH - LAYER)
 
 
+def test_points_cut_into_rows_give_the_same_counts(
+    model: LoadedModel, pairs: Pairs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = crossings(model, pairs)
+    monkeypatch.setattr(measurements.runs, "rows_of", lambda *_: 4)
+    cut = crossings(model, pairs)
+    for name in ("crossings", "coarse", "end_crossings"):
+        assert np.abs(getattr(cut, name) - getattr(whole, name)).sum() <= 2
+
+
 def test_no_hook_stays_behind(olmo: LoadedModel, pairs: Pairs) -> None:
     crossings(olmo, pairs)
     assert not any(module._forward_pre_hooks for module in olmo.network.modules())

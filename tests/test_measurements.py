@@ -32,6 +32,40 @@ def test_chunks_do_not_change_a_number(model: LoadedModel, pairs: Pairs, read: A
     assert (change <= 1e-5 * whole.reference_norm).all()
 
 
+@pytest.mark.parametrize("read", ["final_norm", "residual", "logits"])
+@pytest.mark.parametrize("rows", [4, 9])
+def test_points_cut_into_rows_give_the_same_numbers(
+    model: LoadedModel, pairs: Pairs, read: Any, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = measurements.fast_curves(model, pairs, layer=1, read=read, steps=9, origin={})
+    monkeypatch.setattr(runs, "rows_of", lambda *_: rows)
+    cut = measurements.fast_curves(model, pairs, layer=1, read=read, steps=9, origin={})
+    change = np.abs(cut.distance - whole.distance).max(axis=1)
+    assert (change <= 1e-5 * whole.reference_norm).all()
+
+
+@pytest.mark.parametrize(
+    ("points", "earlier", "width", "rows"),
+    [
+        (50, 9, 64, 1),
+        (50, 9, 4096, 1),
+        (1000, 9, 64, 8),
+        (1000, 9, 896, 5),
+        (1000, 999, 64, 1),
+        (5000, 999, 64, 4),
+        (129, 9, 64, 1),
+    ],
+)
+def test_many_points_are_cut_where_that_costs_least(points: int, earlier: int, width: int, rows: int) -> None:
+    assert runs.rows_of(points, earlier, width) == rows
+
+    def cost(rows: int) -> float:
+        size = points / rows
+        return rows * (earlier + size) * (24 * width**2 + 4 * width * (earlier + size))
+
+    assert cost(rows) <= 1.1 * min(map(cost, range(1, points)))
+
+
 def test_threads_do_not_change_a_number(model: LoadedModel, pairs: Pairs) -> None:
     found = []
     threads = torch.get_num_threads()
@@ -279,12 +313,12 @@ def test_a_slice_goes_on_in_fewer_rows_too(olmo: LoadedModel, monkeypatch: pytes
     whole = measurements.slice2d(olmo.network, *triple, size=24)
     run = runs.outputs
 
-    def small(model: LoadedModel, known: object, prompts: list[object], *rest: object) -> object:
-        if len(prompts) > 2:
+    def small(model: LoadedModel, known: object, prompts: object, points: torch.Tensor, *rest: object) -> object:
+        if points.shape[1] > 2 * runs.ROW:
             raise RuntimeError(
                 "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
             )
-        return run(model, known, prompts, *rest)  # type: ignore[arg-type]
+        return run(model, known, prompts, points, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(runs, "outputs", small)
     slices = measurements.slice2d(olmo.network, *triple, size=24)

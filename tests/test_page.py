@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from measure import cli, page, records
+from measure import cli, page, records, report
 from measure.spec import MeasureError
+from tests import small_results as small
 from tests import written_runs as written
 
 
@@ -302,7 +303,7 @@ def test_curves_of_degenerate_pairs_have_no_points(tmp_path: Path) -> None:
         ('{"kind": "run", "format": 2}\n{"kind": "result", "id": "x"}\n', "not as this version writes them"),
     ],
 )
-def test_records_that_cannot_be_shown_are_one_message(
+def test_records_that_cannot_be_shown_are_one_message_and_a_page_that_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, said: str
 ) -> None:
     path = tmp_path / "records.jsonl"
@@ -311,7 +312,80 @@ def test_records_that_cannot_be_shown_are_one_message(
     error = capsys.readouterr().err
     assert said in error
     assert str(path) in error
-    assert not (tmp_path / "index.html").exists()
+    assert "index.html says so too" in error
+    view = json.loads(Elements((tmp_path / "index.html").read_text(encoding="utf-8")).report)
+    assert said in view["problems"][0]
+    assert view["claims"] == []
+    assert said in (tmp_path / "claims.txt").read_text()
+
+
+def test_no_records_are_one_message_and_a_page_that_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["report", str(tmp_path / "none.jsonl"), "--out", str(tmp_path)]) == 2
+    assert "none.jsonl cannot be read" in capsys.readouterr().err
+    assert "none.jsonl cannot be read" in (tmp_path / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_table_of_claims_stands_beside_the_page_as_the_run_printed_it(tmp_path: Path) -> None:
+    lines = written.whole_run()
+    shown(tmp_path, lines)
+    table = (tmp_path / "out" / "claims.txt").read_text().splitlines()
+    rows = [line for line in lines if "test" in line]
+    assert table == ["claims (protocol paper; n: independent units)", *report.claim_table(rows), table[-1]]
+    assert table[-1] == "baselines: 1 as accepted, 2 moved or missing, 0 not measured"
+    assert any("+0.800 [+0.700, +0.900] margin 0.1" in line for line in table)
+
+
+def test_a_long_subject_stands_on_a_line_of_its_own(tmp_path: Path) -> None:
+    name = "/models/" + "x" * 60
+    lines = written.whole_run()
+    verdict = written.verdict("supported", written.effect("max slope rises", 0.8))
+    lines[-1:-1] = [
+        written.row("claim", written.GROWTH, name, verdict=verdict, expected="supported", read="final_norm"),
+        written.row("claim", written.GROWTH, 2 * name, "skipped", reason="not measured: no such folder"),
+    ]
+    shown(tmp_path, lines)
+    table = (tmp_path / "out" / "claims.txt").read_text().splitlines()
+    assert max(map(len, table)) <= 100
+    assert table[table.index(f"  {name}") + 1].split()[:4] == ["supported", "n", "=", "4"]
+    assert any(line.startswith("  /models/x") and "…" in line and line.endswith("xxx") for line in table)
+
+
+def test_an_effect_on_no_data_has_no_numbers_in_the_table(tmp_path: Path) -> None:
+    lines = written.whole_run()
+    claim = next(line for line in lines if line.get("kind") == "claim")
+    nothing = {"estimate": None, "low": None, "high": None, "outcome": "not measured"}
+    claim["verdict"]["effects"][0] |= nothing
+    claim["verdict"]["trends"][0]["p"] = None
+    shown(tmp_path, lines)
+    table = (tmp_path / "out" / "claims.txt").read_text()
+    assert "none [none, none] margin 0.1 not measured" in table
+    assert "p none, 3 conditions" in table
+
+
+def test_crossings_of_gates_stand_between_the_points_of_the_segment(tmp_path: Path) -> None:
+    lines = written.whole_run()
+    lines.insert(1, written.gates("gates", "rung-a@main"))
+    _, view = shown(tmp_path, lines)
+    drawn = view["results"]["gates"]["gates"]
+    assert drawn["alphas"][:2] == [0.05, 0.15]
+    assert len(drawn["alphas"]) == len(drawn["flat"]) == len(drawn["crossings"]["median"]) == written.STEPS - 1
+    # Means of five neighbours, the ends repeated.
+    assert drawn["crossings"]["median"][:4] == [0.6, 1.2, 2.0, 3.0]
+    assert view["results"]["first"].get("gates") is None
+
+
+def test_figures_are_drawn_where_they_are_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "records.jsonl"
+    small.run(path, *small.lines())
+    command = ["report", str(path), "--out", str(tmp_path)]
+    assert cli.main([*command, "--figures", "png", "svg", "--only", "fig4", "edge-drift"]) == 0
+    assert "4 files, 2 figures" in capsys.readouterr().out
+    names = {file.name for file in (tmp_path / "figures").iterdir()}
+    assert names == {"fig4.png", "fig4.svg", "edge-drift.png", "edge-drift.svg"}
+    assert cli.main([*command, "--figures", "png", "--only", "fig99"]) == 2
+    assert "no figure is called fig99; there are fig1, " in capsys.readouterr().err
+    assert cli.main([*command, "--only", "fig4"]) == 2
+    assert "say with --figures png" in capsys.readouterr().err
 
 
 def test_the_command_takes_a_folder_and_says_what_it_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

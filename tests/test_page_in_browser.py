@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 
 from measure import page, records
+from measure.spec import MeasureError
 from tests import written_runs as written
 from tests.test_page import hostile_run
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="needs a Chromium: Debian's package chromium, or CHROMIUM=PATH"
 )
@@ -195,6 +197,28 @@ def test_a_slice_tells_its_cells(open_page: Any) -> None:
     assert case.locator("dl.readout dd").nth(0).inner_text() == "−0.250"
 
 
+def test_gates_are_drawn_and_read(open_page: Any) -> None:
+    lines = written.whole_run()
+    lines.insert(1, written.gates("gates", "rung-a@main"))
+    next(line for line in lines if line.get("kind") == "claim")["specs"].append("gates")
+    watched = open_page(lines)
+    plot = watched.case("rung-a").get_by_role("slider", name="Gates that change sign, rung-a")
+    plot.focus()
+    plot.press("End")
+    assert plot.get_attribute("aria-valuenow") == "0.950"
+    assert plot.get_attribute("aria-valuetext").endswith("8.4")
+    still = watched.case("rung-a").get_by_role("slider", name="Share of pairs standing still")
+    assert still.locator("canvas").count() == 1
+
+
+def test_a_baseline_tells_of_each_kind_of_number_the_farthest_off(open_page: Any) -> None:
+    watched = open_page(written.whole_run())
+    table = watched.case("rung-a").get_by_role("table", name="Of each kind of number")
+    assert table.count() == 1
+    cells = table.locator("tbody tr").first.locator("th, td").all_inner_texts()
+    assert cells[:5] == ["median curve at alpha = 0.500", "0.25", "0.26", "+1.0e−2", "2.0e−4"]
+
+
 def test_hostile_names_stay_text(open_page: Any) -> None:
     watched = open_page(hostile_run())
     watched.open_all()
@@ -256,6 +280,15 @@ def test_print_is_dark_on_white(open_page: Any, tmp_path: Path) -> None:
     watched.page.evaluate("window.dispatchEvent(new Event('afterprint'))")
     assert watched.page.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
     assert watched.page.pdf()[:4] == b"%PDF"
+
+
+def test_the_page_of_records_that_cannot_be_read_opens(browser: Any, tmp_path: Path) -> None:
+    with pytest.raises(MeasureError, match="cannot be read"):
+        page.write([tmp_path / "none.jsonl"], tmp_path)
+    watched = Watched(browser, tmp_path / "index.html")
+    assert "none.jsonl cannot be read" in watched.page.locator("header").inner_text()
+    assert watched.complaints == []
+    watched.context.close()
 
 
 def test_a_run_without_tests_and_one_all_skipped_open(open_page: Any) -> None:

@@ -269,7 +269,7 @@ def test_a_baseline_that_moved_is_recorded_beside_what_was_measured(project: pyt
     assert (found["state"], found["accepted"]["median"]) == ("moved", content["curve"]["median"])
     assert found["measured"]["median"][2] == pytest.approx(content["curve"]["median"][2] - 0.01)
     assert found["tolerance"]["curve"] == content["tolerance"]["curve"]
-    assert found["worst"]["excess"] == pytest.approx(0.01 / content["tolerance"]["curve"])
+    assert found["farthest"][0]["excess"] == pytest.approx(0.01 / content["tolerance"]["curve"])
     assert list(found["changed"]) == ["torch"]
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import measure
-from measure import forward, measurements
+from measure import forward, measurements, runs
 from measure.models import LoadedModel
 from measure.prompts import Prompt, Triples
 from measure.results import Curves
@@ -123,7 +123,8 @@ def test_many_cells_do_not_make_a_large_mask(olmo: LoadedModel, monkeypatch: pyt
 
 def test_rows_of_a_batch_do_not_change_a_number(olmo: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = slices(olmo)
-    monkeypatch.setattr(measurements, "SLICE_ROW", 3)
+    monkeypatch.setattr(runs, "ROW", 3)
+    monkeypatch.setattr(runs, "rows_of", lambda points, *_: -(-points // 3))
     monkeypatch.setattr(forward, "CHUNK_POSITIONS", 20)
     parts = slices(olmo)
     assert (np.abs(parts.distance - whole.distance) <= 1e-5 * whole.reference_norm[:, :, None, None]).all()

@@ -68,6 +68,13 @@ def curve(name: str, model: str, *, lift: float = 0.0, **changed: Any) -> Line:
     return result(name, "CurveSpec", spec(model, **changed), curve=drawn, null=quartiles(alphas, 0.0), metrics=metrics)
 
 
+def gates(name: str, model: str) -> Line:
+    """A curve with the crossings of its gates: as many in each step as the step's number."""
+    line = curve(name, model)
+    counts = np.arange(STEPS - 1, dtype=float)
+    return {**line, "type": "CrossingSpec", "crossings": quartiles(counts, 1.0), "flat": [0.5] * (STEPS - 1)}
+
+
 def slices(name: str, model: str, tokens: tuple[str, ...] = (" the", " a")) -> Line:
     rng = np.random.default_rng(0)
     triple = {
@@ -111,9 +118,10 @@ def compared(state: str, moved_by: float = 0.0, **rest: Any) -> Line:
     middle = np.linspace(0, 1, STEPS) ** 2
     why = ["the curve moved: 3 numbers are out of tolerance, the worst is", "  median curve at alpha = 0.500"]
     sides = {"accepted": quartiles(middle), "measured": quartiles(middle + moved_by), "tolerance": {"curve": 2e-4}}
-    worst = {"what": "median curve at alpha = 0.500", "excess": abs(moved_by) / 2e-4}
+    worst = {"kind": "curve", "what": "median curve at alpha = 0.500", "measured": 0.25 + moved_by, "accepted": 0.25}
+    worst |= {"tolerance": 2e-4, "excess": abs(moved_by) / 2e-4}
     said = why if state == "moved" else []
-    return {"state": state, "file": "x.json", "why": said, **sides, "worst": worst, "changed": {}, **rest}
+    return {"state": state, "file": "x.json", "why": said, **sides, "farthest": [worst], "changed": {}, **rest}
 
 
 GROWTH = "Sharpness grows with training (Fig. 4, claim 2)"

@@ -485,6 +485,8 @@
     const curves = used.filter((result) => result.curve);
     if (curves.length) curveFigure(inside, entry, curves);
     const slices = used.filter((result) => result.slices);
+    const gates = used.filter((result) => result.gates);
+    if (gates.length) gateFigure(inside, entry, gates);
     if (slices.length) sliceExplorer(inside, entry, slices);
     if (entry.effects.length) inside.append(effectTable(entry));
     if (entry.trends.length) {
@@ -596,6 +598,19 @@
     }
   }
 
+  function gateFigure(inside, entry, results) {
+    const crossings = make("div", { class: "chart" }), flat = make("div", { class: "chart" });
+    inside.append(make("h3", {}, "Gates that change sign from one point of the segment to the next, and where the output stands still"),
+      make("div", { class: "two" }, crossings, flat));
+    const range = (_, low, high) => [0, 1.05 * high || 1];
+    const drawn = ({ name, weights, gates }, values, thin) => ({ name, weights, alphas: gates.alphas, ...values, thin });
+    chart(crossings, results.map((result) => drawn(result, result.gates.crossings, false)),
+      { label: `Gates that change sign, ${entry.subject}`, y: "sign changes in a step, mean of 5", range, read: (value) => fixed(value, 1) });
+    chart(flat, results.filter((result) => result.gates.flat).map((result) =>
+      drawn(result, Object.fromEntries(QUARTILES.map((q) => [q, result.gates.flat])), true)),
+    { label: `Share of pairs standing still, ${entry.subject}`, y: "share of pairs standing still", range });
+  }
+
   // ---- baselines
 
   function baselinePart(entry) {
@@ -610,13 +625,24 @@
     return part;
   }
 
+  // Of each kind of number compared the one that is farthest off: how much of its tolerance it takes.
+  function farthestTable(farthest) {
+    if (farthest.every((one) => one.excess === 0)) return make("p", {}, "Every number compared is exactly the accepted one.");
+    const most = Math.max(1.2, ...farthest.map((one) => (known(one.excess) ? Math.min(one.excess, 3) : 3)));
+    const said = (value) => (known(value) ? String(+value.toPrecision(6)).replace("-", "−") : "none");
+    return table("Of each kind of number the one farthest off, and the share of its tolerance that it takes (dashed: all of it)",
+      ["Number", "accepted", "measured", "off by", "tolerance", "Drawn"], farthest.map((one) => {
+        const off = known(one.measured) && known(one.accepted) ? one.measured - one.accepted : null;
+        const share = known(one.excess) ? Math.min(one.excess, most) : most;
+        return [one.what, said(one.accepted), said(one.measured), known(off) ? `${off < 0 ? "−" : "+"}${tiny(Math.abs(off))}` : "none",
+          tiny(one.tolerance), whisker({ median: share, q25: 0, q75: share }, [0, most], 1)];
+      }));
+  }
+
   function fillBaseline(inside, line) {
     const said = line.why.length ? line.why.join("\n") : line.reason;
     if (said) inside.append(make("pre", {}, said));
-    if (line.worst) {
-      inside.append(make("p", {}, line.worst.excess === 0 ? "Every number compared is exactly the accepted one."
-        : `Farthest off: ${line.worst.what}, by ${known(line.worst.excess) ? line.worst.excess.toPrecision(2) : "more than can be told"} times its tolerance.`));
-    }
+    if (line.farthest.length) inside.append(farthestTable(line.farthest));
     if (line.changed.length) inside.append(table("What else differs since it was accepted", ["What", "accepted", "measured"], line.changed));
     if (!line.curve) {
       if (line.state !== "as accepted") inside.append(make("p", { class: "soft" }, "There is no accepted curve beside it in these records."));
