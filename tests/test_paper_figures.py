@@ -15,7 +15,7 @@ import pytest
 from measure import figure_parts, paper_figures, records
 from measure.paper_figures import FIGURES
 from measure.records import Run
-from measure.spec import CurveSpec, SliceSpec
+from measure.spec import CrossingSpec, CurveSpec, SliceSpec
 from tests import small_results as small
 
 if TYPE_CHECKING:
@@ -91,6 +91,25 @@ def test_a_full_run_has_every_figure_with_its_n_at_column_width(name: str, run: 
 def test_a_run_that_lacks_what_a_figure_shows_has_none(name: str, minimal: Run) -> None:
     assert FIGURES[name](minimal) is None
     assert FIGURES[name](Run({"kind": "run", "format": 2}, {}, ())) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "specs"),
+    [
+        ("fig4", [CurveSpec(f"ladder-olmo-0.2m@{revision}") for revision in ("step0-tokens0M", "main")]),
+        ("fig3", [CurveSpec(f"ladder-olmo-{size}@main") for size in ("0.2m", "1.1m")]),
+        ("edge-drift", [CurveSpec("ladder-olmo-0.2m@main", weights=weights) for weights in ("stored", "scrambled:0")]),
+        ("layer-sweep", [CurveSpec("ladder-olmo-0.2m@main", layer=layer) for layer in (1, 2, 3)]),
+        ("fig5", [SliceSpec(f"ladder-olmo-0.2m@{revision}") for revision in ("step0-tokens0M", "main")]),
+        ("gates", [CrossingSpec("ladder-olmo-0.2m@main")]),
+    ],
+)
+def test_the_least_that_a_figure_can_be_drawn_from(name: str, specs: list[Any], tmp_path: Path) -> None:
+    lines = [records.of_result(spec, "measured", small.result(spec)) for spec in specs]
+    models = {spec.model.partition("@")[0] for spec in specs}
+    figure = drawn(name, small.run(tmp_path / "records.jsonl", small.header(*sorted(models)), *lines))
+    assert pixels(figure).min() < 100
+    assert FIGURES[name](small.run(tmp_path / "less.jsonl", small.header(*sorted(models)))) is None
 
 
 def test_results_of_models_that_the_header_does_not_know_are_drawn_all_the_same(run: Run) -> None:

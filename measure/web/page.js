@@ -530,7 +530,7 @@
     return part;
   }
 
-  const COMMON = { max_slope: "max slope", transition_width: "transition width", edge_drift: "edge drift", jump_location: "jump location" };
+  const COMMON = { total: "gates that change sign on the segment", flat_share: "share of the segment where the output stands still" };
 
   const FIRST = ["max_slope", "edge_drift", "solid_share", "boundary_width"];
 
