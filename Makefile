@@ -34,6 +34,7 @@ sample: setup
 	rm -rf .store/sample reports/ladder/figures
 	$(BIN)/pytest suites/ --models ladder --store .store/sample
 	$(BIN)/measure report --out reports/ladder --figures png --only $(SAMPLE)
+	rm -rf .store/sample
 
 bench: setup
 	$(BIN)/pytest benchmarks/ --quiet -s --benchmark-columns=median --benchmark-json=benchmarks/results.json

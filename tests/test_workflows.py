@@ -146,6 +146,15 @@ def test_the_exit_status_is_kept_and_fails_the_step(tmp_path: Path) -> None:
         assert (done.returncode, noted.read_text()) == (status, f"status={status}\n")
 
 
+def test_the_page_of_a_gpu_run_is_made_whatever_it_found_and_kept() -> None:
+    names = [step.get("name") for step in workflow("gpu.yml")["jobs"]["measure"]["steps"]]
+    places = [names.index(name) for name in ("Measure", "Draw the page and the figures", "Keep the reports")]
+    assert places == sorted(places)
+    [drawn] = [step for step in workflow("gpu.yml")["jobs"]["measure"]["steps"] if names[places[1]] == step.get("name")]
+    assert "!cancelled()" in drawn["if"]
+    assert drawn["run"].startswith(".venv/bin/measure report --figures")
+
+
 @pytest.fixture
 def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A clone with two baselines, whose `measure` moves one, makes one and reports; `gh` notes what it is asked."""

@@ -159,6 +159,19 @@ def whole_run(
     ]  # fmt: skip
 
 
+def many(cases: int = 500) -> list[Line]:
+    """Four records for each of so many cases of 20 claims."""
+    lines = [header()]
+    for number in range(cases):
+        ids = [f"first{number}", f"last{number}"]
+        lines += [curve(name, f"rung-{number}@{name}", lift=number / 1e6) for name in ids]
+        rises = verdict("supported", effect("max slope rises", 0.5))
+        claim = f"Claim {number % 20} (Fig. 1)"
+        lines.append(row("claim", claim, str(number), verdict=rises, expected="supported", specs=ids))
+        lines.append(row("baseline", claim, f"b{number}", specs=ids[:1], baseline=compared("as accepted")))
+    return lines
+
+
 def write(path: Path, lines: list[Line], tail: str = "") -> Path:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines) + tail)
     return path

@@ -1,0 +1,40 @@
+"""`reports/ladder`: what `make sample` committed is whole, small, and what the README shows."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from tests.test_page import Elements
+
+ROOT = Path(__file__).parent.parent
+SAMPLE = ROOT / "reports" / "ladder"
+
+
+def test_it_is_small_and_has_what_the_readme_shows() -> None:
+    files = [path for path in SAMPLE.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= 6e6
+    linked = re.findall(r"\((reports/ladder[^)]*)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert sum(name.endswith(".png") for name in linked) == 2
+    assert all((ROOT / name).exists() for name in linked)
+    [asked] = re.findall(r"^SAMPLE := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert {path.stem for path in (SAMPLE / "figures").iterdir()} == set(asked.split())
+
+
+def test_the_page_and_the_table_are_of_one_whole_run_of_the_ladder() -> None:
+    text = (SAMPLE / "index.html").read_text(encoding="utf-8")
+    view = json.loads(Elements(text).report)
+    facts = dict(view["facts"])
+    assert facts["asked for"].startswith("suites/ --models ladder")
+    assert view["problems"] == []
+    # Nothing of the machine that measured it, but what kind it is.
+    assert not re.search(r"/(home|root|tmp|work|Users)/", text)
+    table = (SAMPLE / "claims.txt").read_text(encoding="utf-8")
+    for claim in view["claims"]:
+        for case in claim["cases"]:
+            if case["judged"] and case["measured"]:
+                assert f"  {case['subject']:<38} {case['state']}" in table, case["subject"]
+                assert case["control"]["state"] == "held"
+                assert not case["failed"]
+    assert len([claim for claim in view["claims"] if claim["title"].endswith(")")]) == 15
