@@ -37,4 +37,4 @@ sample: setup
 	rm -rf .store/sample
 
 bench: setup
-	$(BIN)/pytest benchmarks/ --quiet -s --benchmark-columns=median --benchmark-json=benchmarks/results.json
+	$(BIN)/pytest benchmarks/ --quiet -s --benchmark-quiet --benchmark-json=benchmarks/results.json

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.compare BEFORE AFTER`: two results of `make bench`, number by number, on one class."""
+"""`python -m benchmarks.compare BEFORE AFTER`: two results of `make bench`, made on one class of machine."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -49,15 +50,17 @@ class Products:
     def rate(self) -> float:
         """Operations a second of these products and nothing else.
 
-        On the weights themselves, so that they come from memory as in the work; of a long list the first part.
+        On the weights themselves, so that they come from memory as in the work. Shuffled, since of a long list only a
+        part is replayed, which must have as much of every shape.
         """
         lefts: dict[tuple[int, int], Tensor] = {}
         for rows, right in self.products:
             if (rows, right.shape[0]) not in lefts:
                 lefts[rows, right.shape[0]] = torch.randn(rows, right.shape[0], dtype=right.dtype, device=right.device)
+        shuffled = random.Random(0).sample(self.products, len(self.products))
         done = 0
         started = time.perf_counter()
-        for rows, right in self.products:
+        for rows, right in shuffled:
             torch.mm(lefts[rows, right.shape[0]], right)
             done += 2 * rows * right.numel()
             if time.perf_counter() - started > ENOUGH:

@@ -110,7 +110,7 @@ def prepared(name: str, model: models.LoadedModel, pairs: Pairs) -> Row:
     steps = 2 if name == "a authors" else STEPS
     products = recorded(lambda: SCHEMES[name](model, pairs, steps))[1]
     # A, B and the clean run are forwards too.
-    return Row(products, products.operations * (STEPS + 3) / (steps + 3) if steps != STEPS else products.operations)
+    return Row(products, products.operations * (STEPS + 3) / (steps + 3))
 
 
 def run(scheme: Scheme, model: models.LoadedModel, pairs: Pairs) -> tuple[float, np.ndarray, int]:
