@@ -4,7 +4,9 @@
 concentrated. That would affect the qualitative plots, (a,b) but not the quantitative plot (c)."
 
 From untrained to trained, and from the smallest to the largest model: the median transition width of single curves must
-fall, and the spread of their jump locations (median distance from the median location) must not shrink by its margin.
+fall, their edge drift must lie below that of shuffled weights, which narrow single curves as much as training does, and
+the spread of their jump locations (median distance from the median location) must not shrink by its margin. The part on
+shuffled weights was added when the first two were known to hold of them.
 No baselines here: the curves have theirs in the suites on training and size.
 """
 
@@ -38,16 +40,19 @@ EXPECTED = {
 
 @dataclass(frozen=True)
 class Growth:
-    """Two models of which the second is further trained or larger, and the first one untrained anew."""
+    """Two models of which the second is further trained or larger, and copies of that one."""
 
     name: str
     before: CurveSpec
     after: CurveSpec
+    scrambled: CurveSpec
+    scrambled_again: CurveSpec
     untrained_again: CurveSpec
 
 
 def growth(name: str, before: str, after: str) -> Growth:
-    return Growth(name, CurveSpec(before), CurveSpec(after), CurveSpec(after, weights="untrained:1"))
+    copies = (CurveSpec(after, weights=weights) for weights in ("scrambled:0", "scrambled:1", "untrained:1"))
+    return Growth(name, CurveSpec(before), CurveSpec(after), *copies)
 
 
 def cases() -> list[Growth]:
@@ -81,14 +86,16 @@ def gathered(curves: Curves) -> Curves:
     return replace(curves, distance=np.stack(moved))
 
 
-def judge(before: Curves, after: Curves) -> Verdict:
-    """The claim on two models measured on the same prompts."""
-    claims.check_paired([before, after])
+def judge(before: Curves, after: Curves, scrambled: Curves) -> Verdict:
+    """The claim on two models measured on the same prompts, and on the shuffled copy of the second."""
+    claims.check_paired([before, after, scrambled])
+    flatter = stats.median_rise(after.by_unit("edge_drift"), scrambled.by_unit("edge_drift"))
     width = stats.median_rise(after.by_unit("transition_width"), before.by_unit("transition_width"))
     spread = stats.median_rise(off_centre(before), off_centre(after))
     return Verdict(
         effects=(
             Effect("transition width of single curves falls", width, claims.WIDTH_MARGIN),
+            Effect("edge drift below shuffled weights'", flatter, claims.DRIFT_MARGIN),
             Effect(f"spread of jumps, change + {SPREAD_MARGIN}", stats.shifted(spread, SPREAD_MARGIN), 0.0),
         )
     )
@@ -96,17 +103,18 @@ def judge(before: Curves, after: Curves) -> Verdict:
 
 @pytest.mark.parametrize("case", CASES)
 def test_claim(case: Growth, measured: Callable[[CurveSpec], Curves], claim: Claim) -> None:
-    verdict = judge(measured(case.before), measured(case.after))
+    verdict = judge(measured(case.before), measured(case.after), measured(case.scrambled))
     claim.check(verdict, EXPECTED)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_control(case: Growth, measured: Callable[[CurveSpec], Curves], claim: Claim) -> None:
-    before, after = measured(case.before), measured(case.after)
+    before, after, scrambled = measured(case.before), measured(case.after), measured(case.scrambled)
     claim.refute(
         {
-            "order reversed": judge(after, before),
-            "untrained for the grown": judge(before, measured(case.untrained_again)),
-            "jumps gathered, curves as they were": judge(after, gathered(after)),
+            "order reversed": judge(after, before, scrambled),
+            "shuffled weights for the grown": judge(before, measured(case.scrambled_again), scrambled),
+            "untrained for the grown": judge(before, measured(case.untrained_again), scrambled),
+            "jumps gathered, curves as they were": judge(after, gathered(after), scrambled),
         }
     )
