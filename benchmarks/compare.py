@@ -21,6 +21,8 @@ def numbers(found: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, fl
 def compared(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """Lines of a table; raises `ValueError` where the machines are of two classes."""
     classes = [result["machine_info"].get("class") for result in (before, after)]
+    if None in classes:
+        raise ValueError("a result does not tell its class of machine: it is none of `make bench`.")
     if classes[0] != classes[1]:
         raise ValueError(
             f"measured on two classes of machine, {classes[0]} and {classes[1]}: their numbers do not compare. "
@@ -35,7 +37,8 @@ def compared(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
         for name in [name for name in new[bench] if name in old[bench]]:
             a, b = old[bench][name], new[bench][name]
             lines.append(f"| {bench} | {name} | {a:.4g} | {b:.4g} | {f'{b / a:.2f}' if a else '–'} |")
-    return lines
+    alone = sorted(name for name in {*old, *new} if name not in old or name not in new)
+    return [*lines, f"in one of the two alone: {', '.join(alone)}"] if alone else lines
 
 
 def main(arguments: list[str]) -> int:
@@ -45,8 +48,11 @@ def main(arguments: list[str]) -> int:
     try:
         before, after = (json.loads(Path(name).read_text()) for name in arguments)
         print("\n".join(compared(before, after)))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (KeyError, TypeError, AttributeError) as error:
+        print(f"error: {' or '.join(arguments)} is no result of `make bench` ({error!r}).", file=sys.stderr)
         return 2
     return 0
 

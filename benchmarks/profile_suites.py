@@ -19,20 +19,36 @@ import pytest
 ROOT = Path(__file__).parent.parent
 EVERY = 0.005
 GROUPS = {
-    "forward.py": "forward passes", "runs.py": "forward passes", "stats.py": "statistics", "claims.py": "statistics",
-}  # fmt: skip
+    "forward.py": "forward passes",
+    "runs.py": "forward passes",
+    "stats.py": "statistics",
+    "claims.py": "statistics",
+}
+# Functions of the modules above and of others that derive numbers from what the forward passes gave.
+DERIVED = {
+    "distances",
+    "norms",
+    "from_start",
+    "top_tokens",
+    "_distances",
+    "_predicted",
+    "divergence",
+    "_crossed",
+    "_changes",
+}
 NAMED = ("forward passes", "statistics", "imports", "pytest's own work")
 
 
 def place(frame: FrameType | None) -> str:
     """What a stack is at work on."""
     while frame is not None:
-        file = Path(frame.f_code.co_filename)
-        if "importlib" in str(file) or frame.f_code.co_name == "<module>":
+        file, name = Path(frame.f_code.co_filename), frame.f_code.co_name
+        if "importlib" in str(file):
             return "imports"
-        if file.is_relative_to(ROOT / "measure"):
-            return GROUPS.get(file.name, f"measure/{file.name}")
-        if file.is_relative_to(ROOT / "suites"):
+        # What a module does when it is first imported is found by the importer's frames behind it.
+        if name != "<module>" and file.is_relative_to(ROOT / "measure"):
+            return "distances and predictions" if name in DERIVED else GROUPS.get(file.name, f"measure/{file.name}")
+        if name != "<module>" and file.is_relative_to(ROOT / "suites"):
             return "suites"
         frame = frame.f_back
     return "pytest's own work"

@@ -6,7 +6,6 @@ first block. The first four use transformers as its users do: nothing of this pr
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -61,8 +60,10 @@ def authors(model: LoadedModel, pairs: Pairs, steps: int) -> np.ndarray:
         found: tuple[Tensor, ...] = network(ids, output_hidden_states=True, use_cache=False).hidden_states
         return found
 
-    a, b = (states(ids)[1][:, -1].clone() for ids in (ids_a, ids_b))
-    clean = states(ids_a)[-1][:, -1]
+    states_a = states(ids_a)
+    a, clean = states_a[1][:, -1].clone(), states_a[-1][:, -1].clone()
+    del states_a
+    b = states(ids_b)[1][:, -1].clone()
     distances = []
     for alpha in _alphas(steps):
         with patched(network, a + alpha * (b - a)):
@@ -98,12 +99,43 @@ def competent(model: LoadedModel, pairs: Pairs, steps: int) -> np.ndarray:
     return relative(torch.stack(rows))
 
 
+class _EnoughError(Exception):
+    """Ends a forward after the block that was wanted."""
+
+
+def _first_block_alone(network: Any, ids: Tensor) -> Tensor:
+    """State of the last position after the first block; no other block runs."""
+    kept: list[Tensor] = []
+
+    def keep(_: object, __: object, output: Any) -> None:
+        kept.append((output[0] if isinstance(output, tuple) else output)[:, -1])
+        raise _EnoughError
+
+    hook = network.model.layers[0].register_forward_hook(keep)
+    try:
+        network.model(ids, use_cache=False)
+    except _EnoughError:
+        pass
+    finally:
+        hook.remove()
+    return kept[0]
+
+
 def _with_cache(network: Any, ids_a: Tensor, ids_b: Tensor, steps: int) -> Tensor:
-    """Distances of pairs of one length: the prefix's keys and values once, then the last token for every alpha."""
+    """Distances of pairs of one length: A once, for its state and its prefix's keys and values; B up to the patch; then
+    the last token for every alpha.
+    """
     pairs = len(ids_a)
-    a, b = _after_first(network, ids_a), _after_first(network, ids_b)
-    cache = network.model(ids_a[:, :-1], use_cache=True).past_key_values
-    cache = copy.copy(cache)
+    kept: list[Tensor] = []
+    hook = network.model.layers[0].register_forward_hook(
+        lambda _, __, output: kept.append((output[0] if isinstance(output, tuple) else output)[:, -1].clone())
+    )
+    try:
+        cache = network.model(ids_a, use_cache=True).past_key_values
+    finally:
+        hook.remove()
+    a, b = kept[0], _first_block_alone(network, ids_b)
+    cache.crop(-1)
     cache.batch_repeat_interleave(steps)
     points = a[:, None] + _alphas(steps)[None, :, None] * (b - a)[:, None]
     with patched(network, points.flatten(0, 1)):

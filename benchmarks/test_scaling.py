@@ -32,18 +32,19 @@ Row = tuple[float, int]
 
 
 def measured(work: dict[int, Callable[[], object]]) -> dict[int, Row]:
-    """Median seconds and most bytes of each piece of work: all in turn, a few times over, after a first time unseen."""
+    """Median seconds and bytes of each piece of work: all in turn, a few times over, after one time for the memory."""
     times: dict[int, list[float]] = {amount: [] for amount in work}
-    extra = dict.fromkeys(work, 0)
-    for take in range(1 + ROUNDS):
+    extra = {}
+    next(iter(work.values()))()
+    for amount, one in work.items():
+        with watched_memory() as peak:
+            one()
+        extra[amount] = peak.extra
+    for _ in range(ROUNDS):
         for amount, one in work.items():
-            with watched_memory() as peak:
-                started = time.perf_counter()
-                one()
-                taken = time.perf_counter() - started
-            if take:
-                times[amount].append(taken)
-                extra[amount] = max(extra[amount], peak.extra)
+            started = time.perf_counter()
+            one()
+            times[amount].append(time.perf_counter() - started)
     return {amount: (statistics.median(found), extra[amount]) for amount, found in times.items()}
 
 

@@ -330,20 +330,23 @@ def _add_report(commands: Any) -> None:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from measure import page
+    from measure import page, paper_figures
 
+    names = paper_figures.checked(options.only or paper_figures.FIGURES)
     if options.only and not options.figures:
         raise MeasureError("--only chooses among figures; say with --figures png (svg, pdf) how to write them.")
     runs = [path / "records.jsonl" if path.is_dir() else path for path in options.runs or [Path("reports")]]
     written, shown = page.write(runs, options.out, merge=options.merge)
     print(f"written {written}: {shown}")
     if options.figures:
-        from measure import paper_figures, records
+        from measure import records
 
         run = records.read(runs if options.merge else runs[-1:])
-        names = options.only or tuple(paper_figures.FIGURES)
         files = paper_figures.save_all(run, options.out / "figures", options.figures, names)
-        print(f"written {options.out / 'figures'}: {len(files)} files, {len({path.stem for path in files})} figures")
+        drawn = {path.stem for path in files}
+        print(f"written {options.out / 'figures'}: {len(files)} files, {len(drawn)} figures")
+        if missing := [name for name in names if name not in drawn]:
+            print(f"these records have nothing to show in {', '.join(missing)}")
     return 0
 
 

@@ -317,7 +317,8 @@ def _along_segments(
     with as_measured(model.network, tf32=model.tf32):
         bound = choice.room.positions
         for rows in runs.chunks(model, pairs.a, pairs.b, steps, bound, logits=logits or "logits" in reads):
-            choice.room.run(model, rows, work, len(pairs.a[rows[0]]) + max(steps, len(pairs.b[rows[0]])))
+            a, b = len(pairs.a[rows[0]]), len(pairs.b[rows[0]])
+            choice.room.run(model, rows, work, max(runs.positions_of(model, a, steps), a + b))
     same = {"alphas": alphas, "units": np.array(pairs.units), **shared}
     return {read: {**same, **arrays} for read, arrays in by_read.items()}
 
@@ -439,7 +440,9 @@ def slices(
     """Slices of every triple with each of `reads`, alpha and beta at the values `at`; see `slice2d`."""
     references = triples.a + triples.b + triples.c
     # The check draws its points on segments between references, from each to the next of its triple.
-    choice = runs.choose_path(model, references, triples.b + triples.c + triples.a, layer, reads, runs.ROW)
+    choice = runs.choose_path(
+        model, references, triples.b + triples.c + triples.a, layer, reads, min(len(at) ** 2, forward.CHUNK_POSITIONS)
+    )
     with as_measured(model.network, tf32=model.tf32):
         sides = zip(triples.a, triples.b, triples.c, strict=True)
         rows = [_slice(model, triple, layer, reads, at, choice) for triple in sides]

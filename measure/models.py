@@ -45,8 +45,8 @@ class LoadedModel:
     commit: str = ""
     # Whether float32 products are rounded; see `as_measured`.
     tf32: bool = False
-    # (layer, read) -> most positions at which the fast path was seen to agree with the reference.
-    verified: dict[tuple[int, str], int] = field(default_factory=dict)
+    # (layer, read) -> tokens of a prompt and points in a row with which the fast path was seen to be the reference.
+    verified: dict[tuple[int, str], list[tuple[int, int]]] = field(default_factory=dict)
 
     @property
     def base(self) -> nn.Module:

@@ -37,26 +37,39 @@ OTHER = "Tests that judge no claim"
 def write(paths: Sequence[Path], out: Path, *, merge: bool = False) -> tuple[Path, str]:
     """Write `out/index.html` and `out/claims.txt`, and tell in a line what they show.
 
-    Of two records the second is compared with the first. Records that cannot be read give a page that says so, and then
-    `MeasureError`, which also tells of more than two runs that are not to be merged.
+    Of two records the second is compared with the first. Where the run to be shown cannot be read there is a page that
+    says so, and then `MeasureError`, which also tells of an earlier run that cannot be read and of more than two runs
+    that are not to be merged.
     """
     if len(paths) > 2 and not merge:
         raise MeasureError(f"{len(paths)} runs given: one is shown, two are compared, more can be shown with --merge.")
+    before = records.read(paths[:1]) if len(paths) == 2 and not merge else None
     try:
-        runs = [records.read(paths)] if merge else [records.read([path]) for path in paths]
-        shown, table = _drawn(runs, paths)
+        run = records.read(paths if merge else paths[-1:])
+        content, shown, table = _drawn(run, before, paths)
     except MeasureError as error:
-        target, _ = _written(out, view(Run({}, {}, (), problems=(str(error),))), [str(error)])
+        nothing = view(Run({}, {}, (), problems=(str(error),)))
+        try:
+            target = _written(out, html(nothing).encode(), [str(error)])
+        except MeasureError as other:
+            raise MeasureError(f"{error} And {other}") from error
         raise MeasureError(f"{error} {target} says so too.") from error
-    target, size = _written(out, shown, table)
-    tests = sum(len(claim["cases"]) for claim in shown["claims"])
-    return target, f"{tests} cases of {len(shown['claims'])} claims, {size / 1e6:.1f} MB"
+    target = _written(out, content, table)
+    cases = sum(len(claim["cases"]) for claim in shown["claims"])
+    said = [f"{cases} cases of {len(shown['claims'])} claims, {len(content) / 1e6:.1f} MB", *shown["problems"]]
+    if found := shown["compared"]:
+        said.append(
+            f"compared with {paths[0]}: {len(found['verdicts'])} verdicts or controls changed, "
+            f"{len(found['curves'])} of {found['common']} results moved"
+        )
+    return target, "\n".join(said)
 
 
-def _drawn(runs: Sequence[Run], paths: Sequence[Path]) -> tuple[Record, list[str]]:
-    """The view of the last run, and the lines of its table of claims."""
+def _drawn(run: Run, before: Run | None, paths: Sequence[Path]) -> tuple[bytes, Record, list[str]]:
+    """The page of a run, the view that it holds, and the lines of its table of claims."""
     try:
-        return view(runs[-1], runs[0] if len(runs) == 2 else None), _table(runs[-1])
+        shown = view(run, before)
+        return html(shown).encode(), shown, _table(run, shown["problems"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise MeasureError(
             f"{', '.join(map(str, paths))}: the records are not as this version writes them ({error!r}); run the "
@@ -64,23 +77,26 @@ def _drawn(runs: Sequence[Run], paths: Sequence[Path]) -> tuple[Record, list[str
         ) from error
 
 
-def _table(run: Run) -> list[str]:
-    rows = _tests(run)
-    protocols = " and ".join(sorted({str(row.get("protocol")) for row in rows})) or "unknown"
-    head = f"claims (protocol {protocols}; n: independent units)"
-    return [head, *report.claim_table(rows), *report.reads_table(rows), report.baseline_line(rows)]
+def _table(run: Run, problems: Iterable[str]) -> list[str]:
+    """The claims as a run prints them, of each protocol apart."""
+    rows = _rows(run)
+    lines = list(problems)
+    for protocol in dict.fromkeys(row["protocol"] for row in rows):
+        some = [row for row in rows if row["protocol"] == protocol]
+        lines.append(f"claims (protocol {protocol or 'unknown'}; n: independent units)")
+        lines += [*report.claim_table(some), *report.reads_table(some), report.baseline_line(some)]
+    return lines
 
 
-def _written(out: Path, shown: Record, table: Sequence[str]) -> tuple[Path, int]:
-    """The page, and how many bytes it has; beside it the table of claims."""
+def _written(out: Path, content: bytes, table: Sequence[str]) -> Path:
+    """Write the page, and beside it the table of claims."""
     target = out / "index.html"
-    content = html(shown).encode()
     try:
         write_atomically(out / "claims.txt", "".join(f"{line}\n" for line in table).encode(errors="backslashreplace"))
         write_atomically(target, content)
     except OSError as error:
         raise MeasureError(f"{target} cannot be written ({error}); give another folder with --out.") from error
-    return target, len(content)
+    return target
 
 
 def html(shown: Record) -> str:
@@ -146,17 +162,24 @@ def view(run: Run, before: Run | None = None) -> Record:
     }
 
 
+def _rows(run: Run) -> list[Record]:
+    """The tests' rows with every field that is read here."""
+    empty: Record = dict.fromkeys(("kind", "claim", "subject", "outcome", "reason", "baseline", "protocol", "read"))
+    return [{**empty, "specs": [], "expected": "supported", **row} for row in run.tests]
+
+
 def _tests(run: Run) -> list[Record]:
-    """The tests' rows with every field that this page reads; where runs of two protocols were merged both are named."""
-    empty: Record = dict.fromkeys(("kind", "claim", "subject", "outcome", "reason", "baseline"))
-    rows = [{**empty, "specs": [], "expected": "supported", **row} for row in run.tests]
-    if len({row.get("protocol") for row in rows}) > 1:
-        rows = [{**row, "subject": f"{row['subject']} ({row.get('protocol')})"} for row in rows]
+    """The same; where runs of two protocols were merged both are named."""
+    rows = _rows(run)
+    if len({row["protocol"] for row in rows}) > 1:
+        rows = [{**row, "subject": f"{row['subject']} ({row['protocol']})"} for row in rows]
     return rows
 
 
 def _problems(run: Run, tests: list[Record]) -> list[str]:
     found = list(run.problems)
+    if not run.header:  # nothing could be read
+        return found
     if not tests:
         found.append("No test had ended when these records were read: there is nothing to show yet.")
     elif all(row["outcome"] == "skipped" for row in tests):
@@ -228,6 +251,11 @@ def _claims(tests: list[Record], run: Run) -> list[Record]:
     return found
 
 
+def _lead(effects: list[Record]) -> Record | None:
+    """The effect that decides a verdict: the first that is not supported, else the first."""
+    return next((effect for effect in effects if effect["outcome"] != "supported"), effects[0] if effects else None)
+
+
 _JUDGED = ("claim", "control")
 
 
@@ -272,6 +300,7 @@ def _case(claim: Record | None, control: Record | None, run: Run, anchor: str) -
         "reason": row["reason"],
         "n": verdict.get("n"),
         "effects": verdict.get("effects", []),
+        "lead": _lead(verdict.get("effects", [])),
         "trends": verdict.get("trends", []),
         "facts": verdict.get("facts", []),
         "notes": verdict.get("notes", []),
@@ -304,6 +333,7 @@ def _loose(lines: list[Record], anchor: str) -> Record:
         "subject": "baselines and tests of their own",
         "anchor": anchor,
         "judged": False,
+        "lead": None,
         "state": "no verdict",
         "expected": "supported",
         "outcome": "passed",
@@ -405,8 +435,9 @@ def _rounded(values: Iterable[Any], digits: int = DIGITS) -> list[float | None]:
 def _answer(cases: list[Record]) -> Record:
     """A claim's one line: verdicts counted, the least of its effects, n, its controls, what its curves did."""
     judged = [case for case in cases if case["judged"]]
-    leads = [(case["effects"][0], case) for case in judged if case["effects"]]
-    least, where = min(leads, key=lambda pair: _beyond(pair[0]), default=(None, None))
+    leads = [(case["lead"], case) for case in judged if case["lead"]]
+    by_strength = sorted(leads, key=lambda pair: (pair[1]["state"] == "supported", _beyond(pair[0])))
+    least, where = by_strength[0] if by_strength else (None, None)
     sizes = [case["n"] for case in judged if case["n"] is not None]
     controls = [case["control"] for case in judged if case["control"]["counterfeits"]]
     lines = [line for case in cases for line in case["baselines"]]
@@ -465,12 +496,13 @@ def _result(result: Record) -> Record:
 
 
 def _gates(result: Record) -> Record:
-    """Between the points of a segment: how many gates change sign, smoothed, and the share of pairs standing still."""
+    """Between the points of a segment: sign changes a gate and unit of alpha, smoothed; the share of slow pairs."""
     alphas = result["curve"]["alphas"]
+    scale = (len(alphas) - 1) / sum(result["gates"])
     smooth = {q: records.running_mean(values) for q, values in result["crossings"].items()}
     return {
         "alphas": _rounded((a + b) / 2 for a, b in itertools.pairwise(alphas)),
-        "crossings": {q: None if values is None else _rounded(values, 3) for q, values in smooth.items()},
+        "crossings": {q: _rounded(None if v is None else v * scale for v in row) for q, row in smooth.items()},
         "flat": None if result.get("flat") is None else _rounded(result["flat"]),
     }
 
@@ -531,8 +563,11 @@ def _compare(run: Run, before: Run, claims: list[Record], results: dict[str, Rec
         for case in claim["cases"]:
             old = old_cases.pop((claim["title"], case["subject"]), None)
             case["before"] = {"state": old["state"] if old else "not in it", "effects": old["effects"] if old else []}
+            # What neither run measured is no change.
             changed = (
-                old is None or case["state"] != old["state"] or case["control"]["state"] != old["control"]["state"]
+                case["state"] != "not measured"
+                if old is None
+                else case["state"] != old["state"] or case["control"]["state"] != old["control"]["state"]
             )
             case["moved"] |= changed or any(name in moved for name, *_ in case["specs"])
             if changed:

@@ -649,23 +649,29 @@ def save_all(
     """
     import matplotlib
 
-    names = list(names)
-    unknown = [name for name in names if name not in FIGURES]
-    if unknown:
-        raise MeasureError(f"no figure is called {', '.join(unknown)}; there are {', '.join(FIGURES)}.")
+    names = checked(names)
     target = Path(folder)
+    written = []
     try:
         target.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            figure = FIGURES[name](run)
+            if figure is None:
+                continue
+            for ending in endings:
+                path = target / f"{name}.{ending}"
+                with matplotlib.rc_context(STYLE):
+                    figure.savefig(path, metadata=_UNDATED.get(ending))
+                written.append(path)
     except OSError as error:
         raise MeasureError(f"{target} cannot be written ({error}); give another folder.") from error
-    written = []
-    for name in names:
-        figure = FIGURES[name](run)
-        if figure is None:
-            continue
-        for ending in endings:
-            path = target / f"{name}.{ending}"
-            with matplotlib.rc_context(STYLE):
-                figure.savefig(path, metadata=_UNDATED.get(ending))
-            written.append(path)
     return written
+
+
+def checked(names: Iterable[str]) -> list[str]:
+    """The names, each a figure's; `MeasureError` tells of one that is not."""
+    wanted = list(names)
+    unknown = [name for name in wanted if name not in FIGURES]
+    if unknown:
+        raise MeasureError(f"no figure is called {', '.join(unknown)}; there are {', '.join(FIGURES)}.")
+    return wanted

@@ -302,10 +302,13 @@ def slice_tokens(result: Mapping[str, Any], triple: int) -> Int[np.ndarray, "siz
     return places.reshape(result["size"], result["size"]).astype(int)
 
 
-def running_mean(values: Sequence[float | None], width: int = 5) -> list[float | None]:
-    """Means over `width` neighbours, the ends repeated: counts of single steps are small whole numbers."""
+def running_mean(values: Sequence[float | None]) -> list[float | None]:
+    """Means over five neighbours, the ends repeated: counts of single steps are small whole numbers.
+
+    None where one of the five is None.
+    """
     known = np.array([np.nan if value is None else value for value in values])
-    return rounded(np.convolve(np.pad(known, width // 2, mode="edge"), np.ones(width) / width, mode="valid"))
+    return rounded(np.convolve(np.pad(known, 2, mode="edge"), np.full(5, 0.2), mode="valid")) if len(known) else []
 
 
 @dataclass(frozen=True)
@@ -360,6 +363,10 @@ def _problems(path: Path, damaged: int, *, ended: bool) -> list[str]:
     return found
 
 
+def _no_number(name: str) -> None:
+    """NaN and infinities, which no JSON has, are what null stands for here."""
+
+
 def _lines(path: Path) -> Iterator[Line | None]:
     """The objects in a file; None for each line that holds none."""
     try:
@@ -371,7 +378,7 @@ def _lines(path: Path) -> Iterator[Line | None]:
     for text in content.splitlines():
         if text.strip():
             try:
-                line = json.loads(text)
+                line = json.loads(text, parse_constant=_no_number)
             except ValueError:
                 line = None
             yield line if isinstance(line, dict) else None

@@ -49,7 +49,7 @@ def _subject_lines(subject: str, claim_row: Record | None, control_row: Record |
     if shown["outcome"] == "skipped" or verdict is None:
         state = shown["reason"] if shown["outcome"] == "skipped" else f"no verdict: the test {shown['outcome']}"
         state = state if claim_row is not None else f"claim not run; control: {_control(control_row)}"
-        lines = textwrap.wrap(state or "", 97 - len(subject))
+        lines = textwrap.wrap(state or "not measured: no reason given", 97 - len(subject))
         return [f"  {subject if not i else ' ' * len(subject)} {line}" for i, line in enumerate(lines)]
     accepted = "" if shown["expected"] == "supported" else " (expected)"
     outcome = verdict["outcome"] + accepted

@@ -19,7 +19,7 @@ from measure.spec import MeasureError, Read
 
 Path = Literal["fast", "reference"]
 
-# Points that stay in one row: below, what a cut saves is lost again in copies (benchmarks/README.md).
+# Points in a row at least: in shorter ones what a cut saves is lost again in copies (benchmarks/README.md).
 ROW = 128
 
 # Logits held at a time, in numbers: 256 MB in float32.
@@ -97,10 +97,9 @@ def outputs(
         out = forward.run_from_layer(
             model, earlier.repeat_interleave(rows, 0), in_rows(points, rows), layer, direct, as_tuple=known.as_tuple
         )
-        found: Found = {
-            read: together(part, *points.shape[:2]) for read, part in ((direct, out.read), ("residual", out.residual))
-        }
-        return found | {read: norm_only(model, out.residual, read, known, path) for read in reads if read not in found}
+        residual = together(out.residual, *points.shape[:2])
+        found: Found = {"residual": residual, direct: together(out.read, *points.shape[:2])}
+        return found | {read: norm_only(model, residual, read, known, path) for read in reads if read not in found}
     wanted: list[Read] = list(dict.fromkeys((*reads, "residual")))
     return {
         read: torch.stack(
@@ -115,9 +114,14 @@ def rows_of(points: int, earlier: int, width: int) -> int:
 
     All in one, attention costs the square of their number; in many, the positions before them run many times. With
     24 width^2 operations for a position in a block and 4 width for each pair of positions, rows of
-    sqrt(earlier (6 width + earlier)) cost least.
+    sqrt(earlier (6 width + earlier)) cost least; none gets shorter than that, or than `ROW`.
     """
-    return max(1, round(points / max(ROW, (earlier * (6 * width + earlier)) ** 0.5)))
+    return max(1, int(points / max(ROW, (earlier * (6 * width + earlier)) ** 0.5)))
+
+
+def positions_of(model: LoadedModel, tokens: int, points: int) -> int:
+    """How many positions run for a prompt of so many tokens and its points."""
+    return points + rows_of(points, tokens - 1, model.shape.hidden) * (tokens - 1)
 
 
 def in_rows(points: Float[Tensor, "prompts points width"], rows: int) -> Float[Tensor, "rows some width"]:
@@ -147,7 +151,9 @@ def norm_only(
 ) -> Float[Tensor, "prompts points units"]:
     """The read of residual states that stand where the last block's output stands: no block runs."""
     if path == "fast":
-        return forward.run_norm_only(model, residual, read, as_tuple=known.as_tuple)
+        # Each point as a prompt of its own: in one prompt they would stand under a mask of the square of their number.
+        alone = residual.flatten(0, 1)[:, None]
+        return forward.run_norm_only(model, alone, read, as_tuple=known.as_tuple).view(*residual.shape[:2], -1)
     prompt = next(iter(known.states))
     return torch.stack([_reference_row(model, prompt, row, model.depth, read) for row in residual])
 
@@ -157,8 +163,7 @@ def top_tokens(
 ) -> Int[np.ndarray, " points"]:
     """The most probable next token at each final residual state; logits of a part of the points at a time."""
     size = max(1, LOGIT_VALUES // model.vocabulary)
-    # Each point as a prompt of its own: in one prompt they would stand under a mask of the square of their number.
-    parts = [norm_only(model, part[:, None], "logits", known, path)[:, 0] for part in torch.split(residual, size)]
+    parts = [norm_only(model, part[None], "logits", known, path)[0] for part in torch.split(residual, size)]
     return torch.cat([part.argmax(-1) for part in parts]).cpu().numpy()
 
 
@@ -196,7 +201,7 @@ def chunks(
     for row, pair in enumerate(zip(a, b, strict=True)):
         groups[len(pair[0]), len(pair[1])].append(row)
     for (a_tokens, b_tokens), rows in groups.items():
-        size = max(1, bound // max(a_tokens - 1 + points, a_tokens + b_tokens))
+        size = max(1, bound // max(positions_of(model, a_tokens, points), a_tokens + b_tokens))
         for start in range(0, len(rows), size):
             yield rows[start : start + size]
 
@@ -305,10 +310,12 @@ def _doubt(
     """Why the fast path is not to be trusted with this model and prompts; None when it agrees with the reference.
 
     Compared on a pair with the longest context, and one as long beside it, at the first, middle and last alpha; a
-    model that passed is not asked again for prompts as long or shorter.
+    model that passed is not asked again for prompts as long or shorter, followed by as many points or fewer in a row.
     """
     tokens = max(map(len, a))
-    if model.verified.get((layer, read), 0) >= tokens + points:
+    row = -(-points // rows_of(points, tokens - 1, model.shape.hidden))
+    passed = model.verified.setdefault((layer, read), [])
+    if any(tokens <= longest and row <= most for longest, most in passed):
         return None
     longest = [row for row in range(len(a)) if len(a[row]) == tokens]
     # From a state to itself nothing moves, and any two paths agree.
@@ -328,7 +335,7 @@ def _doubt(
         if not difference <= _agreement(model):
             return f"the fast path differs from the reference by {difference:.2g} of ||F(A)||"
     if a[rows[0]] != b[rows[0]]:
-        model.verified[layer, read] = tokens + points
+        passed.append((tokens, row))
     return None
 
 

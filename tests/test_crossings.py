@@ -67,9 +67,11 @@ def test_counts_are_those_of_plain_forwards(
 def test_points_cut_into_rows_give_the_same_counts(
     model: LoadedModel, pairs: Pairs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    reads: list[Any] = ["final_norm", "residual"]
     whole = crossings(model, pairs)
     monkeypatch.setattr(measurements.runs, "rows_of", lambda *_: 4)
-    cut = crossings(model, pairs)
+    both = measurements.crossings(model, pairs, layer=LAYER, reads=reads, steps=STEPS, origin={})
+    cut = both["final_norm"]
     for name in ("crossings", "coarse", "end_crossings"):
         assert np.abs(getattr(cut, name) - getattr(whole, name)).sum() <= 2
 

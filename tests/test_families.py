@@ -11,7 +11,7 @@ import transformers
 from measure import forward, measurements, runs
 from measure.models import adopt
 from measure.prompts import Pairs
-from tests.conftest import BUILDERS, DEPTH, SCALE, VOCABULARY, tiny_network
+from tests.conftest import BUILDERS, DEPTH, SCALE, VOCABULARY, random_prompts, tiny_network
 from tests.test_forward import BOUND, both, disagreement
 
 _SHAPE = {
@@ -74,3 +74,17 @@ def test_a_window_that_is_forgotten_is_seen(family: str, pairs: Pairs, monkeypat
     )
     model = adopt(network(family), None, "float32")
     assert runs.choose_path(model, pairs.a, pairs.b, 1, ["final_norm"], 5).path == "reference"
+
+
+def test_a_long_context_is_not_taken_for_checked_after_a_short_one_with_many_points(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = forward._points_mask
+    monkeypatch.setattr(
+        forward, "_points_mask", lambda earlier, points, like, window=None: whole(earlier, points, like)
+    )
+    model = adopt(network("mistral"), None, "float32")
+    for tokens, steps, path in ((2, 1000, "fast"), (20, 9, "reference")):
+        a, b = random_prompts([tokens] * 2)
+        found = measurements.curves(model, Pairs((a,), (b,), (0,)), layer=1, read="final_norm", steps=steps, origin={})
+        assert found.provenance["path"] == path

@@ -237,6 +237,18 @@ def test_runs_are_merged_where_that_is_asked(tmp_path: Path) -> None:
     assert view["compared"] is None
 
 
+def test_of_two_protocols_merged_each_has_its_table(tmp_path: Path) -> None:
+    strict = [line | {"protocol": "strict"} for line in written.whole_run(outcome="inconclusive")]
+    for line in strict:
+        if line.get("claim") == written.GROWTH:
+            line |= {"subject": "rung-a-residual", "read": "residual"}
+    shown(tmp_path, written.whole_run(), strict, merge=True)
+    table = (tmp_path / "out" / "claims.txt").read_text()
+    paper, strict_table = table.split("claims (protocol strict")
+    assert "by what is read" not in paper
+    assert re.search(r"^  rung-a +inconclusive$", strict_table, re.MULTILINE)
+
+
 def test_of_two_protocols_merged_neither_hides_the_other(tmp_path: Path) -> None:
     strict = [line | {"protocol": "strict"} for line in written.whole_run(outcome="inconclusive")]
     _, view = shown(tmp_path, written.whole_run(), strict, merge=True)
@@ -318,6 +330,55 @@ def test_records_that_cannot_be_shown_are_one_message_and_a_page_that_says_so(
     assert said in (tmp_path / "claims.txt").read_text()
 
 
+def test_an_earlier_run_that_cannot_be_read_costs_no_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written.write(tmp_path / "records.jsonl", written.whole_run())
+    command = ["report", str(path), "--out", str(tmp_path)]
+    assert cli.main(command) == 0
+    before = (tmp_path / "index.html").read_bytes()
+    assert cli.main(["report", str(tmp_path / "none"), *command[1:]]) == 2
+    assert "none cannot be read" in capsys.readouterr().err
+    assert (tmp_path / "index.html").read_bytes() == before
+    assert cli.main(["report", str(tmp_path / "none"), "--out", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert "none cannot be read" in error
+    assert "cannot be written" in error
+
+
+def test_the_command_tells_what_the_page_tells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cut = written.write(tmp_path / "cut.jsonl", written.whole_run()[:-1], '{"kind":"cl')
+    whole = written.write(tmp_path / "whole.jsonl", written.whole_run(lift=0.02))
+    assert cli.main(["report", str(whole), str(cut), "--out", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "cut.jsonl: 1 line is no whole record" in out
+    assert "0 verdicts or controls changed, 2 of 4 results moved" in out
+    assert "1 line is no whole record" in (tmp_path / "claims.txt").read_text()
+
+
+def test_what_no_run_measured_is_no_change(tmp_path: Path) -> None:
+    before = [line for line in written.whole_run() if line.get("subject") != "rung-c"]
+    _, view = shown(tmp_path, before, written.whole_run())
+    assert view["compared"]["verdicts"] == []
+
+
+def test_constants_that_are_no_json_are_no_numbers(tmp_path: Path) -> None:
+    lines = written.whole_run()
+    lines[1]["metrics"]["max_slope"]["median"] = float("nan")
+    _, view = shown(tmp_path, lines)
+    assert view["results"]["first"]["metrics"]["max_slope"]["median"] is None
+
+
+def test_the_effect_that_decides_stands_with_the_verdict(tmp_path: Path) -> None:
+    lines = written.whole_run()
+    effects = [written.effect("large", 0.9), written.effect("small", 0.05, "inconclusive")]
+    verdict = written.verdict("inconclusive", *effects)
+    lines.insert(
+        -1, written.row("claim", written.GROWTH, "rung-b", "xfailed", verdict=verdict, expected="inconclusive")
+    )
+    _, view = shown(tmp_path, lines)
+    assert case(view, "rung-b")["lead"]["name"] == "small"
+    assert (view["claims"][0]["least"]["subject"], view["claims"][0]["least"]["effect"]["name"]) == ("rung-b", "small")
+
+
 def test_no_records_are_one_message_and_a_page_that_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["report", str(tmp_path / "none.jsonl"), "--out", str(tmp_path)]) == 2
     assert "none.jsonl cannot be read" in capsys.readouterr().err
@@ -383,6 +444,12 @@ def test_figures_are_drawn_where_they_are_asked_for(tmp_path: Path, capsys: pyte
     assert names == {"fig4.png", "fig4.svg", "edge-drift.png", "edge-drift.svg"}
     assert cli.main([*command, "--figures", "png", "--only", "fig99"]) == 2
     assert "no figure is called fig99; there are fig1, " in capsys.readouterr().err
+    other = ["report", str(written.write(tmp_path / "other.jsonl", written.whole_run())), "--out", str(tmp_path)]
+    assert cli.main([*other, "--figures", "png", "--only", "protocols"]) == 0
+    assert "nothing to show in protocols" in capsys.readouterr().out
+    (tmp_path / "figures" / "fig3.png").mkdir()
+    assert cli.main([*command, "--figures", "png", "--only", "fig3"]) == 2
+    assert "cannot be written" in capsys.readouterr().err
     assert cli.main([*command, "--only", "fig4"]) == 2
     assert "say with --figures png" in capsys.readouterr().err
 

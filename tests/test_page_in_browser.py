@@ -166,6 +166,13 @@ def test_cases_are_filtered(open_page: Any) -> None:
     assert status.inner_text() == "1 of 4 cases shown"
 
 
+def test_cases_are_found_by_verdict_and_by_several_words(open_page: Any) -> None:
+    watched = open_page(written.whole_run())
+    for words, found in (("inconclusive", "1"), ("rung-a training", "1"), ("rung-a slices", "0")):
+        watched.page.get_by_role("searchbox").fill(words)
+        assert watched.page.locator("#shown").inner_text() == f"{found} of 4 cases shown"
+
+
 def test_a_link_to_a_case_that_is_filtered_out_shows_it(open_page: Any) -> None:
     watched = open_page(written.whole_run())
     watched.page.get_by_role("searchbox").fill("rung-c")
@@ -206,8 +213,8 @@ def test_gates_are_drawn_and_read(open_page: Any) -> None:
     plot.focus()
     plot.press("End")
     assert plot.get_attribute("aria-valuenow") == "0.950"
-    assert plot.get_attribute("aria-valuetext").endswith("8.4")
-    still = watched.case("rung-a").get_by_role("slider", name="Share of pairs standing still")
+    assert plot.get_attribute("aria-valuetext").endswith("8.400")
+    still = watched.case("rung-a").get_by_role("slider", name="Share of pairs below half their mean speed")
     assert still.locator("canvas").count() == 1
 
 
@@ -216,7 +223,19 @@ def test_a_baseline_tells_of_each_kind_of_number_the_farthest_off(open_page: Any
     table = watched.case("rung-a").get_by_role("table", name="Of each kind of number")
     assert table.count() == 1
     cells = table.locator("tbody tr").first.locator("th, td").all_inner_texts()
-    assert cells[:5] == ["median curve at alpha = 0.500", "0.25", "0.26", "+1.0e−2", "2.0e−4"]
+    assert cells[:6] == ["median curve at alpha = 0.500", "0.25", "0.26", "+1.0e−2", "2.0e−4", "50"]
+
+
+def test_what_is_no_number_is_none_and_draws_nothing(open_page: Any) -> None:
+    lines = written.whole_run()
+    lines.insert(1, written.gates("gates", "rung-a@main") | {"flat": None})
+    claim = next(line for line in lines if line.get("kind") == "claim")
+    claim["specs"].append("gates")
+    claim["verdict"]["trends"][0]["p"] = None
+    watched = open_page(lines)
+    case = watched.case("rung-a")
+    assert case.get_by_role("slider", name="Share of pairs").count() == 0
+    assert case.get_by_role("table", name="Trends").locator("tbody tr").first.inner_text().split("\t")[1] == "none"
 
 
 def test_hostile_names_stay_text(open_page: Any) -> None:

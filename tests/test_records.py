@@ -273,6 +273,15 @@ def test_a_baseline_that_moved_is_recorded_beside_what_was_measured(project: pyt
     assert list(found["changed"]) == ["torch"]
 
 
+@pytest.mark.parametrize(
+    ("values", "means"),
+    [([], []), ([1], [1]), ([0, 10], [4, 6]), ([1, 2, 3, 4, 5, 6], [1.6, 2.2, 3, 4, 4.8, 5.4]),
+     ([1, 1, 1, 1, 1, None], [1, 1, 1, None, None, None])],
+)  # fmt: skip
+def test_running_means_are_over_five_neighbours(values: list[float | None], means: list[float | None]) -> None:
+    assert records.running_mean(values) == means
+
+
 def test_tests_that_measure_nothing_leave_the_records_of_the_last_run(project: pytest.Pytester) -> None:
     project.runpytest("suites", "-k", "claim")
     path = project.path / "reports" / "records.jsonl"

@@ -121,6 +121,18 @@ def test_many_cells_do_not_make_a_large_mask(olmo: LoadedModel, monkeypatch: pyt
     assert max(sizes) <= 200
 
 
+def test_a_slice_of_the_usual_size_is_the_same_with_several_reads_at_once(olmo: LoadedModel) -> None:
+    at = np.linspace(-0.25, 1.25, 32)
+    one = triples()
+    reads: list[Any] = ["final_norm", "logits"]
+    both = measurements.slices(olmo, one, layer=2, reads=reads, at=at, origin={})
+    for read in reads:
+        alone = measurements.slices(olmo, one, layer=2, reads=[read], at=at, origin={})[read]
+        scale = alone.reference_norm[:, :, None, None]
+        np.testing.assert_allclose(both[read].distance / scale, alone.distance / scale, atol=1e-5)
+        np.testing.assert_array_equal(both[read].top_tokens, alone.top_tokens)
+
+
 def test_rows_of_a_batch_do_not_change_a_number(olmo: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = slices(olmo)
     monkeypatch.setattr(runs, "ROW", 3)

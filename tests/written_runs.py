@@ -72,7 +72,8 @@ def gates(name: str, model: str) -> Line:
     """A curve with the crossings of its gates: as many in each step as the step's number."""
     line = curve(name, model)
     counts = np.arange(STEPS - 1, dtype=float)
-    return {**line, "type": "CrossingSpec", "crossings": quartiles(counts, 1.0), "flat": [0.5] * (STEPS - 1)}
+    found = {"gates": [5, 5], "crossings": quartiles(counts, 1.0), "flat": [0.5] * (STEPS - 1)}
+    return {**line, "type": "CrossingSpec", **found}
 
 
 def slices(name: str, model: str, tokens: tuple[str, ...] = (" the", " a")) -> Line:

@@ -272,6 +272,17 @@
     ctx.restore();
   }
 
+  const WORDS = [
+    ["curve", "r = d / d(1), d being how far the output has moved from that at A when the activation has gone the share alpha of the way from A to B."],
+    ["max slope", "the largest step of r over the step of alpha: the paper's sharpness; 1 on a straight line. Shuffled weights have it too."],
+    ["edge drift", "mean of r − r(0) over alpha ≤ 0.2, plus mean of r(1) − r over alpha ≥ 0.8: 0.184 on a straight line, near 0 where the ends are flat."],
+    ["effect", "signed so that positive is what the claim says, with its 95 % interval by paired bootstrap over n independent units; curves and quartiles are of all pairs, of which two may share a prompt."],
+    ["margin", "supported: the whole interval of every effect lies beyond its margin; contradicted: beyond it on the other side; else inconclusive."],
+    ["control", "the same judgement on counterfeits: shuffled weights (each trained matrix's entries in random order), untrained weights, swapped labels, reversed order. Refuted: not supported. Held: all are refuted."],
+    ["norm-only null", "what the final norm alone makes of a straight line before it."],
+    ["as accepted", "every number of the curve lies within the tolerance of the baseline that was accepted before."],
+  ];
+
   // ---- the top: what was run, the tally, one line for each claim
 
   function facts(pairs) {
@@ -284,6 +295,8 @@
       facts(report.facts),
       make("ul", { class: "tally", "aria-label": "The run in numbers" },
         report.tally.map(({ word, count }) => make("li", {}, make("b", {}, String(count)), word))),
+      make("details", { class: "more" }, make("summary", {}, "How to read this page"), make("dl", { class: "facts" },
+        WORDS.flatMap(([word, text]) => [make("dt", {}, word), make("dd", {}, text)]))),
       ...report.problems.map((text) => make("p", { class: "problem", role: "note" }, text)));
   }
 
@@ -325,7 +338,7 @@
   }
 
   function answers() {
-    const columns = ["Claim", "Verdict, by case", "Least lead effect [95 % interval]", "n", "Control: refuted were", "Against baselines"];
+    const columns = ["Claim", "Verdict, by case", "Weakest effect [95 % interval]", "n", "Control: refuted were", "Against baselines"];
     const rows = report.claims.map((claim) => {
       const size = claim.n ? (claim.n[0] === claim.n[1] ? String(claim.n[0]) : `${claim.n[0]} to ${claim.n[1]}`) : "–";
       const drift = claim.drift.length ? make("div", { class: "badges" }, claim.drift.map(([word, count]) => badge(word, `${count} ${word}`))) : "–";
@@ -333,7 +346,7 @@
       return make("tr", {}, make("th", { scope: "row" }, link(claim.anchor, claim.title)),
         cells.map((cell, place) => make("td", { "data-label": columns[place + 1] }, cell)));
     });
-    const caption = "One line a claim. Least: the case whose interval lies least beyond its margin. n: independent units.";
+    const caption = "One line a claim. Weakest: of the case that is farthest from being supported, or least beyond it, the effect that decides. n: independent units.";
     return make("section", { id: "answers", "aria-labelledby": "answers-title" }, make("h2", { id: "answers-title" }, "The answers"),
       rows.length ? scroll("The answers",
         make("table", { class: "answers" }, make("caption", {}, caption),
@@ -384,7 +397,8 @@
   function passes(claim, entry) {
     if (filters.show !== "all" && !entry[filters.show]) return false;
     if (entry.families.length && !entry.families.some((family) => filters.families.has(family))) return false;
-    return `${claim.title} ${entry.subject}`.toLowerCase().includes(filters.text);
+    const said = `${claim.title} ${entry.subject} ${entry.state}`.toLowerCase();
+    return filters.text.split(/\s+/).every((word) => said.includes(word));
   }
 
   function applyFilters() {
@@ -418,7 +432,7 @@
       });
       return make("label", {}, box, family);
     });
-    const search = make("input", { type: "search", "aria-label": "Find a case by name", placeholder: "find a case" });
+    const search = make("input", { type: "search", "aria-label": "Find cases by name, claim or verdict", placeholder: "find a case or a verdict" });
     search.addEventListener("input", () => { filters.text = search.value.toLowerCase(); applyFilters(); });
     const all = make("button", { type: "button" }, "Open those shown");
     all.addEventListener("click", () => document.querySelectorAll("details.case:not(.hidden)").forEach((one) => { if (!one.closest("section.hidden")) one.open = true; }));
@@ -462,7 +476,7 @@
   }
 
   function caseDetails(entry) {
-    const lead = entry.effects[0];
+    const { lead } = entry;
     const line = make("summary", {}, make("span", { class: "name" }, entry.subject));
     if (entry.judged) line.append(badge(entry.state));
     else line.append(...counted(entry.baselines.map((test) => test.state)));
@@ -491,7 +505,7 @@
     if (entry.effects.length) inside.append(effectTable(entry));
     if (entry.trends.length) {
       inside.append(table("Trends", ["Trend", "p", "Conditions", "Outcome"], entry.trends.map((trend) =>
-        [trend.name, trend.p < 1e-16 ? "< 1e-16" : trend.p.toPrecision(1), String(trend.treatments), badge(trend.outcome)])));
+        [trend.name, !known(trend.p) ? "none" : trend.p < 1e-16 ? "< 1e-16" : trend.p.toPrecision(1), String(trend.treatments), badge(trend.outcome)])));
     }
     if (entry.facts.length) {
       inside.append(table("Facts", ["Fact", "Agree", "Outcome"], entry.facts.map((fact) =>
@@ -507,7 +521,7 @@
     // Each on a scale of its own: effects of one verdict differ in unit.
     const scale = (effect) => span([0, effect.margin, effect.low, effect.high, effect.estimate]);
     const before = entry.before && entry.before.effects.length ? new Map(entry.before.effects.map((effect) => [effect.name, effect])) : null;
-    return table(`Effects, positive as claimed; supported where the whole interval lies beyond the margin (dashed). n = ${entry.n}`,
+    return table(`Effects, positive as claimed; supported where the whole interval lies beyond the margin (dashed); each drawn on a scale of its own. n = ${entry.n}`,
       ["Effect", "Estimate [95 %]", "Margin", "Drawn", "Outcome", ...(before ? ["Run before"] : [])], entry.effects.map((effect) => [
         effect.name, interval(effect), String(effect.margin), whisker(effect, scale(effect), effect.margin), badge(effect.outcome),
         ...(before ? [before.has(effect.name) ? interval(before.get(effect.name)) : "–"] : [])]));
@@ -530,7 +544,13 @@
     return part;
   }
 
-  const COMMON = { total: "gates that change sign on the segment", flat_share: "share of the segment where the output stands still" };
+  const COMMON = {
+    total: "sign changes of gates on the segment", flat_share: "share of the segment below half the mean speed",
+    flat_crossings: "sign changes of gates below half speed", flat_crossing_share: "share of sign changes below half speed",
+    crossing_rate_ratio: "sign changes per length moved, below over above half speed", region_boundaries: "boundaries crossed",
+    missed_by_half: "share of sign changes missed on half the grid", steep_share: "share of the colour's change in the steepest tenth",
+    boundary_width: "boundary width, in alpha", solid_share: "share of cells in solid colour", separation: "||A - B||",
+  };
 
   const FIRST = ["max_slope", "edge_drift", "solid_share", "boundary_width"];
 
@@ -600,15 +620,17 @@
 
   function gateFigure(inside, entry, results) {
     const crossings = make("div", { class: "chart" }), flat = make("div", { class: "chart" });
-    inside.append(make("h3", {}, "Gates that change sign from one point of the segment to the next, and where the output stands still"),
+    inside.append(make("h3", {}, "Sign changes of gates along the segment (running means), and the share of pairs whose output moves at less than half its mean speed"),
       make("div", { class: "two" }, crossings, flat));
     const range = (_, low, high) => [0, 1.05 * high || 1];
-    const drawn = ({ name, weights, gates }, values, thin) => ({ name, weights, alphas: gates.alphas, ...values, thin });
+    const drawn = ({ name, role, weights, gates }, values, thin) =>
+      ({ name, weights, alphas: gates.alphas, ...values, thin, shown: role === "claim" });
+    const still = results.filter((result) => result.gates.flat);
     chart(crossings, results.map((result) => drawn(result, result.gates.crossings, false)),
-      { label: `Gates that change sign, ${entry.subject}`, y: "sign changes in a step, mean of 5", range, read: (value) => fixed(value, 1) });
-    chart(flat, results.filter((result) => result.gates.flat).map((result) =>
-      drawn(result, Object.fromEntries(QUARTILES.map((q) => [q, result.gates.flat])), true)),
-    { label: `Share of pairs standing still, ${entry.subject}`, y: "share of pairs standing still", range });
+      { label: `Gates that change sign, ${entry.subject}`, y: "sign changes a gate and alpha", range });
+    if (!still.length) return;
+    chart(flat, still.map((result) => drawn(result, Object.fromEntries(QUARTILES.map((q) => [q, result.gates.flat])), true)),
+      { label: `Share of pairs below half their mean speed, ${entry.subject}`, y: "pairs below half speed", range });
   }
 
   // ---- baselines
@@ -630,12 +652,12 @@
     if (farthest.every((one) => one.excess === 0)) return make("p", {}, "Every number compared is exactly the accepted one.");
     const most = Math.max(1.2, ...farthest.map((one) => (known(one.excess) ? Math.min(one.excess, 3) : 3)));
     const said = (value) => (known(value) ? String(+value.toPrecision(6)).replace("-", "−") : "none");
-    return table("Of each kind of number the one farthest off, and the share of its tolerance that it takes (dashed: all of it)",
-      ["Number", "accepted", "measured", "off by", "tolerance", "Drawn"], farthest.map((one) => {
+    return table("Of each kind of number the one farthest off, and how many times its tolerance that is (dashed: once; drawn up to three)",
+      ["Number", "accepted", "measured", "off by", "tolerance", "times", "Drawn"], farthest.map((one) => {
         const off = known(one.measured) && known(one.accepted) ? one.measured - one.accepted : null;
         const share = known(one.excess) ? Math.min(one.excess, most) : most;
         return [one.what, said(one.accepted), said(one.measured), known(off) ? `${off < 0 ? "−" : "+"}${tiny(Math.abs(off))}` : "none",
-          tiny(one.tolerance), whisker({ median: share, q25: 0, q75: share }, [0, most], 1)];
+          tiny(one.tolerance), known(one.excess) ? one.excess.toPrecision(2) : "no number", whisker({ median: share, q25: 0, q75: share }, [0, most], 1)];
       }));
   }
 
@@ -688,8 +710,8 @@
     return unpacked.get(slices);
   }
 
-  // Wong's orange, sky blue and bluish green: told apart by every eye; the closer to its reference the stronger.
-  const NEAREST = [[213, 94, 0], [86, 180, 233], [0, 158, 115]];
+  // Orange, yellow and blue, as in the figures: told apart by every eye; the closer to its reference the stronger.
+  const NEAREST = [[213, 94, 0], [245, 230, 99], [0, 114, 178]];
 
   function cellColour(rgb, plain) {
     if (plain) return rgb;
@@ -730,7 +752,7 @@
     const low = make("span"), high = make("span");
     inside.append(make("h3", {}, "Slices"),
       make("p", { class: "small soft" }, "The plane through A, B and C; colour is 1 − d / max d: red near A, green near B, blue near C. Alpha to the right, beta up."),
-      make("p", {}, make("label", {}, "Triple ", triples), " ", make("label", {}, plain, "nearest reference in colours that every eye tells apart: A orange, B sky blue, C green; paler farther off")),
+      make("p", {}, make("label", {}, "Triple ", triples), " ", make("label", {}, plain, "nearest reference in colours that every eye tells apart: A orange, B yellow, C blue; paler farther off")),
       make("div", { class: "slices" }, make("div", {}, make("div", { class: "ends" }, make("span", {}, "beta, up")), plane, make("div", { class: "ends" }, low, "alpha", high)),
         make("div", {}, make("h4", {}, "At the cell"), readout)),
       make("h4", {}, "The same triple in each of the results"), make("div", { class: "strip" }, strip.map(({ button }) => button)));
