@@ -34,6 +34,9 @@ sample: setup
 	rm -rf .store/sample reports/ladder/figures
 	$(BIN)/pytest suites/ --models ladder --store .store/sample
 	$(BIN)/measure report --out reports/ladder --figures png --only $(SAMPLE)
+	$(BIN)/pytest suites/ --models ladder --store .store/sample --protocol strict
+	$(BIN)/measure report --out .store/sample/strict
+	cp .store/sample/strict/claims.txt reports/ladder/claims-strict.txt
 	rm -rf .store/sample
 
 bench: setup

@@ -154,7 +154,7 @@ def expert(model: LoadedModel, pairs: Pairs, steps: int) -> np.ndarray:
 
 @torch.no_grad()
 def batched_expert(model: LoadedModel, pairs: Pairs, steps: int) -> np.ndarray:
-    """(d) The same with all pairs in one forward: the best that is done by hand today."""
+    """(d) The same with all pairs in one forward: the best that can be written by hand in plain transformers."""
     return relative(_with_cache(model.network, torch.tensor(pairs.a), torch.tensor(pairs.b), steps))
 
 

@@ -608,7 +608,7 @@ def reads(run: Run) -> Figure | None:
         name_curves(line[0], [(model, "black")], size=5)
     set_titles(axes, tuple(called.values()))
     label_outer(axes, "α", "d / d(1)")
-    return add_caption(figure, BAND, over_how_many(used), measured_on(used))
+    return add_caption(figure, "Lines: medians; bands: quartiles", over_how_many(used), measured_on(used))
 
 
 def _of_triples() -> dict[str, Draw]:

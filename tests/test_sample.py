@@ -15,6 +15,7 @@ SAMPLE = ROOT / "reports" / "ladder"
 def test_it_is_small_and_has_what_the_readme_shows() -> None:
     files = [path for path in SAMPLE.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= 6e6
+    assert (SAMPLE / "claims-strict.txt").read_text(encoding="utf-8").startswith("claims (protocol strict;")
     linked = re.findall(r"\((reports/ladder[^)]*)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
     assert sum(name.endswith(".png") for name in linked) == 2
     assert all((ROOT / name).exists() for name in linked)
