@@ -475,7 +475,7 @@ def _slice(
     }
     top = np.empty(0, int)
     for place, prompt in enumerate(triple):
-        found = _in_rows(model, known, prompt, points, layer, reads, choice)
+        found = _some_at_a_time(model, known, prompt, points, layer, reads, choice)
         for read, kept in by_read.items():
             own = found[read][:, cells + place]
             distance = runs.distances(found[read], own[:, None])[0]
@@ -494,7 +494,7 @@ def _slice(
     }
 
 
-def _in_rows(
+def _some_at_a_time(
     model: LoadedModel,
     known: Contexts,
     prompt: Prompt,
@@ -504,19 +504,19 @@ def _in_rows(
     choice: Choice,
 ) -> runs.Found:
     """`runs.outputs` of many points in one context, some at a time; (1, points, units)."""
-    rows = torch.split(points, runs.ROW)
+    parts = torch.split(points, runs.ROW)
     step = max(1, forward.CHUNK_POSITIONS // (len(prompt) + runs.ROW))
     if "logits" in reads:
         step = max(1, min(step, runs.LOGIT_VALUES // (runs.ROW * model.vocabulary)))
-    parts: list[runs.Found] = []
+    found: list[runs.Found] = []
 
     def work(chosen: list[int]) -> None:
-        some = torch.cat([rows[row] for row in chosen])[None]
-        parts.append(runs.outputs(model, known, [prompt], some, layer, reads, choice.path))
+        some = torch.cat([parts[part] for part in chosen])[None]
+        found.append(runs.outputs(model, known, [prompt], some, layer, reads, choice.path))
 
-    for start in range(0, len(rows), step):
-        choice.room.run(model, list(range(len(rows)))[start : start + step], work, len(prompt) + runs.ROW)
-    return {read: torch.cat([part[read] for part in parts], dim=1) for read in parts[0]}
+    for start in range(0, len(parts), step):
+        choice.room.run(model, list(range(len(parts)))[start : start + step], work, len(prompt) + runs.ROW)
+    return {read: torch.cat([one[read] for one in found], dim=1) for read in found[0]}
 
 
 def environment(model: LoadedModel) -> dict[str, str]:
