@@ -432,7 +432,7 @@
       });
       return make("label", {}, box, family);
     });
-    const search = make("input", { type: "search", "aria-label": "Find cases by name, claim or verdict", placeholder: "find a case or a verdict" });
+    const search = make("input", { type: "search", "aria-label": "Find cases by name, claim or verdict", placeholder: "case or verdict" });
     search.addEventListener("input", () => { filters.text = search.value.toLowerCase(); applyFilters(); });
     const all = make("button", { type: "button" }, "Open those shown");
     all.addEventListener("click", () => document.querySelectorAll("details.case:not(.hidden)").forEach((one) => { if (!one.closest("section.hidden")) one.open = true; }));
