@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import random
 import threading
 import time
@@ -22,50 +23,81 @@ ENOUGH = 1.0
 _PRODUCTS = {torch.ops.aten.mm.default: (0, 1), torch.ops.aten.addmm.default: (1, 2)}
 
 
+@dataclass(frozen=True, eq=False)
+class Product:
+    """One product of a matrix of activations, of that shape, and one of weights, by the kernel that was called."""
+
+    activations: tuple[int, ...]
+    weights: Tensor
+    # oneDNN's, which takes weights as they lie, (outer, inner), in either place; else `mm`, which takes them turned.
+    by_onednn: bool = False
+    weights_first: bool = False
+
+    @property
+    def operations(self) -> int:
+        """Floating-point operations: two for each product of two numbers."""
+        inner = self.activations[-1]
+        return 2 * math.prod(self.activations) // inner * self.weights.numel()
+
+    def again(self, activations: Tensor) -> None:
+        if not self.by_onednn:
+            torch.mm(activations, self.weights)
+            return
+        first, second = (self.weights, activations) if self.weights_first else (activations, self.weights)
+        torch.ops.mkldnn._linear_pointwise(first, second, None, "none", [], "")
+
+
 class _Recorder(TorchDispatchMode):
-    """Keeps the operands' shapes of every product of a matrix of activations and one of weights, and the weights."""
+    """Keeps every product of a matrix of activations and one of weights."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.products: list[tuple[int, Tensor]] = []
+        self.products: list[Product] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in _PRODUCTS:
             left, right = (args[place] for place in _PRODUCTS[func])
-            self.products.append((left.shape[0], right))
+            self.products.append(Product(tuple(left.shape), right))
+        elif func is torch.ops.mkldnn._linear_pointwise.default:
+            turned = isinstance(args[0], torch.nn.Parameter)
+            weights, activations = args[:2] if turned else (args[1], args[0])
+            self.products.append(Product(tuple(activations.shape), weights, by_onednn=True, weights_first=turned))
         return func(*args, **(kwargs or {}))
 
 
 @dataclass(frozen=True)
 class Products:
-    """The matrix products of a piece of work: rows of each left operand, and the right operand itself."""
+    """The matrix products of a piece of work."""
 
-    products: list[tuple[int, Tensor]]
+    products: list[Product]
 
     @property
     def operations(self) -> int:
-        """Floating-point operations: two for each product of two numbers."""
-        return sum(2 * rows * right.numel() for rows, right in self.products)
+        """Floating-point operations of all."""
+        return sum(product.operations for product in self.products)
 
     def rate(self) -> float:
-        """Operations a second of these products and nothing else.
+        """Operations a second of these products and nothing else, by the kernels that were called.
 
         On the weights themselves, so that they come from memory as in the work. Shuffled, since of a long list only a
         part is replayed, which must have as much of every shape.
         """
-        lefts: dict[tuple[int, int], Tensor] = {}
-        for rows, right in self.products:
-            if (rows, right.shape[0]) not in lefts:
-                lefts[rows, right.shape[0]] = torch.randn(rows, right.shape[0], dtype=right.dtype, device=right.device)
+        activations: dict[tuple[int, ...], Tensor] = {}
+        for product in self.products:
+            if product.activations not in activations:
+                weights = product.weights
+                activations[product.activations] = torch.randn(
+                    product.activations, dtype=weights.dtype, device=weights.device
+                )
         shuffled = random.Random(0).sample(self.products, len(self.products))
         done = 0
         started = time.perf_counter()
-        for rows, right in shuffled:
-            torch.mm(lefts[rows, right.shape[0]], right)
-            done += 2 * rows * right.numel()
+        for product in shuffled:
+            product.again(activations[product.activations])
+            done += product.operations
             if time.perf_counter() - started > ENOUGH:
                 break
-        wait(self.products[0][1].device)
+        wait(self.products[0].weights.device)
         return done / (time.perf_counter() - started)
 
 

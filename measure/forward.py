@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from measure.linear import as_it_lies
 from measure.models import LoadedModel
 from measure.spec import MeasureError, Read
 
@@ -90,7 +91,8 @@ def run_to_layer(model: LoadedModel, ids: Int[Tensor, "prompts tokens"], layer: 
     """Run prompts of one length through the first `layer` blocks and no further."""
     tap = _Tap(model.block_list[layer - 1])
     head = _with_blocks(model, [*model.block_list[: layer - 1], tap])
-    head(input_ids=ids, use_cache=False)
+    with as_it_lies(model.shape.hidden, model.device):
+        head(input_ids=ids, use_cache=False)
     return Boundary(_tensor(tap.output), isinstance(tap.output, tuple))
 
 
@@ -157,12 +159,13 @@ def run_from_layer(
         "position_ids": positions,
         "use_cache": False,
     }
-    if read == "logits":
-        twin = copy.copy(model.network)
-        twin._modules = {**model.network._modules, model.network.base_model_prefix: tail}
-        found = twin(**inputs, logits_to_keep=count).logits
-    else:
-        found = tail(**inputs).last_hidden_state[:, before:]
+    with as_it_lies(model.shape.hidden, model.device):
+        if read == "logits":
+            twin = copy.copy(model.network)
+            twin._modules = {**model.network._modules, model.network.base_model_prefix: tail}
+            found = twin(**inputs, logits_to_keep=count).logits
+        else:
+            found = tail(**inputs).last_hidden_state[:, before:]
     residual = _tensor(tap.output)[:, before:]
     return Outputs(residual if read == "residual" else found, residual)
 

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from measure import catalog, forward, paths
+from measure import catalog, forward, linear, paths
 from measure.models import LoadedModel, as_measured
 from measure.prompts import Prompt
 from measure.spec import MeasureError, Read
@@ -94,8 +94,12 @@ def outputs(
         direct = reads[0] if len(reads) == 1 else "residual"
         earlier = known.earlier(prompts)
         rows = rows_of(points.shape[1], earlier.shape[1], points.shape[2])
+        cut = in_rows(points, rows)
+        if len(cut) == 1:
+            more = linear.filling(earlier.shape[1] + cut.shape[1], points.shape[2], points.device)
+            cut = torch.cat([cut, cut[:, -1:].expand(-1, more, -1)], dim=1)
         out = forward.run_from_layer(
-            model, earlier.repeat_interleave(rows, 0), in_rows(points, rows), layer, direct, as_tuple=known.as_tuple
+            model, earlier.repeat_interleave(rows, 0), cut, layer, direct, as_tuple=known.as_tuple
         )
         residual = together(out.residual, *points.shape[:2])
         found: Found = {"residual": residual, direct: together(out.read, *points.shape[:2])}

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 RANKS = [
-    {"spec", "paths", "stats", "figures"},
+    {"spec", "paths", "stats", "figures", "linear"},
     {"results", "catalog", "hub_errors", "ladder.recipe", "token_files"},
     {"hub"},
     {"predictions", "crossings", "slices", "prompts", "models", "store", "claims"},

@@ -1,0 +1,86 @@
+"""Linear layers of few positions on a processor, by kernels that read the weights as they lie.
+
+For `x W^T` torch calls the processor library's general product (MKL's `sgemm`), which first copies all of W into an
+order of its own. Under some hundred positions that takes a third of its time. oneDNN, which torch carries for its
+compiled graphs, multiplies without the copy. Both sum in float32, each in its own order.
+
+The bounds below are where it was seen to be faster, with one thread and with two (benchmarks/README.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+# Weights of a layer at least, and positions at most.
+LARGE = 2**19
+MOST = 256
+# Between so many positions the operands are changed over, W x^T: faster again, above all for whole tiles of 16, but
+# what comes out lies the other way round in memory. Attention and long distances are slower on that, sums and products
+# of numbers are not: only for layers without bias that widen or narrow as those around the gates do.
+CHANGED_OVER = range(32, 113)
+WIDENS = (2, 6)
+TILE = 16
+
+
+class _AsItLies(TorchFunctionMode):
+    """`nn.functional.linear` by oneDNN where that is faster; every other function of torch as it is."""
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if function is functional.linear and not kwargs and _is_for_us(args[0], args[1]):
+            return product(*args)
+        return function(*args, **(kwargs or {}))
+
+
+def as_it_lies(width: int, device: torch.device) -> AbstractContextManager[Any]:
+    """Within it, large linear layers read their weights as they lie; no change to models of a small `width`."""
+    return _AsItLies() if is_faster(width, device) else nullcontext()
+
+
+def filling(positions: int, width: int, device: torch.device) -> int:
+    """How many positions to add to a forward of so many, so that operands changed over come in whole tiles."""
+    return -positions % TILE if positions in CHANGED_OVER and is_faster(width, device) else 0
+
+
+def is_faster(width: int, device: torch.device) -> bool:
+    """Whether this machine's kernels are faster on a model of that width. With AVX2 there is nothing in it."""
+    return (
+        width**2 >= LARGE
+        and device.type == "cpu"
+        and torch.backends.cpu.get_cpu_capability() == "AVX512"
+        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        and bool(torch.backends.mkldnn.enabled)
+    )
+
+
+def _is_for_us(x: Tensor, weight: Tensor) -> bool:
+    """Few positions and many weights, in float32, and neither quantised nor of any other kind of their own."""
+    return (
+        type(weight) in (Tensor, nn.Parameter)
+        and x.dtype == weight.dtype == torch.float32
+        and weight.numel() >= LARGE
+        and x.numel() <= MOST * x.shape[-1]
+    )
+
+
+def product(
+    x: Float[Tensor, "*rows inner"], weight: Float[Tensor, "outer inner"], bias: Tensor | None = None
+) -> Tensor:
+    """`x W^T + bias` by oneDNN, (*rows, outer)."""
+    # What torch's own compiler writes for a linear layer; torch has no public name for it.
+    kernel = torch.ops.mkldnn._linear_pointwise
+    narrow, wide = sorted(weight.shape)
+    if bias is None and x.numel() // x.shape[-1] in CHANGED_OVER and WIDENS[0] <= wide / narrow <= WIDENS[1]:
+        turned: Tensor = kernel(weight, x.reshape(-1, x.shape[-1]), None, "none", [], "")
+        return turned.t().view(*x.shape[:-1], len(weight))
+    found: Tensor = kernel(x, weight, bias, "none", [], "")
+    return found

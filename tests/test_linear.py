@@ -1,0 +1,122 @@
+"""Linear layers whose weights are read as they lie give what torch's give, and are taken where they are faster."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from measure import linear, measurements, runs
+from measure.models import LoadedModel, adopt
+from measure.prompts import Pairs
+from tests.conftest import random_prompts, tiny_model
+from tests.test_families import FAMILIES, network
+from tests.test_forward import BOUND, disagreement
+
+CPU = torch.device("cpu")
+pytestmark = pytest.mark.skipif(
+    not hasattr(torch.ops.mkldnn, "_linear_pointwise"), reason="this torch was built without oneDNN"
+)
+# One pair: its points and the positions before them are then a whole forward.
+ONE = Pairs(random_prompts([6]), random_prompts([6], seed=1), (0,))
+STEPS = 40
+
+
+@pytest.fixture
+def everywhere(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Taken for layers and models of any size, on any machine; collects the positions of each product."""
+    seen: list[int] = []
+    whole = linear.product
+
+    def counted(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+        seen.append(x.numel() // x.shape[-1])
+        return whole(x, weight, bias)
+
+    monkeypatch.setattr(linear, "LARGE", 1)
+    monkeypatch.setattr(linear, "is_faster", lambda *_: True)
+    monkeypatch.setattr(linear, "product", counted)
+    return seen
+
+
+def curves(model: LoadedModel, how: Any = measurements.fast_curves, pairs: Pairs = ONE, **options: Any) -> Any:
+    return how(model, pairs, **{"layer": 1, "read": "final_norm", "steps": STEPS, "origin": {}, **options})
+
+
+@pytest.mark.parametrize("positions", [1, 16, 59, 64, 112, 113, 300])
+@pytest.mark.parametrize("shape", [(40, 24), (96, 24), (24, 96), (240, 24)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_product_is_torchs(positions: int, shape: tuple[int, int], bias: bool) -> None:
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(shape[1], shape[0], bias=bias)
+    x = torch.randn(positions, 2 * shape[1])
+    with torch.no_grad():
+        for given in (x[:, : shape[1]], x[None, :, shape[1] :], x.t().contiguous().t()[None, :, : shape[1]]):
+            found = linear.product(given, layer.weight, layer.bias)
+            assert found.shape == (*given.shape[:-1], shape[0])
+            torch.testing.assert_close(found, layer(given), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("read", ["final_norm", "logits"])
+def test_every_family_measures_the_same(family: str, read: str, everywhere: list[int]) -> None:
+    model = adopt(network(family), None, "float32")
+    fast = curves(model, read=read)
+    # GPT-2 keeps its weights turned, in layers of its own: of it only the unembedding is a linear layer.
+    assert bool(everywhere) == (family != "gpt2" or read == "logits")
+    # Five positions before them, and three more to fill whole tiles.
+    assert (STEPS + 5 + 3 in everywhere) == (family != "gpt2")
+    everywhere.clear()
+    assert disagreement(fast, curves(model, measurements.reference_curves, read=read)) <= BOUND
+    assert not everywhere, "the reference path runs torch's own"
+
+
+def test_many_pairs_measure_the_same(everywhere: list[int], pairs: Pairs) -> None:
+    model = tiny_model("olmo")
+    for several in (pairs, Pairs(random_prompts([6] * 9), random_prompts([6] * 9, seed=1), tuple(range(9)))):
+        fast = curves(model, pairs=several)
+        assert disagreement(fast, curves(model, measurements.reference_curves, several)) <= BOUND
+    assert max(everywhere) <= linear.MOST
+
+
+def test_filling_up_changes_no_count_of_gates(everywhere: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model("olmo")
+    found = measurements.crossings(model, ONE, layer=1, reads=["final_norm"], steps=41, origin={})["final_norm"]
+    assert 48 in everywhere
+    monkeypatch.setattr(linear, "is_faster", lambda *_: False)
+    plain = measurements.crossings(model, ONE, layer=1, reads=["final_norm"], steps=41, origin={})["final_norm"]
+    assert found.crossings.shape == plain.crossings.shape
+    assert np.abs(found.crossings - plain.crossings).sum() <= 2
+    assert plain.crossings.sum() > 20
+
+
+def test_a_wrong_product_is_seen(everywhere: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear, "product", lambda x, weight, bias=None: functional.linear(x, 1.01 * weight, bias))
+    choice = runs.choose_path(tiny_model("olmo"), ONE.a, ONE.b, 1, ["final_norm"], STEPS)
+    assert choice.path == "reference"
+    assert "differs from the reference" in str(choice.reason)
+
+
+@pytest.mark.parametrize("precision", ["float64", "bfloat16"])
+def test_other_precisions_run_torchs_own(precision: str, everywhere: list[int]) -> None:
+    network_ = network("olmo").to(getattr(torch, precision))
+    curves(adopt(network_, None, "bfloat16" if precision == "bfloat16" else "float32"))
+    assert not everywhere
+
+
+def test_where_it_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    assert linear.is_faster(896, CPU)
+    assert not linear.is_faster(64, CPU)
+    assert isinstance(linear.as_it_lies(64, CPU), nullcontext)
+    assert not linear.is_faster(896, torch.device("meta"))
+    assert linear.filling(59, 896, CPU) == 5
+    assert linear.filling(64, 896, CPU) == linear.filling(236, 896, CPU) == linear.filling(59, 64, CPU) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.backends.mkldnn, "enabled", False)
+        assert not linear.is_faster(896, CPU)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    assert not linear.is_faster(896, CPU)
