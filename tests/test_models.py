@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -224,3 +228,29 @@ def test_a_models_identity_is_that_of_its_files(tmp_path: Path) -> None:
     bare = models.identity(str(tmp_path), weights=False)
     (tmp_path / "merges.txt").write_text("a b")
     assert models.identity(str(tmp_path), weights=False) != bare
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="how glibc keeps freed memory")
+def test_freed_memory_is_kept_for_the_next_tensor() -> None:
+    """In a process of its own: what a C library keeps depends on all that it saw before."""
+    program = """
+import resource, torch
+from measure.models import keep_freed_memory
+
+def pages():
+    torch.set_num_threads(1)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        some = [torch.ones(2**20) for _ in range(4)]
+        del some
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+print(pages())
+keep_freed_memory()
+print(pages(), pages())
+"""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_TUNABLES"))}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=clean)
+    without, _, kept = map(int, done.stdout.split())
+    assert without > 20 * 4 * 1024 / 2, "each tensor's pages were fetched anew"
+    assert kept < without / 20
