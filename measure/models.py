@@ -438,11 +438,11 @@ def _switches(*, tf32: bool) -> list[tuple[Any, str, Any]]:
 
 
 def keep_freed_memory() -> None:
-    """Let the C library keep up to 64 MB of what tensors leave, instead of handing it back and fetching it page by page.
+    """Let the C library keep some 60 MB of what tensors leave, instead of giving it back and fetching it page by page.
 
-    glibc keeps twice the largest block that it ever saw freed, and starts with 128 kB: on a small model a third of the
-    time went into pages. So it is shown a block as large as it takes into account, which nobody ever touches. Another
-    C library is not impressed; nor is glibc where its thresholds were set by hand.
+    glibc keeps twice the largest block that it ever saw freed, up to 64 MB, and at first 128 kB: on a small model a
+    third of the time went into pages. So it is shown a large block, which nobody ever touches. Other C libraries go
+    their own ways, and so does glibc where its thresholds were set by hand.
     """
     torch.empty(31 * 2**20, dtype=torch.uint8)
 
