@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from measure.linear import as_it_lies
+from measure import linear
 from measure.models import LoadedModel
 from measure.spec import MeasureError, Read
 
@@ -91,7 +91,7 @@ def run_to_layer(model: LoadedModel, ids: Int[Tensor, "prompts tokens"], layer: 
     """Run prompts of one length through the first `layer` blocks and no further."""
     tap = _Tap(model.block_list[layer - 1])
     head = _with_blocks(model, [*model.block_list[: layer - 1], tap])
-    with as_it_lies(model.shape.hidden, model.device):
+    with linear.as_it_lies(model.shape.hidden, model.device):
         head(input_ids=ids, use_cache=False)
     return Boundary(_tensor(tap.output), isinstance(tap.output, tuple))
 
@@ -147,7 +147,7 @@ def run_from_layer(
     `earlier` holds the states of the prompt's positions before the last one, after `layer` blocks.
     """
     before, count = earlier.shape[1], points.shape[1]
-    states = torch.cat([earlier, points], dim=1)
+    states = linear.turned(torch.cat([earlier, points], dim=1))
     entry = _Entry(states, as_tuple=as_tuple)
     blocks: list[nn.Module] = [*[entry] * layer, *model.block_list[layer:]]
     tap = _Tap(blocks[-1])
@@ -159,7 +159,7 @@ def run_from_layer(
         "position_ids": positions,
         "use_cache": False,
     }
-    with as_it_lies(model.shape.hidden, model.device):
+    with linear.as_it_lies(model.shape.hidden, model.device):
         if read == "logits":
             twin = copy.copy(model.network)
             twin._modules = {**model.network._modules, model.network.base_model_prefix: tail}

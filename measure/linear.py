@@ -51,6 +51,13 @@ def filling(positions: int, width: int, device: torch.device) -> int:
     return -positions % TILE if positions in CHANGED_OVER and is_faster(width, device) else 0
 
 
+def turned(states: Float[Tensor, "prompts positions width"]) -> Float[Tensor, "prompts positions width"]:
+    """The same states, in memory as products of operands changed over come out and are taken in fastest."""
+    if len(states) == 1 and states.shape[1] in CHANGED_OVER and is_faster(states.shape[2], states.device):
+        return states.transpose(1, 2).contiguous().transpose(1, 2)
+    return states
+
+
 def is_faster(width: int, device: torch.device) -> bool:
     """Whether this machine's kernels are faster on a model of that width. With AVX2 there is nothing in it."""
     return (
@@ -80,7 +87,7 @@ def product(
     kernel = torch.ops.mkldnn._linear_pointwise
     narrow, wide = sorted(weight.shape)
     if bias is None and x.numel() // x.shape[-1] in CHANGED_OVER and WIDENS[0] <= wide / narrow <= WIDENS[1]:
-        turned: Tensor = kernel(weight, x.reshape(-1, x.shape[-1]), None, "none", [], "")
-        return turned.t().view(*x.shape[:-1], len(weight))
+        other_way: Tensor = kernel(weight, x.reshape(-1, x.shape[-1]), None, "none", [], "")
+        return other_way.t().view(*x.shape[:-1], len(weight))
     found: Tensor = kernel(x, weight, bias, "none", [], "")
     return found

@@ -107,6 +107,16 @@ def test_other_precisions_run_torchs_own(precision: str, everywhere: list[int]) 
     assert not everywhere
 
 
+@pytest.mark.usefixtures("everywhere")
+def test_states_are_turned_in_memory_alone() -> None:
+    states = torch.randn(1, 48, 24)
+    turned = linear.turned(states)
+    assert torch.equal(turned, states)
+    assert turned.stride()[1:] == (1, 48)
+    for others in (torch.randn(2, 24, 24), torch.randn(1, 300, 24)):
+        assert linear.turned(others) is others
+
+
 def test_where_it_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     assert linear.is_faster(896, CPU)
