@@ -21,6 +21,7 @@ EVERY = 0.005
 GROUPS = {
     "forward.py": "forward passes",
     "runs.py": "forward passes",
+    "linear.py": "forward passes",
     "stats.py": "statistics",
     "claims.py": "statistics",
 }

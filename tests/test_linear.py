@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from contextlib import nullcontext
 from typing import Any
 
@@ -115,6 +118,39 @@ def test_states_are_turned_in_memory_alone() -> None:
     assert turned.stride()[1:] == (1, 48)
     for others in (torch.randn(2, 24, 24), torch.randn(1, 300, 24)):
         assert linear.turned(others) is others
+
+
+@pytest.mark.parametrize("turned", [True, False])
+def test_a_kernel_that_rounds_is_left_alone(turned: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert linear.is_exact()
+    whole = linear.product
+
+    def rounding(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+        if turned == (bias is None):
+            x, weight = x.bfloat16().float(), weight.bfloat16().float()
+        return whole(x, weight, bias)
+
+    monkeypatch.setattr(linear, "product", rounding)
+    assert not linear.is_exact.__wrapped__()
+
+
+def test_rounding_that_the_environment_asks_for_is_seen() -> None:
+    program = """
+import torch
+from measure import linear
+from measure.models import as_measured
+torch.set_float32_matmul_precision("medium")
+x, weight = torch.randn(64, 256), torch.randn(1024, 256)
+with as_measured(torch.nn.Linear(1, 1)):
+    off = (linear.product(x, weight) - x.double() @ weight.double().t()).abs().max()
+    print(linear.is_exact() == bool(off < 1e-3))
+"""
+    for mode in ("STRICT", "BF16"):
+        environment = {**os.environ, "ONEDNN_DEFAULT_FPMATH_MODE": mode}
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment
+        )
+        assert done.stdout.split() == ["True"], mode
 
 
 def test_where_it_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
