@@ -21,13 +21,16 @@ T = TypeVar("T")
 # Seconds of products after which their rate is known.
 ENOUGH = 1.0
 _PRODUCTS = {torch.ops.aten.mm.default: (0, 1), torch.ops.aten.addmm.default: (1, 2)}
+# None where torch was built without it.
+_ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
 
 
 @dataclass(frozen=True, eq=False)
 class Product:
-    """One product of a matrix of activations, of that shape, and one of weights, by the kernel that was called."""
+    """One product of a matrix of activations, of that shape and so in memory, and one of weights, and its kernel."""
 
     activations: tuple[int, ...]
+    strides: tuple[int, ...]
     weights: Tensor
     # oneDNN's, which takes weights as they lie, (outer, inner), in either place; else `mm`, which takes them turned.
     by_onednn: bool = False
@@ -44,7 +47,8 @@ class Product:
             torch.mm(activations, self.weights)
             return
         first, second = (self.weights, activations) if self.weights_first else (activations, self.weights)
-        torch.ops.mkldnn._linear_pointwise(first, second, None, "none", [], "")
+        assert _ONEDNN is not None
+        _ONEDNN(first, second, None, "none", [], "")
 
 
 class _Recorder(TorchDispatchMode):
@@ -57,11 +61,12 @@ class _Recorder(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in _PRODUCTS:
             left, right = (args[place] for place in _PRODUCTS[func])
-            self.products.append(Product(tuple(left.shape), right))
-        elif func is torch.ops.mkldnn._linear_pointwise.default:
+            self.products.append(Product(tuple(left.shape), left.stride(), right))
+        elif _ONEDNN is not None and func is _ONEDNN.default:
+            # Weights are the models' own parameters here, not views of them.
             turned = isinstance(args[0], torch.nn.Parameter)
             weights, activations = args[:2] if turned else (args[1], args[0])
-            self.products.append(Product(tuple(activations.shape), weights, by_onednn=True, weights_first=turned))
+            self.products.append(Product(tuple(activations.shape), activations.stride(), weights, True, turned))
         return func(*args, **(kwargs or {}))
 
 
@@ -82,18 +87,16 @@ class Products:
         On the weights themselves, so that they come from memory as in the work. Shuffled, since of a long list only a
         part is replayed, which must have as much of every shape.
         """
-        activations: dict[tuple[int, ...], Tensor] = {}
+        activations: dict[tuple[tuple[int, ...], ...], Tensor] = {}
         for product in self.products:
-            if product.activations not in activations:
-                weights = product.weights
-                activations[product.activations] = torch.randn(
-                    product.activations, dtype=weights.dtype, device=weights.device
-                )
+            place, weights = (product.activations, product.strides), product.weights
+            if place not in activations:
+                activations[place] = torch.empty_strided(*place, dtype=weights.dtype, device=weights.device).normal_()
         shuffled = random.Random(0).sample(self.products, len(self.products))
         done = 0
         started = time.perf_counter()
         for product in shuffled:
-            product.again(activations[product.activations])
+            product.again(activations[product.activations, product.strides])
             done += product.operations
             if time.perf_counter() - started > ENOUGH:
                 break

@@ -37,7 +37,7 @@ class _AsItLies(TorchFunctionMode):
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if function is functional.linear and not kwargs and _is_for_us(args[0], args[1]):
+        if function is functional.linear and not kwargs and _is_for_us(*args):
             return product(*args)
         return function(*args, **(kwargs or {}))
 
@@ -74,22 +74,37 @@ def is_faster(width: int, device: torch.device) -> bool:
 @lru_cache(maxsize=1)
 def is_exact() -> bool:
     """Whether these kernels sum in float32, tried once: an environment variable may have told oneDNN to round."""
-    generator = torch.Generator().manual_seed(0)
-    x, weight = torch.randn(64, 256, generator=generator), torch.randn(1024, 256, generator=generator)
-    bias = torch.randn(1024, generator=generator)
+    generator = torch.Generator("cpu").manual_seed(0)
+    # Whatever the process has as its default device and dtype.
+    x, weight, bias = (
+        torch.randn(*shape, generator=generator, dtype=torch.float32, device="cpu")
+        for shape in ((64, 256), (1024, 256), (1024,))
+    )
     expected = x.double() @ weight.double().t()
     with torch.no_grad():
         off = [product(x, weight) - expected, product(x, weight, bias) - bias.double() - expected]
     return all(float(difference.abs().max() / expected.abs().max()) < 1e-5 for difference in off)
 
 
-def _is_for_us(x: Tensor, weight: Tensor) -> bool:
-    """Few positions and many weights, in float32, and neither quantised nor of any other kind of their own."""
+def _is_for_us(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
+    """Few positions and many weights, in float32 on the processor, plain in every way: the kernel checks nothing."""
+    operands = [x, weight] if bias is None else [x, weight, bias]
     return (
-        type(weight) in (Tensor, nn.Parameter)
-        and x.dtype == weight.dtype == torch.float32
-        and weight.numel() >= LARGE
+        weight.numel() >= LARGE
         and x.numel() <= MOST * x.shape[-1]
+        and all(_is_plain(operand) for operand in operands)
+        and weight.ndim == 2
+        # Of a bias it reads as many entries as there are outputs, one after another, whatever lies there.
+        and (bias is None or (bias.shape == weight.shape[:1] and bias.is_contiguous()))
+    )
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    return (
+        type(tensor) in (Tensor, nn.Parameter)
+        and tensor.dtype == torch.float32
+        and tensor.device.type == "cpu"
+        and tensor.layout == torch.strided
     )
 
 

@@ -233,7 +233,7 @@ def fast_curves(
     origin: dict[str, Any],
     chunk: int = forward.CHUNK_POSITIONS,
 ) -> Curves:
-    """The curves by the fast path, `chunk` positions to a forward; the result does not depend on `chunk`."""
+    """The curves by the fast path, `chunk` positions to a forward; the result depends on `chunk` by rounding alone."""
     return _curves_by(Choice("fast", room=runs.Room(chunk)), model, pairs, layer, [read], steps, origin)[read]
 
 

@@ -441,10 +441,10 @@ def keep_freed_memory() -> None:
     """Let the C library keep some 60 MB of what tensors leave, instead of giving it back and fetching it page by page.
 
     glibc keeps twice the largest block that it ever saw freed, up to 64 MB, and at first 128 kB: on a small model a
-    third of the time went into pages. So it is shown a large block, which nobody ever touches. Other C libraries go
-    their own ways, and so does glibc where its thresholds were set by hand.
+    third of the time went into pages. So it is shown a large block, which nobody ever touches. The process stays so.
+    Other C libraries go their own ways, and so does glibc where its thresholds were set by hand.
     """
-    torch.empty(31 * 2**20, dtype=torch.uint8)
+    torch.UntypedStorage(31 * 2**20, device="cpu")  # type: ignore[no-untyped-call]
 
 
 @contextmanager

@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from measure import linear, measurements, runs
+from benchmarks.machine import recorded
+from measure import forward, linear, measurements, runs
 from measure.models import LoadedModel, adopt
 from measure.prompts import Pairs
 from tests.conftest import random_prompts, tiny_model
@@ -101,6 +102,74 @@ def test_a_wrong_product_is_seen(everywhere: list[int], monkeypatch: pytest.Monk
     choice = runs.choose_path(tiny_model("olmo"), ONE.a, ONE.b, 1, ["final_norm"], STEPS)
     assert choice.path == "reference"
     assert "differs from the reference" in str(choice.reason)
+
+
+def _of(weight: torch.Tensor, bias: torch.Tensor | None = None, rows: int = 48, dtype: Any = torch.float32) -> Any:
+    return torch.randn(rows, weight.shape[-1], dtype=dtype), weight, bias
+
+
+class Special(torch.Tensor):
+    """Weights of a kind of their own, as quantised ones are."""
+
+
+LARGE = torch.randn(2048, 256)
+UNFIT = {
+    "few weights": _of(LARGE[:2047]),
+    "many positions": _of(LARGE, rows=linear.MOST + 1),
+    "float64": _of(LARGE.double(), dtype=torch.float64),
+    "a kind of its own": _of(LARGE.as_subclass(Special)),
+    "sparse": _of(LARGE.to_sparse()),
+    "a strided bias": _of(LARGE, torch.randn(4096)[::2]),
+    "an expanded bias": _of(LARGE, torch.randn(1).expand(2048)),
+    "a bias for all": _of(LARGE, torch.randn(1)),
+}
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_what_the_kernel_would_misread_is_left_to_torch(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(linear, "product", lambda *_: seen.append(1))
+    with linear._AsItLies():
+        functional.linear(*_of(LARGE))
+        functional.linear(*_of(LARGE, torch.randn(2048)))
+        assert len(seen) == 2
+        functional.linear(*UNFIT[name])
+    assert len(seen) == 2
+
+
+def test_operands_of_mixed_precision_are_refused_by_torch_as_ever() -> None:
+    with linear._AsItLies(), pytest.raises(RuntimeError, match="same dtype"):
+        functional.linear(*_of(LARGE, dtype=torch.float64))
+
+
+@pytest.mark.usefixtures("everywhere")
+def test_operands_are_changed_over_and_lie_as_is_fastest() -> None:
+    model = tiny_model("qwen2")
+    curves(model)
+    products = [one for one in recorded(lambda: curves(model))[1].products if one.by_onednn]
+    width, gates = model.shape.hidden, model.shape.intermediate
+    inside = [one for one in products if len(one.activations) == 2 and one.activations[0] == 48]
+    assert {(one.activations, one.strides) for one in inside} == {((48, width), (1, 48)), ((48, gates), (1, 48))}
+    assert all(one.weights_first for one in inside)
+    assert len(inside) == 3 * (model.depth - 1)
+
+
+def test_prompts_take_it_up_to_the_patch_too(everywhere: list[int]) -> None:
+    model = tiny_model("olmo")
+    with torch.no_grad():
+        forward.run_to_layer(model, torch.tensor(ONE.a), 1)
+    assert set(everywhere) == {6}
+
+
+@pytest.mark.parametrize("default", [{"dtype": torch.float64}, {"device": "meta"}])
+def test_a_default_dtype_or_device_changes_nothing(default: dict[str, Any]) -> None:
+    before = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(default.get("dtype", before))
+        with torch.device(default.get("device", "cpu")):
+            assert linear.is_exact.__wrapped__()
+    finally:
+        torch.set_default_dtype(before)
 
 
 @pytest.mark.parametrize("precision", ["float64", "bfloat16"])
