@@ -125,6 +125,21 @@ UNFIT = {
 }
 
 
+@pytest.mark.usefixtures("everywhere")
+def test_few_positions_are_checked_also_where_many_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = linear.product
+
+    def broken(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+        found = whole(x, weight, bias)
+        return found if x.numel() // x.shape[-1] not in linear.CHANGED_OVER else found.view(-1)
+
+    monkeypatch.setattr(linear, "product", broken)
+    a, b = random_prompts([20] * 3), random_prompts([20] * 3, seed=1)
+    choice = runs.choose_path(tiny_model("qwen2"), a, b, 1, ["final_norm"], 200)
+    assert choice.path == "reference"
+    assert "the fast path failed: RuntimeError" in str(choice.reason)
+
+
 @pytest.mark.parametrize("name", UNFIT)
 def test_what_the_kernel_would_misread_is_left_to_torch(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
