@@ -25,6 +25,7 @@ MEASURING_MODULES = (
     "prompts",
     "models",
     "forward",
+    "linear",
     "inputs",
     "runs",
     "measurements",
