@@ -42,28 +42,29 @@ class _AsItLies(TorchFunctionMode):
         return function(*args, **(kwargs or {}))
 
 
-def as_it_lies(width: int, device: torch.device) -> AbstractContextManager[Any]:
-    """Within it, large linear layers read their weights as they lie; no change to models of a small `width`."""
-    return _AsItLies() if is_faster(width, device) else nullcontext()
+def as_it_lies(like: Float[Tensor, "... width"]) -> AbstractContextManager[Any]:
+    """Within it, large linear layers read their weights as they lie; no change where that is not faster."""
+    return _AsItLies() if is_faster(like) else nullcontext()
 
 
-def filling(positions: int, width: int, device: torch.device) -> int:
+def filling(positions: int, like: Float[Tensor, "... width"]) -> int:
     """How many positions to add to a forward of so many, so that operands changed over come in whole tiles."""
-    return -positions % TILE if positions in CHANGED_OVER and is_faster(width, device) else 0
+    return -positions % TILE if positions in CHANGED_OVER and is_faster(like) else 0
 
 
 def turned(states: Float[Tensor, "prompts positions width"]) -> Float[Tensor, "prompts positions width"]:
     """The same states, in memory as products of operands changed over come out and are taken in fastest."""
-    if len(states) == 1 and states.shape[1] in CHANGED_OVER and is_faster(states.shape[2], states.device):
+    if len(states) == 1 and states.shape[1] in CHANGED_OVER and is_faster(states):
         return states.transpose(1, 2).contiguous().transpose(1, 2)
     return states
 
 
-def is_faster(width: int, device: torch.device) -> bool:
-    """Whether this machine's kernels are faster on a model of that width. With AVX2 there is nothing in it."""
+def is_faster(like: Float[Tensor, "... width"]) -> bool:
+    """Whether these kernels are faster, on a model whose states are like that. With AVX2 there is nothing in it."""
     return (
-        width**2 >= LARGE
-        and device.type == "cpu"
+        like.shape[-1] ** 2 >= LARGE
+        and like.device.type == "cpu"
+        and like.dtype == torch.float32
         and torch.backends.cpu.get_cpu_capability() == "AVX512"
         and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and bool(torch.backends.mkldnn.enabled)

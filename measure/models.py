@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from measure import catalog, hub
 from measure.spec import MeasureError, Precision
@@ -63,6 +63,12 @@ class LoadedModel:
     @property
     def depth(self) -> int:
         return len(self.block_list)
+
+    @property
+    def embedding(self) -> Tensor:
+        """A row for each token, as wide as the residual stream."""
+        weight: Tensor = self.network.get_input_embeddings().weight
+        return weight
 
     @property
     def vocabulary(self) -> int:

@@ -96,7 +96,7 @@ def outputs(
         rows = rows_of(points.shape[1], earlier.shape[1], points.shape[2])
         cut = in_rows(points, rows)
         if len(cut) == 1:
-            more = linear.filling(earlier.shape[1] + cut.shape[1], points.shape[2], points.device)
+            more = linear.filling(earlier.shape[1] + cut.shape[1], points)
             cut = torch.cat([cut, cut[:, -1:].expand(-1, more, -1)], dim=1)
         out = forward.run_from_layer(
             model, earlier.repeat_interleave(rows, 0), cut, layer, direct, as_tuple=known.as_tuple
@@ -329,7 +329,7 @@ def _doubt(
     with as_measured(model.network, tf32=model.tf32):
         _check_causal(model, first[0], layer)
         asked = [(first, second, points)]
-        if linear.is_faster(model.shape.hidden, model.device):
+        if linear.is_faster(model.embedding):
             # Few positions run by kernels of their own, in memory the other way round.
             asked.append(([first[0][-10:]], [second[0][-10:]], 50))
         for a_prompts, b_prompts, count in asked:

@@ -21,7 +21,6 @@ from tests.conftest import random_prompts, tiny_model
 from tests.test_families import FAMILIES, network
 from tests.test_forward import BOUND, disagreement
 
-CPU = torch.device("cpu")
 pytestmark = pytest.mark.skipif(
     not hasattr(torch.ops.mkldnn, "_linear_pointwise"), reason="this torch was built without oneDNN"
 )
@@ -239,14 +238,17 @@ with as_measured(torch.nn.Linear(1, 1)):
 
 def test_where_it_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
-    assert linear.is_faster(896, CPU)
-    assert not linear.is_faster(64, CPU)
-    assert isinstance(linear.as_it_lies(64, CPU), nullcontext)
-    assert not linear.is_faster(896, torch.device("meta"))
-    assert linear.filling(59, 896, CPU) == 5
-    assert linear.filling(64, 896, CPU) == linear.filling(236, 896, CPU) == linear.filling(59, 64, CPU) == 0
+    wide, narrow = torch.empty(1, 896), torch.empty(1, 64)
+    assert linear.is_faster(wide)
+    assert not isinstance(linear.as_it_lies(wide), nullcontext)
+    for other in (narrow, wide.double(), wide.bfloat16(), wide.to("meta")):
+        assert not linear.is_faster(other)
+        assert isinstance(linear.as_it_lies(other), nullcontext)
+        assert linear.filling(59, other) == 0
+    assert linear.filling(59, wide) == 5
+    assert linear.filling(64, wide) == linear.filling(236, wide) == 0
     with monkeypatch.context() as patch:
         patch.setattr(torch.backends.mkldnn, "enabled", False)
-        assert not linear.is_faster(896, CPU)
+        assert not linear.is_faster(wide)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
-    assert not linear.is_faster(896, CPU)
+    assert not linear.is_faster(wide)
