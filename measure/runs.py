@@ -94,10 +94,8 @@ def outputs(
         direct = reads[0] if len(reads) == 1 else "residual"
         earlier = known.earlier(prompts)
         rows = rows_of(points.shape[1], earlier.shape[1], points.shape[2])
-        cut = in_rows(points, rows)
-        if len(cut) == 1:
-            more = linear.filling(earlier.shape[1] + cut.shape[1], points)
-            cut = torch.cat([cut, cut[:, -1:].expand(-1, more, -1)], dim=1)
+        more = linear.filling(earlier.shape[1] + points.shape[1], points) if len(prompts) * rows == 1 else 0
+        cut = in_rows(points, rows, more)
         out = forward.run_from_layer(
             model, earlier.repeat_interleave(rows, 0), cut, layer, direct, as_tuple=known.as_tuple
         )
@@ -128,10 +126,10 @@ def positions_of(model: LoadedModel, tokens: int, points: int) -> int:
     return points + rows_of(points, tokens - 1, model.shape.hidden) * (tokens - 1)
 
 
-def in_rows(points: Float[Tensor, "prompts points width"], rows: int) -> Float[Tensor, "rows some width"]:
-    """Each prompt's points cut into as many rows of one length, the last filled up with its last point."""
+def in_rows(points: Float[Tensor, "prompts points width"], rows: int, more: int) -> Float[Tensor, "rows some width"]:
+    """Each prompt's points cut into as many rows of one length, `more` than they need; its last point fills them up."""
     prompts, count, width = points.shape
-    size = -(-count // rows)
+    size = -(-count // rows) + more
     filled = torch.cat([points, points[:, -1:].expand(-1, rows * size - count, -1)], dim=1)
     return filled.reshape(prompts * rows, size, width)
 
