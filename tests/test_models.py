@@ -252,8 +252,9 @@ print(pages(), pages())
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_TUNABLES"))}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=clean)
     without, _, kept = map(int, done.stdout.split())
-    # Blocks of 16 MB make glibc keep 32 MB by itself, and the three are 48.
-    assert without > 20 * 2**12, "pages were fetched anew each time"
+    # Blocks of 16 MB make glibc keep 32 MB by itself, and the three are 48: 16 MB come anew in each of 20 rounds, in
+    # pages of 4 kB or whatever the kernel takes, 2 MB at the most.
+    assert without >= 20 * 8, "pages were fetched anew each time"
     assert kept < without / 20
 
 
