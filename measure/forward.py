@@ -91,7 +91,7 @@ def run_to_layer(model: LoadedModel, ids: Int[Tensor, "prompts tokens"], layer: 
     """Run prompts of one length through the first `layer` blocks and no further."""
     tap = _Tap(model.block_list[layer - 1])
     head = _with_blocks(model, [*model.block_list[: layer - 1], tap])
-    with linear.as_it_lies(model.embedding):
+    with linear.as_it_lies(head, model.embedding):
         head(input_ids=ids, use_cache=False)
     return Boundary(_tensor(tap.output), isinstance(tap.output, tuple))
 
@@ -159,12 +159,13 @@ def run_from_layer(
         "position_ids": positions,
         "use_cache": False,
     }
-    with linear.as_it_lies(states):
-        if read == "logits":
-            twin = copy.copy(model.network)
-            twin._modules = {**model.network._modules, model.network.base_model_prefix: tail}
+    if read == "logits":
+        twin = copy.copy(model.network)
+        twin._modules = {**model.network._modules, model.network.base_model_prefix: tail}
+        with linear.as_it_lies(twin, states):
             found = twin(**inputs, logits_to_keep=count).logits
-        else:
+    else:
+        with linear.as_it_lies(tail, states):
             found = tail(**inputs).last_hidden_state[:, before:]
     residual = _tensor(tap.output)[:, before:]
     return Outputs(residual if read == "residual" else found, residual)

@@ -9,63 +9,93 @@ The bounds below are where it was seen to be faster, with one thread and with tw
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from functools import lru_cache
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import TypeGuard
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
-# Weights of a layer at least, and positions at most.
+# Weights of a layer at least.
 LARGE = 2**19
-MOST = 256
-# Between so many positions the operands are changed over, W x^T: faster again, above all for whole tiles of 16, but
-# what comes out lies the other way round in memory. Attention and long distances are slower on that, sums and products
-# of numbers are not: only for layers without bias that widen or narrow as those around the gates do.
-CHANGED_OVER = range(32, 113)
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Where these kernels are faster on one class of processor.
+
+    `most` positions at most. Between `changed_over` the operands are changed over, W x^T: faster again, above all for
+    whole tiles of 16, but what comes out lies the other way round in memory. Attention and long distances are slower on
+    that, sums and products of numbers are not: only for layers without bias that widen or narrow as those around the
+    gates do.
+    """
+
+    most: int
+    changed_over: range
+
+
+# By what torch calls the processor's instructions; others have none.
+BOUNDS = {"AVX512": Bounds(256, range(32, 113)), "AVX2": Bounds(1024, range(0))}
 WIDENS = (2, 6)
 TILE = 16
 
 
-class _AsItLies(TorchFunctionMode):
-    """`nn.functional.linear` by oneDNN where that is faster; every other function of torch as it is."""
+@contextmanager
+def as_it_lies(module: nn.Module, like: Float[Tensor, "... width"]) -> Iterator[None]:
+    """Within it, large linear layers of `module` read their weights as they lie; no change where that is not faster."""
+    layers = [layer for layer in module.modules() if _is_large(layer)] if is_faster(like) else []
+    for layer in layers:
+        vars(layer)["forward"] = partial(_forward, layer)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del vars(layer)["forward"]
 
-    def __torch_function__(
-        self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if function is functional.linear and not kwargs and _is_for_us(*args):
-            return product(*args)
-        return function(*args, **(kwargs or {}))
+
+def _is_large(module: nn.Module) -> TypeGuard[nn.Linear]:
+    """A linear layer of many weights, torch's own in every way: no other kind, nor one that somebody has changed."""
+    return type(module) is nn.Linear and module.weight.numel() >= LARGE and "forward" not in vars(module)
 
 
-def as_it_lies(like: Float[Tensor, "... width"]) -> AbstractContextManager[Any]:
-    """Within it, large linear layers read their weights as they lie; no change where that is not faster."""
-    return _AsItLies() if is_faster(like) else nullcontext()
+def _forward(layer: nn.Linear, x: Tensor) -> Tensor:
+    operands = (x, layer.weight, layer.bias)
+    return product(*operands) if _is_for_us(*operands) else functional.linear(*operands)
+
+
+def bounds() -> Bounds | None:
+    """Where these kernels are faster on this processor."""
+    return BOUNDS.get(torch.backends.cpu.get_cpu_capability())
+
+
+def _changed_over(positions: int) -> bool:
+    found = bounds()
+    return found is not None and positions in found.changed_over
 
 
 def filling(positions: int, like: Float[Tensor, "... width"]) -> int:
     """How many positions to add to a forward of so many, so that operands changed over come in whole tiles."""
-    return -positions % TILE if positions in CHANGED_OVER and is_faster(like) else 0
+    return -positions % TILE if _changed_over(positions) and is_faster(like) else 0
 
 
 def turned(states: Float[Tensor, "prompts positions width"]) -> Float[Tensor, "prompts positions width"]:
     """The same states, in memory as products of operands changed over come out and are taken in fastest."""
-    if len(states) == 1 and states.shape[1] in CHANGED_OVER and is_faster(states):
+    if len(states) == 1 and _changed_over(states.shape[1]) and is_faster(states):
         return states.transpose(1, 2).contiguous().transpose(1, 2)
     return states
 
 
 def is_faster(like: Float[Tensor, "... width"]) -> bool:
-    """Whether these kernels are faster, on a model whose states are like that. With AVX2 there is nothing in it."""
+    """Whether these kernels are faster, on a model whose states are like that."""
     return (
         like.shape[-1] ** 2 >= LARGE
         and like.device.type == "cpu"
         and like.dtype == torch.float32
-        and torch.backends.cpu.get_cpu_capability() == "AVX512"
+        and bounds() is not None
         and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and bool(torch.backends.mkldnn.enabled)
         and is_exact()
@@ -87,14 +117,15 @@ def is_exact() -> bool:
     return all(float(difference.abs().max() / expected.abs().max()) < 1e-5 for difference in off)
 
 
-def _is_for_us(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
-    """Few positions and many weights, in float32 on the processor, plain in every way: the kernel checks nothing."""
+def _is_for_us(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+    """Few positions, in float32 on the processor, operands plain in every way: the kernel checks nothing."""
     operands = [x, weight] if bias is None else [x, weight, bias]
+    found = bounds()
     return (
-        weight.numel() >= LARGE
-        and x.numel() <= MOST * x.shape[-1]
+        found is not None
+        and x.numel() <= found.most * x.shape[-1]
         and all(_is_plain(operand) for operand in operands)
-        and weight.ndim == 2
+        and weight.is_contiguous()
         # Of a bias it reads as many entries as there are outputs, one after another, whatever lies there.
         and (bias is None or (bias.shape == weight.shape[:1] and bias.is_contiguous()))
     )
@@ -115,9 +146,12 @@ def product(
     """`x W^T + bias` by oneDNN, (*rows, outer)."""
     # What torch's own compiler writes for a linear layer; torch has no public name for it.
     kernel = torch.ops.mkldnn._linear_pointwise
+    rows = x.reshape(-1, x.shape[-1])
+    # Rows with gaps between them would go through a kernel a thousand times slower.
+    rows = rows if rows.is_contiguous() or rows.t().is_contiguous() else rows.contiguous()
     narrow, wide = sorted(weight.shape)
-    if bias is None and x.numel() // x.shape[-1] in CHANGED_OVER and WIDENS[0] <= wide / narrow <= WIDENS[1]:
-        other_way: Tensor = kernel(weight, x.reshape(-1, x.shape[-1]), None, "none", [], "")
+    if bias is None and _changed_over(len(rows)) and WIDENS[0] <= wide / narrow <= WIDENS[1]:
+        other_way: Tensor = kernel(weight, rows, None, "none", [], "")
         return other_way.t().view(*x.shape[:-1], len(weight))
-    found: Tensor = kernel(x, weight, bias, "none", [], "")
-    return found
+    found: Tensor = kernel(rows, weight, bias, "none", [], "")
+    return found.view(*x.shape[:-1], len(weight))
