@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 T = TypeVar("T")
 # Seconds of products after which their rate is known.
-ENOUGH = 1.0
+ENOUGH = 0.3
 _PRODUCTS = {torch.ops.aten.mm.default: (0, 1), torch.ops.aten.addmm.default: (1, 2)}
 # None where torch was built without it.
 _ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
