@@ -88,6 +88,7 @@ def test_prompt_length(benchmark: Any) -> None:
         num_hidden_layers=6,
         num_attention_heads=4,
         max_position_embeddings=1024,
+        eos_token_id=2,
     )
     model = models.adopt(OlmoForCausalLM(config).eval(), None, "float32")
     lengths = (10, 30, 100, 300, 1000)
