@@ -4,7 +4,8 @@ For `x W^T` torch calls the processor library's general product (MKL's `sgemm`),
 order of its own. Under some hundred positions that takes a third of its time. oneDNN, which torch carries for its
 compiled graphs, multiplies without the copy. Both sum in float32, each in its own order.
 
-The bounds below are where it was seen to be faster, with one thread and with two (benchmarks/README.md).
+The bounds below are where it was seen to be faster with two threads, and with one no slower on the whole
+(benchmarks/README.md).
 """
 
 from __future__ import annotations
