@@ -152,6 +152,7 @@ UNFIT = {
     "many positions": _of(LARGE, rows=1025),
     "float64": _of(LARGE.double(), dtype=torch.float64),
     "a kind of its own": _of(LARGE.as_subclass(Special)),
+    "sparse": _of(LARGE.to_sparse()),
     "weights with gaps": _of(torch.randn(2048, 512)[:, :256]),
     "weights the other way round": _of(torch.randn(256, 2048).t()),
     "a strided bias": _of(LARGE, torch.randn(4096)[::2]),
@@ -311,9 +312,14 @@ with as_measured(torch.nn.Linear(1, 1)):
 def test_where_it_is_faster(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: kind)
     wide, narrow = torch.empty(1, 896), torch.empty(1, 64)
+    layer = nn.Linear(1024, 1024)
     assert linear.is_faster(wide) == (kind in linear.BOUNDS)
+    with linear.as_it_lies(layer, wide):
+        assert ("forward" in vars(layer)) == (kind in linear.BOUNDS)
     for other in (narrow, wide.double(), wide.bfloat16(), wide.to("meta")):
         assert not linear.is_faster(other)
+        with linear.as_it_lies(layer, other):
+            assert "forward" not in vars(layer)
         assert linear.filling(59, other) == 0
     assert linear.filling(59, wide) == (5 if kind == "AVX512" else 0)
     assert linear.filling(64, wide) == linear.filling(236, wide) == 0
