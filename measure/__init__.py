@@ -9,45 +9,82 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from measure import catalog, claims, stats
+    from measure.claims import Claim
     from measure.crossings import Crossings
     from measure.measurements import interpolate, slice2d
     from measure.predictions import Predictions
     from measure.results import Curves
     from measure.slices import Slices
-    from measure.spec import ConfigSpec, CrossingSpec, CurveSpec, MeasureError, PredictionSpec, SliceSpec
+    from measure.spec import (
+        ConfigSpec,
+        CrossingSpec,
+        CurveSpec,
+        MeasureError,
+        NotMeasuredError,
+        PredictionSpec,
+        SliceSpec,
+    )
+    from measure.stats import Effect, Fact, Interval, Trend, Verdict
+
+# Where each public name lives; a name that is its own home is a module.
+_HOMES = {
+    "Claim": "claims",
+    "ConfigSpec": "spec",
+    "CrossingSpec": "spec",
+    "Crossings": "crossings",
+    "CurveSpec": "spec",
+    "Curves": "results",
+    "Effect": "stats",
+    "Fact": "stats",
+    "Interval": "stats",
+    "MeasureError": "spec",
+    "NotMeasuredError": "spec",
+    "PredictionSpec": "spec",
+    "Predictions": "predictions",
+    "SliceSpec": "spec",
+    "Slices": "slices",
+    "Trend": "stats",
+    "Verdict": "stats",
+    "catalog": "catalog",
+    "claims": "claims",
+    "interpolate": "measurements",
+    "slice2d": "measurements",
+    "stats": "stats",
+}
 
 __all__ = [
+    "Claim",
     "ConfigSpec",
     "CrossingSpec",
     "Crossings",
     "CurveSpec",
     "Curves",
+    "Effect",
+    "Fact",
+    "Interval",
     "MeasureError",
+    "NotMeasuredError",
     "PredictionSpec",
     "Predictions",
     "SliceSpec",
     "Slices",
+    "Trend",
+    "Verdict",
+    "catalog",
+    "claims",
     "interpolate",
     "slice2d",
+    "stats",
 ]
-
-_HOMES = {
-    "interpolate": "measure.measurements",
-    "slice2d": "measure.measurements",
-    "Curves": "measure.results",
-    "Crossings": "measure.crossings",
-    "Predictions": "measure.predictions",
-    "Slices": "measure.slices",
-    "ConfigSpec": "measure.spec",
-    "CrossingSpec": "measure.spec",
-    "CurveSpec": "measure.spec",
-    "MeasureError": "measure.spec",
-    "PredictionSpec": "measure.spec",
-    "SliceSpec": "measure.spec",
-}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'measure' has no attribute {name!r}; public names: {', '.join(__all__)}")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'measure' has no attribute {name!r}; public names: {', '.join(__all__)}")
+    home = importlib.import_module(f"measure.{_HOMES[name]}")
+    return home if name == _HOMES[name] else getattr(home, name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from measure.spec import MeasureError
+from measure.spec import MeasureError, NotMeasuredError
 
 LADDER = Path(__file__).parent / "ladder" / "weights"
 
@@ -185,12 +185,18 @@ def add(model: Model) -> None:
         models.cache_clear()
 
 
+def forget_added() -> None:
+    """Leave the catalogued models alone."""
+    _ADDED.clear()
+    models.cache_clear()
+
+
 def _folder(name: str, revision: str) -> Reference:
     """A local model; `@revision` names a folder inside it."""
     location = Path(name) / revision
     if not (location / "config.json").is_file():
         inside = ", ".join(sorted(path.parent.name for path in Path(name).glob("*/config.json"))) or "none"
-        raise MeasureError(
+        raise NotMeasuredError(
             f"{location} has no config.json, so it holds no model; models in folders of {name}: {inside} "
             "(write FOLDER@NAME for one of them)."
         )
@@ -219,7 +225,7 @@ def resolve(text: str) -> Reference:
         revision = revision or "main"
         # The hub has more training revisions than the paper shows; only the ladder's list is complete.
         if model.source == "ladder" and revision not in model.revisions:
-            raise MeasureError(f"{name} has no revision {revision!r}; it has {', '.join(model.revisions)}.")
+            raise NotMeasuredError(f"{name} has no revision {revision!r}; it has {', '.join(model.revisions)}.")
         if model.source == "folder":
             whole = revision == "main" and (Path(model.location) / "config.json").is_file()
             found = _folder(model.location, "" if whole else revision)
@@ -231,7 +237,7 @@ def resolve(text: str) -> Reference:
     if name.count("/") == 1 and not name.startswith((".", "/")) and not Path(name).exists():
         return Reference(name, revision or "main", "hub", name)
     near = difflib.get_close_matches(name, models(), n=3, cutoff=0.0)
-    raise MeasureError(
+    raise NotMeasuredError(
         f"model {name!r} is unknown. Nearest in the catalog: {', '.join(near)}. "
         "Or give a folder with a config.json, or a hub id such as allenai/OLMo-1B-0724-hf."
     )

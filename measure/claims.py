@@ -1,17 +1,18 @@
-"""What claims share: which curves may be compared, and what counts as sharper. Curves in, parts of a verdict out."""
+"""What claims share: which curves may be compared, what counts as sharper, a verdict held against the expected."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
+import pytest
 
 from measure import stats
 from measure.results import Curves
-from measure.spec import MeasureError, Read
-from measure.stats import Effect, Interval, Trend
+from measure.spec import MeasureError, NotMeasuredError, Read
+from measure.stats import Effect, Interval, Trend, Verdict
 
 # Fixed before measuring: two training seeds already differ by 0.03 in median max slope.
 SLOPE_MARGIN = 0.1
@@ -25,6 +26,60 @@ DIVERGENCE_MARGIN = 0.1
 # Near linear: a straight line has max slope 1 and edge drift 0.184.
 LINEAR_SLOPE = 1.2
 LINEAR_DRIFT = 0.16
+
+
+_NOTHING: Mapping[str, str] = {}
+
+
+class Claim:
+    """One test's claim: holds verdicts against what the repository expects, and keeps them for the record.
+
+    The `claim` fixture makes it. `subject` is the id under which a suite accepts a verdict. Where `must_be_measured`, a
+    verdict without an interval is a failure of the test, else it is told as not measured; it never passes.
+    """
+
+    def __init__(self, subject: str, *, must_be_measured: bool = False) -> None:
+        self.subject = subject
+        self.verdict: Verdict | None = None
+        self.expected = "supported"
+        self.controls: dict[str, Verdict] = {}
+        self._must_be_measured = must_be_measured
+
+    def check(self, verdict: Verdict, accepted: Mapping[str, str] = _NOTHING) -> None:
+        """Pass when the measured verdict is the expected one; an accepted negative is shown as an expected failure.
+
+        `accepted` names the verdicts that are not `supported`, by the id of the test; under --protocol strict an id
+        ends with the read. Raises `NotMeasuredError` for a verdict that has no interval.
+        """
+        self.verdict, self.expected = verdict, accepted.get(self.subject, "supported")
+        self._check_measured({"the claim": verdict})
+        if verdict.outcome != self.expected:
+            pytest.fail(f"expected the claim to be {self.expected}, measured: {verdict}", pytrace=False)
+        if self.expected != "supported":
+            pytest.xfail(f"accepted as {verdict}")
+
+    def refute(self, counterfeits: Mapping[str, Verdict]) -> None:
+        """Pass when the claim is supported by none of the counterfeits: each is data on which it must not hold.
+
+        Raises `NotMeasuredError` where one of them has no interval, and none is supported.
+        """
+        self.controls |= counterfeits
+        believed = {name: verdict for name, verdict in counterfeits.items() if verdict.outcome == "supported"}
+        if believed:
+            lines = "\n".join(f"  {name}: {verdict}" for name, verdict in believed.items())
+            pytest.fail(f"the claim is supported by data on which it must not hold:\n{lines}", pytrace=False)
+        if not counterfeits:
+            pytest.fail("claim.refute was given no counterfeit, and a control that cannot fail is none", pytrace=False)
+        self._check_measured(counterfeits)
+
+    def _check_measured(self, verdicts: Mapping[str, Verdict]) -> None:
+        for name, verdict in verdicts.items():
+            if verdict.outcome == "not measured":
+                why = "measure more pairs, see --pairs" if verdict.n else "every pair is degenerate or left out"
+                told = f"not measured: {name} has no interval (n = {verdict.n}); {why}"
+                if self._must_be_measured:
+                    pytest.fail(f"{told}. On the ladder's default sample every claim can be measured", pytrace=False)
+                raise NotMeasuredError(told)
 
 
 def under_strict(case: str, verdict: str, *reads: Read) -> dict[str, str]:

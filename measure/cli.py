@@ -237,6 +237,7 @@ def _slice(options: argparse.Namespace) -> int:
 
 def _choice(command: argparse.ArgumentParser) -> None:
     """What the commands that choose tests share with pytest."""
+    _add_paths(command)
     command.add_argument("-k", dest="expression", metavar="EXPR", help="the tests meant, as for pytest -k")
     command.add_argument("--models", default="auto", help="as for pytest --models")
     for name in ("--pairs", "--protocol", "--corpus", "--precision", "--store"):
@@ -262,8 +263,7 @@ def _add_plan(commands: Any) -> None:
 def _plan(options: argparse.Namespace) -> int:
     from measure import plan
 
-    _in_project("plan")
-    collected = plan.collect(options.expression, _pytest_options(options))
+    collected = plan.collect(options.expression, _pytest_options(options), paths=_paths(options, "plan"))
     print(*plan.lines(plan.plan(collected), plan.corpora_to_fetch(collected)), sep="\n")
     return 0
 
@@ -285,8 +285,7 @@ def _add_fetch(commands: Any) -> None:
 def _fetch(options: argparse.Namespace) -> int:
     from measure import plan
 
-    _in_project("fetch")
-    collected = plan.collect(options.expression, _pytest_options(options))
+    collected = plan.collect(options.expression, _pytest_options(options), paths=_paths(options, "fetch"))
     for line in plan.fetch(collected, allow_pickle=options.allow_pickle):
         print(line, flush=True)
     return 0
@@ -298,7 +297,8 @@ def _add_report(commands: Any) -> None:
         "report",
         _report,
         "Make one self-contained page of a run's records; of two runs it compares the second with the first.",
-        "measure report before.jsonl reports/records.jsonl --out reports\n"
+        "measure report --previous\n"
+        "  measure report before.jsonl after.jsonl --out compared\n"
         "  measure report --figures png pdf --only fig3 fig4",
     )
     command.add_argument(
@@ -306,7 +306,7 @@ def _add_report(commands: Any) -> None:
         nargs="*",
         type=Path,
         metavar="RUN",
-        help="records of a run, or the folder they are in (default reports/records.jsonl)",
+        help="records of a run, or a folder of them, of which the last is taken (default reports/runs)",
     )
     command.add_argument(
         "--out",
@@ -314,6 +314,7 @@ def _add_report(commands: Any) -> None:
         default=Path("reports"),
         help="folder for index.html, claims.txt and figures/ (default %(default)s)",
     )
+    command.add_argument("--previous", action="store_true", help="compare the last run with the one before it")
     command.add_argument(
         "--merge", action="store_true", help="show all runs as one; where they overlap the later stands"
     )
@@ -335,7 +336,7 @@ def _report(options: argparse.Namespace) -> int:
     names = paper_figures.checked(options.only or paper_figures.FIGURES)
     if options.only and not options.figures:
         raise MeasureError("--only chooses among figures; say with --figures png (svg, pdf) how to write them.")
-    runs = [path / "records.jsonl" if path.is_dir() else path for path in options.runs or [Path("reports")]]
+    runs = _runs(options)
     written, shown = page.write(runs, options.out, merge=options.merge)
     print(f"written {written}: {shown}")
     if options.figures:
@@ -350,9 +351,44 @@ def _report(options: argparse.Namespace) -> int:
     return 0
 
 
-def _in_project(command: str) -> None:
-    if not Path("suites").is_dir():
-        raise MeasureError(f"there is no folder suites/ here; run `measure {command}` in the root of the project.")
+def _runs(options: argparse.Namespace) -> list[Path]:
+    """The records that are asked for, by name: of a folder the last."""
+    from measure import records
+
+    if options.previous and options.runs:
+        raise MeasureError("--previous compares the last two runs; two that are named are compared without it.")
+    if not options.previous:
+        return [_last(path) if path.is_dir() else path for path in options.runs or [_last(records.FOLDER)]]
+    if len(found := records.runs()) < 2:
+        raise MeasureError(f"--previous: {records.FOLDER} holds {len(found)} runs, and two are needed to compare.")
+    return found[-2:]
+
+
+def _last(folder: Path) -> Path:
+    from measure import records
+
+    found = records.runs(folder)
+    if not found:
+        raise MeasureError(f"{folder} holds no records of a run; run the suites first (`make suites`), or name a file.")
+    return found[-1]
+
+
+def _add_paths(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "paths", nargs="*", type=Path, metavar="PATH", help="suites, or folders of them (default suites)"
+    )
+
+
+def _paths(options: argparse.Namespace, command: str) -> list[Path]:
+    """Where the tests are."""
+    paths: list[Path] = options.paths or [Path("suites")]
+    for path in paths:
+        if not Path(str(path).partition("::")[0]).exists():
+            raise MeasureError(
+                f"there is no {path} here; run `measure {command}` in the root of the project, or name the tests: "
+                f"measure {command} PATH."
+            )
+    return paths
 
 
 def _add_refresh(commands: Any) -> None:
@@ -363,11 +399,17 @@ def _add_refresh(commands: Any) -> None:
         "Measure baselines anew, past the store: writes what moved beyond tolerance or is new, deletes nothing.",
         "measure refresh -k qwen2 --dry-run",
     )
-    choice = command.add_mutually_exclusive_group(required=True)
+    _add_paths(command)
+    choice = command.add_mutually_exclusive_group()
     choice.add_argument("-k", dest="expression", metavar="EXPR", help="the tests to measure, as for pytest -k")
     choice.add_argument("--orphans", action="store_true", help="list baselines that no test has")
     choice.add_argument("--remove", nargs="+", metavar="FILE", help="delete these orphans")
     command.add_argument("--dry-run", action="store_true", help="show the table and write nothing")
+    command.add_argument(
+        "--rewrite",
+        action="store_true",
+        help="change the form alone: complete what lacks a metric, take the code's tolerance and format",
+    )
     command.add_argument("--allow-pickle", action="store_true", help="load pickled weights if there are no safetensors")
     command.add_argument("--models", default="auto", help="as for pytest --models")
 
@@ -375,16 +417,20 @@ def _add_refresh(commands: Any) -> None:
 def _refresh(options: argparse.Namespace) -> int:
     from measure import refresh
 
-    _in_project("refresh")
+    paths = _paths(options, "refresh")
     if options.orphans:
-        found = refresh.orphans()
+        found = refresh.orphans(paths)
         print(*found, sep="\n") if found else print("no orphans: every baseline has its test")
         return 0
     if options.remove:
-        print(*(f"removed {path}" for path in refresh.remove_orphans(options.remove)), sep="\n")
+        print(*(f"removed {path}" for path in refresh.remove_orphans(options.remove, paths)), sep="\n")
         return 0
+    if options.expression is None and not options.rewrite:
+        raise MeasureError("say which baselines: -k EXPR, as for pytest -k; or --orphans, --remove FILE, --rewrite.")
     chosen = ["--models", options.models, *(["--allow-pickle"] if options.allow_pickle else [])]
-    lines, status = refresh.refresh(options.expression, dry=options.dry_run, arguments=chosen)
+    lines, status = refresh.refresh(
+        options.expression or "", paths=paths, dry=options.dry_run, rewrite=options.rewrite, arguments=chosen
+    )
     print(*lines, sep="\n")
     return status
 

@@ -30,7 +30,16 @@ class Crossings(Curves, kind="crossings"):
     `step_distance` (pairs, steps - 1): ||F(X[i+1]) - F(X[i])||, how far the output moves in each step.
     """
 
-    kept_metrics: ClassVar[tuple[str, ...]] = (*METRICS, "total", "flat_share", "flat_crossings", "region_boundaries")
+    kept_metrics: ClassVar[tuple[str, ...]] = (
+        *METRICS,
+        "total",
+        "flat_share",
+        "flat_crossings",
+        "flat_crossing_share",
+        "crossing_rate_ratio",
+        "missed_by_half",
+        "region_boundaries",
+    )
 
     gates: Int[np.ndarray, " blocks"]
     crossings: Int[np.ndarray, "pairs blocks spans"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import traceback
 from collections import defaultdict
@@ -15,11 +16,22 @@ from typing import Any
 
 import torch
 
-from measure import catalog, hub, measurements, models, prompts
+from measure import catalog, hub, measurements, models, prompts, runs
 from measure.catalog import Shape
-from measure.fetching import Fetcher, Keep
+from measure.fetching import Fetcher
 from measure.results import Result
-from measure.spec import AnySpec, ConfigSpec, CurveSpec, MeasureError, Pairing, Protocol, SliceSpec, Spec
+from measure.spec import (
+    AnySpec,
+    ConfigSpec,
+    CurveSpec,
+    Keep,
+    MeasureError,
+    NotMeasuredError,
+    Pairing,
+    Protocol,
+    SliceSpec,
+    Spec,
+)
 from measure.store import Store, key
 
 Outcome = Result | Shape | Exception
@@ -218,10 +230,23 @@ def _outcomes(
 
 
 def _kept(error: Exception) -> MeasureError:
-    """An error to be kept for later: its text without its frames, which would hold the model in memory."""
+    """An error to be kept for later: its text without its frames, which would hold the model in memory.
+
+    A `NotMeasuredError` where the world denied something; whatever else was not foreseen is a defect, told whole.
+    """
     if isinstance(error, MeasureError):
-        return MeasureError(str(error))
-    return MeasureError(f"unexpected error while measuring:\n{''.join(traceback.format_exception(error))}")
+        kind = NotMeasuredError if isinstance(error, NotMeasuredError) else MeasureError
+        return kind(str(error))
+    if runs.is_out_of_memory(error):
+        return NotMeasuredError(
+            f"the machine has no memory left ({error}); end what else uses it, or take a larger one."
+        )
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return NotMeasuredError(f"the disk is full ({error}); make room, or set HF_HOME and --store to a larger one.")
+    return MeasureError(
+        "unexpected error while measuring, a defect of the harness or of a library it stands on:\n"
+        + "".join(traceback.format_exception(error))
+    )
 
 
 def _measure_alike(

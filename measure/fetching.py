@@ -8,13 +8,9 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
-from typing import Literal, get_args
 
 from measure import catalog, hub, models
-from measure.spec import MeasureError
-
-Keep = Literal["none", "last", "all"]
-KEEP: tuple[str, ...] = get_args(Keep)
+from measure.spec import Keep, MeasureError
 
 # Seconds in which what is under way may come to its end when a run is over.
 _GRACE = 5.0

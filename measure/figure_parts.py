@@ -11,16 +11,19 @@ import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float
 
-from measure.records import Line, Run
+from measure.records import Run
+from measure.rows import CurveRow, Field, ModelRow, Number, ResultRow, Revision
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+T = TypeVar("T")
 
 WIDTH = 3.3
 # Okabe and Ito's colours.
@@ -81,7 +84,13 @@ class Item:
     read: str
     protocol: str
     pairing: str
-    line: Line
+    row: ResultRow
+
+    @property
+    def curve(self) -> CurveRow:
+        """Quartiles of r, which all results but slices have."""
+        assert self.row.curve is not None, "slices have no curve"
+        return self.row.curve
 
 
 def styled(draw: Callable[..., Figure | None]) -> Callable[..., Figure | None]:
@@ -105,19 +114,21 @@ def items_of(run: Run, kind: str = "CurveSpec") -> list[Item]:
 
     Those in float32, where the run has any.
     """
-    lines = [line for line in run.results.values() if line["type"] == kind and ("curve" in line or "triples" in line)]
-    precisions = [line["spec"].get("precision", "float32") for line in lines]
+    rows = [row for row in run.results.values() if row.type == kind and (row.curve is not None or row.triples)]
+    precisions = [_precision(row) for row in rows]
     precision = "float32" if not precisions or "float32" in precisions else precisions[-1]
-    found = []
-    for line in lines:
-        spec = line["spec"]
-        weights, _, seed = spec.get("weights", "stored").partition(":")
-        if seed in ("", "0") and spec.get("precision", "float32") == precision:
-            model, _, revision = spec["model"].partition("@")
-            layer, read, protocol = (spec[name] for name in ("layer", "read", "protocol"))
-            pairing = spec.get("pairing", "random")
-            found.append(Item(model, revision or "main", weights, layer, read, protocol, pairing, line))
-    return found
+    return [_item(row) for row in rows if row.weights[1] in ("", "0") and _precision(row) == precision]
+
+
+def _precision(row: ResultRow) -> Field:
+    return row.spec.get("precision", "float32")
+
+
+def _item(row: ResultRow) -> Item:
+    layer = row.spec["layer"]
+    assert isinstance(layer, int)
+    read, protocol, pairing = map(str, (row.spec["read"], row.spec["protocol"], row.spec.get("pairing", "random")))
+    return Item(row.model, row.revision, row.weights[0], layer, read, protocol, pairing, row)
 
 
 def usual(items: Iterable[Item], *, read: str | None = "final_norm", pairing: str = "random") -> list[Item]:
@@ -135,19 +146,17 @@ def first_layer(items: Iterable[Item]) -> list[Item]:
     return [item for item in items if item.layer == 1]
 
 
-def about_model(run: Run, model: str) -> Line:
+def about_model(run: Run, model: str) -> ModelRow:
     """What the header tells of a model; little where it does not."""
-    unknown = {"family": model, "source": "", "parameters": 0, "seed": 0, "revisions": []}
-    return {**unknown, **run.header.get("catalog", {}).get(model, {})}
+    known = run.header.catalog.get(model) if run.header else None
+    return known or ModelRow(family=model)
 
 
 def by_size(run: Run, models: Iterable[str]) -> list[str]:
     """Models without other training seeds, from the smallest to the largest, family by family."""
     known = {model: about_model(run, model) for model in models}
-    chosen = [model for model, about in known.items() if not about["seed"]]
-    return sorted(
-        chosen, key=lambda model: (known[model]["source"], known[model]["family"], known[model]["parameters"])
-    )
+    chosen = [model for model, about in known.items() if not about.seed]
+    return sorted(chosen, key=lambda model: (known[model].source, known[model].family, known[model].parameters))
 
 
 def families_of(run: Run, models: Iterable[str]) -> dict[str, list[str]]:
@@ -155,8 +164,8 @@ def families_of(run: Run, models: Iterable[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for model in by_size(run, models):
         about = about_model(run, model)
-        prefix = "ladder-" if about["source"] == "ladder" else ""
-        found.setdefault(prefix + about["family"], []).append(model)
+        prefix = "ladder-" if about.source == "ladder" else ""
+        found.setdefault(prefix + about.family, []).append(model)
     return found
 
 
@@ -165,19 +174,19 @@ def largest(run: Run, models: Iterable[str]) -> list[str]:
     return [group[-1] for group in families_of(run, models).values()]
 
 
-def trajectories(run: Run, items: Iterable[Item]) -> dict[str, list[tuple[Line, Item]]]:
+def trajectories(run: Run, items: Iterable[Item]) -> dict[str, list[tuple[Revision, Item]]]:
     """By model, its revisions in order of training with their results; models with two or more."""
     by_place = {(item.model, item.revision): item for item in items}
     found = {}
     for model in by_size(run, {item.model for item in items}):
-        known = about_model(run, model)["revisions"]
-        rows = [(entry, by_place[model, entry["name"]]) for entry in known if (model, entry["name"]) in by_place]
+        known = about_model(run, model).revisions
+        rows = [(entry, by_place[model, entry.name]) for entry in known if (model, entry.name) in by_place]
         if len(rows) > 1:
             found[model] = rows
     return found
 
 
-def few(rows: Sequence[Any], count: int = FEW) -> list[Any]:
+def few(rows: Sequence[T], count: int = FEW) -> list[T]:
     """At most `count` of `rows`, evenly spread, the first and the last among them."""
     places = np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int))
     return [rows[place] for place in places]
@@ -199,17 +208,23 @@ def count_name(number: float) -> str:
     return f"{number:.0f}"
 
 
-def amount_name(entry: Line) -> str:
+def amount_name(entry: Revision) -> str:
     """How far a revision is trained."""
-    if entry.get("tokens") is not None:
-        return f"{count_name(entry['tokens'])} tokens"
-    return f"step {count_name(entry['step'])}" if entry.get("step") is not None else str(entry["name"])
+    if entry.tokens is not None:
+        return f"{count_name(entry.tokens)} tokens"
+    return f"step {count_name(entry.step)}" if entry.step is not None else entry.name
 
 
 def over_how_many(items: Iterable[Item], of: str = "pairs") -> str:
     """Over how many rows: one number, or the least and the most."""
-    counts = sorted({item.line["n"] - item.line["degenerate"] for item in items})
+    counts = sorted({_kept(item.row) for item in items})
     return f"n = {counts[0]}{f' to {counts[-1]}' if len(counts) > 1 else ''} {of}"
+
+
+def _kept(row: ResultRow) -> int:
+    assert row.n is not None
+    assert row.degenerate is not None
+    return row.n - row.degenerate
 
 
 def measured_on(items: Iterable[Item]) -> str:
@@ -219,7 +234,7 @@ def measured_on(items: Iterable[Item]) -> str:
     said = [f"protocol {items[0].protocol}"]
     said += [f"patched after layer {layers.pop()}"] if len(layers) == 1 else []
     said += [f"read {reads.pop().replace('_', ' ')}"] if len(reads) == 1 else []
-    precision = items[0].line["spec"].get("precision", "float32")
+    precision = _precision(items[0].row)
     said += [f"computed in {precision}"] if precision != "float32" else []
     return ", ".join(said)
 
@@ -265,16 +280,17 @@ def slice_grid(rows: int, columns: int, caption: str, *, left: float) -> tuple[F
     return figure, axes
 
 
-def numbers(values: Sequence[float | None]) -> Float[np.ndarray, " values"]:
+def numbers(values: Sequence[Number]) -> Float[np.ndarray, " values"]:
     return np.array([np.nan if value is None else value for value in values], dtype=float)
 
 
-def draw_curve(axes: Axes, line: Line, colour: Any, *, dashed: bool = False, band: bool = True) -> None:
+def draw_curve(axes: Axes, curve: CurveRow, colour: Any, *, dashed: bool = False, band: bool = True) -> None:
     """Median r over alpha, with its quartile band."""
-    curve = {name: numbers(values) for name, values in line["curve"].items()}
-    axes.plot(curve["alphas"], curve["median"], "--" if dashed else "-", color=colour, linewidth=1 if dashed else 1.2)
+    alphas = numbers(curve.alphas)
+    low, middle, high = map(numbers, curve.rows())
+    axes.plot(alphas, middle, "--" if dashed else "-", color=colour, linewidth=1 if dashed else 1.2)
     if band:
-        axes.fill_between(curve["alphas"], curve["q25"], curve["q75"], color=colour, alpha=0.13, linewidth=0, zorder=1)
+        axes.fill_between(alphas, low, high, color=colour, alpha=0.13, linewidth=0, zorder=1)
 
 
 def relative_axes(axes: Axes, title: str = "") -> None:
@@ -333,7 +349,9 @@ def draw_bars(
     axes: Axes, places: Sequence[float], items: Sequence[Item], metric: str, colour: Any, marker: str = "o"
 ) -> Float[np.ndarray, " items"]:
     """Medians of a metric with bars between quartiles, joined by a line; returns the medians."""
-    low, middle, high = (numbers([item.line["metrics"][metric][q] for item in items]) for q in ("q25", "median", "q75"))
+    found = [item.row.metrics[metric] for item in items]
+    low, high = numbers([one.q25 for one in found]), numbers([one.q75 for one in found])
+    middle = numbers([one.median for one in found])
     axes.errorbar(places, middle, [middle - low, high - middle], fmt=f"-{marker}", color=colour, elinewidth=0.7)
     return middle
 

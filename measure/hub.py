@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from measure.hub_errors import DamagedError, Kind, explained, is_offline, is_unreachable, not_in_cache, patiently
 from measure.results import write_atomically
-from measure.spec import MeasureError
+from measure.spec import MeasureError, NotMeasuredError
 
 # Bytes worth a look at the configuration first, at the price of one more round trip.
 _LARGE = 2**26
@@ -120,7 +120,7 @@ def fetch_file(repo: str, filename: str, *, revision: str = "main", kind: Kind =
             raise not_in_cache(f"{filename} of {repo}@{revision}")
         return path
     if filename not in listing.sizes:
-        raise MeasureError(f"{repo}@{revision} has no file {filename!r}; {_nearest(filename, listing.sizes)}")
+        raise NotMeasuredError(f"{repo}@{revision} has no file {filename!r}; {_nearest(filename, listing.sizes)}")
     path = _cache(repo, kind) / "snapshots" / listing.commit / filename
     if not path.exists():
         _check_space(repo, listing.sizes[filename])
@@ -247,13 +247,13 @@ def nearest_revision(repo: str, revision: str) -> str:
     names = branches(repo)
     found = _nearest_by_tokens(names, revision)
     if found is None:
-        raise MeasureError(
+        raise NotMeasuredError(
             f"{repo}@{revision}: none of its {len(names)} branches is a training checkpoint that tells its tokens "
             f"(looked for stepN-tokensNB or stepN); name a branch: {', '.join(names[:5])}."
         )
     wanted, seen = _wanted_tokens(revision), found.tokens_seen
     if not wanted / 2 <= seen <= 2 * wanted:
-        raise MeasureError(
+        raise NotMeasuredError(
             f"{repo}@{revision}: the nearest of its training checkpoints is {found.name}, after {seen / 1e9:g} billion "
             "tokens, which is too far off to stand for it; name a branch."
         )
@@ -390,7 +390,7 @@ def _wanted(repo: str, sizes: dict[str, int], *, weights: bool, allow_pickle: bo
     """The files of a repository that a model is loaded from. Raises `MeasureError` where it holds none."""
     small = [name for name in sizes if name in SMALL_FILES]
     if "config.json" not in sizes:
-        raise MeasureError(
+        raise NotMeasuredError(
             f"{repo} has no config.json, so it holds no transformers model; it has {', '.join(sorted(sizes)[:5])}."
         )
     if not weights:
@@ -400,11 +400,11 @@ def _wanted(repo: str, sizes: dict[str, int], *, weights: bool, allow_pickle: bo
             return [*small, *found]
     pickled = [name for name in sizes if _PICKLED.fullmatch(name)]
     if pickled:
-        raise MeasureError(
+        raise NotMeasuredError(
             f"{repo} holds its weights pickled only ({pickled[0]}); loading a pickle can run code. Use a revision with "
             "safetensors, or allow it with --allow-pickle (tensors alone are then unpickled)."
         )
-    raise MeasureError(
+    raise NotMeasuredError(
         f"{repo} has no weights as transformers writes them; looked for model.safetensors, whole or in numbered parts, "
         f"found {', '.join(sorted(sizes)[:5])}."
     )
@@ -424,7 +424,7 @@ def _check_space(repo: str, needed: int) -> None:
     place.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(place).free
     if needed > free:
-        raise MeasureError(
+        raise NotMeasuredError(
             f"{repo}: {needed / 1e9:.2f} GB are to be fetched and {free / 1e9:.2f} GB are free in {place}. Make room "
             "(`hf cache delete`), set HF_HOME to a larger disk, or drop checkpoints after use with --keep none."
         )

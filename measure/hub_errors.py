@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Literal, TypeVar
 
-from measure.spec import MeasureError
+from measure.spec import MeasureError, NotMeasuredError
 
 _DISK_FULL = 28
 
@@ -35,7 +35,7 @@ def is_offline() -> bool:
 
 def not_in_cache(what: str) -> MeasureError:
     why = "HF_HUB_OFFLINE is set" if is_offline() else "the hub cannot be reached"
-    return MeasureError(
+    return NotMeasuredError(
         f"{what} is not in the local cache, and {why}. Fetch it where there is a network (`measure fetch`, see "
         "`measure fetch --help`), with HF_HOME on a disk that this machine shares, or give a local folder."
     )
@@ -119,23 +119,27 @@ def explained(error: Exception, repo: str, revision: str, kind: Kind, nearest: C
     if isinstance(error, MeasureError):
         return error
     if any(isinstance(cause, errors.GatedRepoError) for cause in chain):
-        return MeasureError(
+        return NotMeasuredError(
             f"{repo} is gated. Ask for access on its page, {page}, then log in with `hf auth login`, "
             "or set HF_TOKEN to a token that may read it."
         )
     if any(isinstance(cause, errors.RevisionNotFoundError) for cause in chain):
-        return MeasureError(f"{repo} has no revision {revision!r}; {nearest()}")
+        return NotMeasuredError(f"{repo} has no revision {revision!r}; {nearest()}")
     if any(isinstance(cause, errors.RepositoryNotFoundError) for cause in chain):
-        return MeasureError(
+        return NotMeasuredError(
             f"the hub has no {kind} {repo!r}, or it is private. Check the id, or log in with `hf auth login`."
         )
     if any(isinstance(cause, OSError) and cause.errno == _DISK_FULL for cause in chain):
-        return MeasureError(f"{repo}: the disk filled up while it was fetched; make room, or set HF_HOME elsewhere.")
+        return NotMeasuredError(
+            f"{repo}: the disk filled up while it was fetched; make room, or set HF_HOME elsewhere."
+        )
     if any(isinstance(cause, DamagedError) for cause in chain):
-        return MeasureError(f"{repo}@{revision}: {error}, again and again; it was not kept. Try later.")
+        return NotMeasuredError(f"{repo}@{revision}: {error}, again and again; it was not kept. Try later.")
     if is_unreachable(error):
         return not_in_cache(f"{repo}@{revision}")
     status = next(filter(None, map(_status, chain)), None)
     said = f"the hub answered {status}" if status else f"the download failed ({error})"
     tries = ", again and again" if _may_pass(error) else ""
-    return MeasureError(f"{repo}@{revision}: {said}{tries}. Whole files are kept: called again, it goes on from there.")
+    return NotMeasuredError(
+        f"{repo}@{revision}: {said}{tries}. Whole files are kept: called again, it goes on from there."
+    )

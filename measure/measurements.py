@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from measure import forward, paths, prompts, runs
+from measure import finite, forward, paths, prompts, runs
 from measure.crossings import Crossings
 from measure.inputs import PromptsInput, token_ids
 from measure.models import LoadedModel, adopt, as_measured, load
@@ -182,6 +182,7 @@ class _Segments:
     layer: int
     a: list[Prompt]
     b: list[Prompt]
+    points: Float[Tensor, "pairs steps width"]
     known: Contexts
     found: runs.Found
     path: runs.Path
@@ -340,7 +341,7 @@ def _run_segments(
     watch: AbstractContextManager[list[Tensor]] = forward.gate_signs(model, layer) if gates else nullcontext([])
     with watch as signs:
         found = runs.outputs(model, known, a, points, layer, reads, path)
-    return _Segments(model, layer, a, b, known, found, path, signs)
+    return _Segments(model, layer, a, b, points, known, found, path, signs)
 
 
 def _fill(whole: _Arrays, rows: list[int], count: int, part: _Arrays) -> None:
@@ -351,10 +352,12 @@ def _fill(whole: _Arrays, rows: list[int], count: int, part: _Arrays) -> None:
 def _distances(part: _Segments, alphas: np.ndarray, read: Read, *, steps_too: bool) -> _Arrays:
     """What depends on the read: the curve, its norm-only null and scale, and with `steps_too` each step's length."""
     residual, found = part.found["residual"], part.found[read]
+    distance = runs.from_start(found)
+    finite.check(part.model, distance, part.a, part.b, part.points, part.layer, read)
     line = paths.segment(residual[:, 0], residual[:, -1], alphas)
     null = runs.norm_only(part.model, line, read, part.known, part.path)
     curve = {
-        "distance": runs.from_start(found),
+        "distance": distance,
         "null_distance": runs.from_start(null),
         "reference_norm": runs.norms(found[:, 0]),
     }
@@ -480,6 +483,7 @@ def _slice(
         for read, kept in by_read.items():
             own = found[read][:, cells + place]
             distance = runs.distances(found[read], own[:, None])[0]
+            finite.check(model, distance[None], [prompt], [triple[place - 1]], points[None], layer, read)
             kept["distance"].append(distance[:cells].reshape(len(at), len(at)))
             kept["reference_distance"].append(distance[cells:])
             kept["reference_norm"].append(runs.norms(own)[0])

@@ -256,8 +256,12 @@ def _stored(name: str, folder: Path, precision: Precision, *, allow_pickle: bool
                 local_files_only=True,
                 output_loading_info=True,
             )
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
     except Exception as error:
         # transformers and safetensors each raise their own errors here.
+        if "DefaultCPUAllocator" in str(error):
+            raise MemoryError(str(error)) from error
         raise MeasureError(
             f"the weights of {name} could not be loaded from {folder}: {error} "
             "Expected a config.json beside a whole model.safetensors. For the ladder, restore the file "

@@ -1,7 +1,8 @@
 """Tell: the records of a run -> one self-contained page. Measures and judges nothing; the script draws what is here.
 
 Names, prompts and tokens come from outside. They travel as JSON alone, no `<` in it, and the script sets them as text;
-the page's policy forbids every request and any script but its own.
+the page's policy forbids every request and any script but its own. The names of the records stand escaped in its head,
+so that a page can be told from that of another run.
 """
 
 from __future__ import annotations
@@ -9,21 +10,41 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
+import re
+import shlex
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape, unescape
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from measure import records
-from measure.page_view import Record, claims_table, view
+from measure.page_view import claims_table, view
 from measure.records import Run
 from measure.results import write_atomically
 from measure.spec import MeasureError
+from measure.view_rows import View
 
 _WEB = Path(__file__).parent / "web"
+# What lines that parse, yet were not written by this version, end in.
+_DAMAGED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, AssertionError)
+# Of a page so much holds its head.
+_HEAD = 100_000
+_META = re.compile(r'<meta name="records" content="([^"]*)" data-tests="(\d{1,9})">')
+
+
+@dataclass(frozen=True)
+class Source:
+    """The records that a page shows, as they were named, and how many tests there are in them."""
+
+    records: str
+    tests: int = 0
 
 
 def write(paths: Sequence[Path], out: Path, *, merge: bool = False) -> tuple[Path, str]:
-    """Write `out/index.html` and `out/claims.txt`, and tell in a line what they show.
+    """Write `out/index.html` and `out/claims.txt`, and tell in lines what they show, and what they replace.
 
     Of two records the second is compared with the first. Where the run to be shown cannot be read there is a page that
     says so, and then `MeasureError`, which also tells of an earlier run that cannot be read and of more than two runs
@@ -32,37 +53,76 @@ def write(paths: Sequence[Path], out: Path, *, merge: bool = False) -> tuple[Pat
     if len(paths) > 2 and not merge:
         raise MeasureError(f"{len(paths)} runs given: one is shown, two are compared, more can be shown with --merge.")
     before = records.read(paths[:1]) if len(paths) == 2 and not merge else None
+    named = ", ".join(map(str, paths if merge else paths[-1:]))
     try:
         run = records.read(paths if merge else paths[-1:])
-        content, shown, table = _drawn(run, before, paths)
+        source = Source(named, len(run.tests))
+        content, shown, table = _drawn(run, before, source)
     except MeasureError as error:
-        nothing = view(Run({}, {}, (), problems=(str(error),)))
-        try:
-            target = _written(out, html(nothing).encode(), [str(error)])
-        except MeasureError as other:
-            raise MeasureError(f"{error} And {other}") from error
-        raise MeasureError(f"{error} {target} says so too.") from error
+        raise _told(error, Source(named), out) from error
+    replaced = _replaced(out, source)
     target = _written(out, content, table)
-    cases = sum(len(claim["cases"]) for claim in shown["claims"])
-    said = [f"{cases} cases of {len(shown['claims'])} claims, {len(content) / 1e6:.1f} MB", *shown["problems"]]
-    if found := shown["compared"]:
+    return target, "\n".join([*_said(shown, len(content), paths[0]), *replaced])
+
+
+def _told(error: MeasureError, source: Source, out: Path) -> MeasureError:
+    """What is to be said of a run that cannot be shown, once there is a page that says it too."""
+    nothing = view(Run(None, {}, (), problems=(str(error),)))
+    replaced = _replaced(out, source)
+    try:
+        target = _written(out, html(nothing, source).encode(), [str(error)])
+    except MeasureError as other:
+        return MeasureError(f"{error} And {other}")
+    return MeasureError("\n".join([f"{error} {target} says so too.", *replaced]))
+
+
+def _said(shown: View, size: int, earlier: Path) -> list[str]:
+    """What a page shows, in lines."""
+    cases = sum(len(claim.cases) for claim in shown.claims)
+    said = [f"{cases} cases of {len(shown.claims)} claims, {size / 1e6:.1f} MB", *shown.problems]
+    if found := shown.compared:
         said.append(
-            f"compared with {paths[0]}: {len(found['verdicts'])} verdicts or controls changed, "
-            f"{len(found['curves'])} of {found['common']} results moved"
+            f"compared with {earlier}: {len(found.verdicts)} verdicts or controls changed, "
+            f"{len(found.curves)} of {found.common} results moved"
         )
-    return target, "\n".join(said)
+    return said
 
 
-def _drawn(run: Run, before: Run | None, paths: Sequence[Path]) -> tuple[bytes, Record, list[str]]:
+def _drawn(run: Run, before: Run | None, source: Source) -> tuple[bytes, View, list[str]]:
     """The page of a run, the view that it holds, and the lines of its table of claims."""
     try:
         shown = view(run, before)
-        return html(shown).encode(), shown, claims_table(run, shown["problems"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return html(shown, source).encode(), shown, claims_table(run, shown.problems)
+    except _DAMAGED as error:
         raise MeasureError(
-            f"{', '.join(map(str, paths))}: the records are not as this version writes them ({error!r}); run the "
-            "suites again."
+            f"{source.records}: the records are not as this version writes them ({error!r}); run the suites again."
         ) from error
+
+
+def _replaced(out: Path, source: Source) -> list[str]:
+    """A line on the page that is there, where it shows more tests of other records."""
+    old = _source_of(out / "index.html")
+    if old is None or old.tests <= source.tests or _same(old.records, source.records):
+        return []
+    several = old.records.split(", ")
+    asked = f"{'--merge ' if len(several) > 1 else ''}{shlex.join(several)}"
+    return [f"this page replaces one of {old.tests} tests ({old.records}), which `measure report {asked}` brings back"]
+
+
+def _source_of(page: Path) -> Source | None:
+    """The records that a page says it shows; None where it says nothing, or cannot be read."""
+    try:
+        with page.open("rb") as file:
+            found = _META.search(file.read(_HEAD).decode(errors="replace"))
+    except OSError:
+        return None
+    # What is no text to be printed was not written here.
+    told = Source(unescape(found[1]), int(found[2])) if found else None
+    return told if told and told.records.isprintable() else None
+
+
+def _same(one: str, other: str) -> bool:
+    return os.path.abspath(one) == os.path.abspath(other)
 
 
 def _written(out: Path, content: bytes, table: Sequence[str]) -> Path:
@@ -76,8 +136,8 @@ def _written(out: Path, content: bytes, table: Sequence[str]) -> Path:
     return target
 
 
-def html(shown: Record) -> str:
-    """The page that draws `shown`, a view as `view` makes it."""
+def html(shown: View, source: Source) -> str:
+    """The page that draws `shown`, a view as `view` makes it, and says what it is of."""
     style = _file("uPlot.min.css") + _file("page.css")
     library, script = _file("uPlot.iife.min.js"), _file("page.js")
     policy = {
@@ -90,11 +150,13 @@ def html(shown: Record) -> str:
     }
     parts = {
         "policy": "; ".join(f"{name} {allowed}" for name, allowed in policy.items()),
+        "records": _whole(escape(source.records)),
+        "tests": str(source.tests),
         "licence": _file("uPlot.LICENSE"),
         "style": style,
         "library": library,
         "script": script,
-        "report": embedded(shown),
+        "report": embedded(msgspec.to_builtins(shown)),
     }
     return "".join(parts.get(part, part) if odd else part for odd, part in _split(_file("page.html")))
 
@@ -112,10 +174,15 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def embedded(content: Any) -> str:
+def _whole(text: str) -> str:
+    """Text with lone surrogates, which have no bytes, spelled out."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def embedded(content: object) -> str:
     """JSON that can stand inside a script element: no `<` in it can end the element or open a comment."""
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    # The two separators were line ends in scripts before 2019; lone surrogates have no bytes.
+    # The two separators were line ends in scripts before 2019.
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
-    return text.encode("utf-8", "backslashreplace").decode()
+    return _whole(text)

@@ -59,7 +59,8 @@ from measure.figure_parts import (
     trajectories,
     usual,
 )
-from measure.records import Line, Run
+from measure.records import Run
+from measure.rows import Metric, Revision, Triple
 from measure.slices import SAME_COLOUR
 from measure.spec import MeasureError
 
@@ -88,20 +89,18 @@ def fig1(run: Run, regions: bool = False) -> Figure | None:
     found = trajectories(run, first_layer(stored(usual(items_of(run, "SliceSpec")))))
     if not found:
         return None
-    model, rows = max(found.items(), key=lambda pair: about_model(run, pair[0])["parameters"])
-    first, last = (numbers([t["solid_share"] for t in rows[place][1].line["triples"]]) for place in (0, -1))
+    model, rows = max(found.items(), key=lambda pair: about_model(run, pair[0]).parameters)
+    first, last = (numbers([t.metrics["solid_share"] for t in rows[place][1].row.triples]) for place in (0, -1))
     order = np.argsort(last - first)
     triple = int(order[len(order) // 2])
     shown = few(rows, 6)
     columns = 3 if len(shown) > 2 else len(shown)
-    which = (
-        f"slices of {model}, triple {triple + 1} of {rows[0][1].line['n']}, the one of median growth in solid colour"
-    )
+    which = f"slices of {model}, triple {triple + 1} of {rows[0][1].row.n}, the one of median growth in solid colour"
     caption = caption_text(which, measured_on([rows[0][1]]), _key(regions))
     figure, axes = slice_grid(-(-len(shown) // columns), columns, caption, left=0.14)
-    for panel, row in zip(axes.flat, shown, strict=False):
-        _slice(panel, row[1].line, triple, regions=regions)
-        panel.set_title(amount_name(row[0]))
+    for panel, (entry, item) in zip(axes.flat, shown, strict=False):
+        _slice(panel, item, triple, regions=regions)
+        panel.set_title(amount_name(entry))
     _outer_slices(axes)
     return figure
 
@@ -110,16 +109,16 @@ def fig1(run: Run, regions: bool = False) -> Figure | None:
 def slices_of(run: Run, triple: int, regions: bool = False) -> Figure | None:
     """Figs. 5 to 22: one triple in every model that has training revisions, along training."""
     found = trajectories(run, first_layer(stored(usual(items_of(run, "SliceSpec")))))
-    found = {model: rows for model, rows in found.items() if rows[0][1].line["n"] > triple}
+    found = {model: rows for model, rows in found.items() if len(rows[0][1].row.triples) > triple}
     if not found:
         return None
     columns = max(len(few(rows)) for rows in found.values())
     some = next(iter(found.values()))[0][1]
-    which = f"Training tokens above each slice; triple {triple + 1} of {some.line['n']}"
+    which = f"Training tokens above each slice; triple {triple + 1} of {some.row.n}"
     figure, axes = slice_grid(len(found), columns, caption_text(which, measured_on([some]), _key(regions)), left=0.28)
     for line, (model, rows) in zip(axes, found.items(), strict=True):
         for panel, (entry, item) in zip(line, few(rows), strict=False):
-            _slice(panel, item.line, triple, regions=regions, marker=2.5)
+            _slice(panel, item, triple, regions=regions, marker=2.5)
             panel.set_title(amount_name(entry).removesuffix(" tokens"), fontsize=6)
         line[0].set_ylabel(model, fontsize=5)
     _outer_slices(axes)
@@ -133,23 +132,24 @@ def _key(regions: bool) -> str:
     return "red, green, blue: 1\u00a0-\u00a0d\u00a0/\u00a0max\u00a0d from A, B and C"
 
 
-def _slice(axes: Axes, line: Line, triple: int, *, regions: bool, marker: float = 3.5) -> None:
+def _slice(axes: Axes, item: Item, triple: int, *, regions: bool, marker: float = 3.5) -> None:
     """One slice, alpha across and beta up, with A, B and C."""
-    entry = line["triples"][triple]
-    colours = records.slice_colours(line, triple)
-    low, high = line["extent"]
-    half = (high - low) / (2 * (line["size"] - 1))
+    entry = item.row.triples[triple]
+    colours = records.slice_colours(item.row, triple)
+    assert item.row.extent is not None
+    low, high = item.row.extent
+    half = (high - low) / (2 * (len(colours) - 1))
     edges = (low - half, high + half)
     axes.set(xlim=edges, ylim=edges, xticks=[0, 1], yticks=[0, 1], aspect="equal")
-    if entry["degenerate"]:
+    if entry.degenerate:
         axes.text(0.5, 0.5, "no plane", fontsize=5, ha="center", va="center")
         return
     nearest, shown = _nearest(colours, entry)
     axes.imshow(shown if regions else colours, origin="lower", extent=(*edges, *edges), interpolation="nearest")
     if regions:
         axes.add_collection(_boundaries(nearest, edges[0], 2 * half))
-    for (alpha, beta), name in zip(entry["reference_points"], "ABC", strict=True):
-        if alpha is not None and edges[0] <= alpha <= edges[1]:
+    for (alpha, beta), name in zip(entry.reference_points, "ABC", strict=True):
+        if alpha is not None and beta is not None and edges[0] <= alpha <= edges[1]:
             axes.plot(alpha, beta, "o", markerfacecolor="white", markeredgecolor="black", markersize=marker, mew=0.6)
             axes.annotate(
                 name, (alpha, beta), (2.5, 1.5), textcoords="offset points", fontsize=1.8 * marker, weight="bold",
@@ -157,11 +157,13 @@ def _slice(axes: Axes, line: Line, triple: int, *, regions: bool, marker: float 
             )  # fmt: skip
 
 
-def _nearest(colours: np.ndarray, entry: Line) -> tuple[Int[np.ndarray, "size size"], Float[np.ndarray, "size size 3"]]:
+def _nearest(
+    colours: np.ndarray, entry: Triple
+) -> tuple[Int[np.ndarray, "size size"], Float[np.ndarray, "size size 3"]]:
     """Which reference's own colour each cell is nearest to, and a colour for it: full where it is that one's."""
     from matplotlib.colors import to_rgb
 
-    own = np.array([numbers(colour) for colour in entry["own_colours"]])
+    own = np.array([numbers(colour) for colour in entry.own_colours])
     away = np.abs(colours[None] / 255 - own[:, None, None]).max(axis=-1)
     # References that have one colour are one: between them there is no boundary.
     alike = np.abs(own[:, None] - own[None]).max(axis=-1) <= SAME_COLOUR
@@ -209,10 +211,10 @@ def fig2(run: Run, every: bool = False) -> Figure | None:
     figure, axes = new_figure(len(models), 3, 0.65 + 1.0 * len(models))
     for line, model in zip(axes, models, strict=True):
         for panel, kind, colour in zip(line, ("similar", "dissimilar"), (ORANGE, BLUE), strict=False):
-            draw_curve(panel, by_pairing[kind][model].line, colour)
+            draw_curve(panel, by_pairing[kind][model].curve, colour)
             _printed(panel, by_pairing[f"printed_{kind}"].get(model))
             relative_axes(panel)
-        _logit(line[2], by_pairing["dissimilar"][model].line)
+        _logit(line[2], by_pairing["dissimilar"][model])
         relative_axes(line[2])
         name_curves(line[0], [(model, "black")], size=5)
     set_titles(axes, ("similar pairs", "dissimilar pairs", "logit difference"))
@@ -225,20 +227,21 @@ def fig2(run: Run, every: bool = False) -> Figure | None:
 
 def _printed(axes: Axes, item: Item | None) -> None:
     """The paper's own pairs, one line each, in the direction printed."""
-    if item is None or "pairs" not in item.line:
+    if item is None or item.row.pairs is None:
         return
-    rows = item.line["pairs"]["relative"]
+    rows = item.row.pairs.relative
     for row in rows[: max(1, len(rows) // 2)]:
-        axes.plot(item.line["curve"]["alphas"], numbers(row), color="0.25", linewidth=0.5)
+        axes.plot(numbers(item.curve.alphas), numbers(row), color="0.25", linewidth=0.5)
 
 
-def _logit(axes: Axes, line: Line) -> None:
+def _logit(axes: Axes, item: Item) -> None:
     """The scaled logit difference with its band, over the median of r."""
-    alphas = line["curve"]["alphas"]
-    low, middle, high = (numbers(line["logit"][q]) for q in records.QUARTILES)
+    assert item.row.logit is not None
+    alphas = numbers(item.curve.alphas)
+    low, middle, high = map(numbers, item.row.logit.rows())
     axes.fill_between(alphas, low, high, color=GREEN, alpha=0.15, linewidth=0)
     axes.plot(alphas, middle, color=GREEN)
-    draw_curve(axes, line, BLUE, dashed=True, band=False)
+    draw_curve(axes, item.curve, BLUE, dashed=True, band=False)
     name_curves(axes, [("logits", GREEN), ("d / d(1)", BLUE)])
 
 
@@ -257,18 +260,18 @@ def fig3(run: Run) -> Figure | None:
     for panel, (name, models) in zip(panels.flat, curved.items(), strict=False):
         shades = shades_of(str(colours[name]), len(models))
         for model, shade in zip(models, shades, strict=True):
-            draw_curve(panel, items[model].line, shade)
+            draw_curve(panel, items[model].curve, shade)
         name_curves(panel, [(size_name(model, name), shade) for model, shade in zip(models, shades, strict=True)])
         relative_axes(panel, name)
     label_outer(panels, "α", "d / d(1)")
     labels = []
     for place, (name, models) in enumerate(families.items()):
-        sizes = [about_model(run, model)["parameters"] * (1 + 0.03 * place) for model in models]
+        sizes = [about_model(run, model).parameters * (1 + 0.03 * place) for model in models]
         if all(sizes):
             medians = draw_bars(below, sizes, [items[model] for model in models], "max_slope", colours[name])
             labels.append((sizes[-1], float(medians[-1]), name, colours[name]))
     below.set(xscale="log", xlabel="parameters", ylabel="max slope")
-    ticks = sorted({about_model(run, model)["parameters"] for group in families.values() for model in group} - {0})
+    ticks = sorted({about_model(run, model).parameters for group in families.values() for model in group} - {0})
     _plain_ticks(below, _spaced(ticks))
     name_ends(below, labels)
     used = [items[model] for models in families.values() for model in models]
@@ -319,7 +322,7 @@ def fig4(run: Run) -> Figure | None:
         shown = few(steps)
         stages = stage_colours(len(shown))
         for (_, item), stage in zip(shown, stages, strict=True):
-            draw_curve(panel, item.line, stage, band=item is shown[0][1] or item is shown[-1][1])
+            draw_curve(panel, item.curve, stage, band=item is shown[0][1] or item is shown[-1][1])
         names = [amount_name(entry).removesuffix(" tokens") for entry, _ in shown]
         name_curves(panel, list(zip(names, stages, strict=True)), size=5)
         relative_axes(panel)
@@ -331,7 +334,7 @@ def fig4(run: Run) -> Figure | None:
     return add_caption(figure, "Medians after so many training tokens", bands, over_how_many(used), measured_on(used))
 
 
-def _along_training(axes: Axes, found: Mapping[str, list[tuple[Line, Item]]], metric: str) -> None:
+def _along_training(axes: Axes, found: Mapping[str, list[tuple[Revision, Item]]], metric: str) -> None:
     """A metric against training on a log axis; the untrained model stands left of the axis' break, at 0."""
     unit, amounts = _amounts({model: [entry for entry, _ in rows] for model, rows in found.items()})
     positive = [amount for row in amounts.values() for amount in row if amount > 0]
@@ -360,17 +363,15 @@ def _axis_break(axes: Axes, place: float) -> None:
               transform=axes.get_xaxis_transform(), linestyle="none", mew=0.6)  # fmt: skip
 
 
-def _amounts(revisions: Mapping[str, list[Line]]) -> tuple[str, dict[str, list[float]]]:
+def _amounts(revisions: Mapping[str, list[Revision]]) -> tuple[str, dict[str, list[float]]]:
     """What training is counted in, and by model the amount of each revision.
 
     In tokens, else in steps, of the models of which they are known; where they are of none, in mere order.
     """
-    for name, unit in (("tokens", "training tokens"), ("step", "training steps")):
-        known = {
-            model: [float(entry[name]) for entry in entries]
-            for model, entries in revisions.items()
-            if all(entry.get(name) is not None for entry in entries)
-        }
+    tokens = {model: [entry.tokens for entry in entries] for model, entries in revisions.items()}
+    steps = {model: [entry.step for entry in entries] for model, entries in revisions.items()}
+    for unit, counts in (("training tokens", tokens), ("training steps", steps)):
+        known = {model: [float(c) for c in row if c is not None] for model, row in counts.items() if None not in row}
         if known:
             return unit, known
     return "revision, in order", {model: [*map(float, range(1, len(row) + 1))] for model, row in revisions.items()}
@@ -394,7 +395,7 @@ def fig23(run: Run) -> Figure | None:
                 item = by_place.get((model, layer, weights))
                 if item is not None:
                     used.append(item)
-                    draw_curve(panel, item.line, colour, dashed=weights != "stored", band=weights == "stored")
+                    draw_curve(panel, item.curve, colour, dashed=weights != "stored", band=weights == "stored")
                     names.append((called, colour))
             name_curves(panel, names)
             relative_axes(panel)
@@ -428,7 +429,7 @@ def edge_drift(run: Run) -> Figure | None:
             if model in models:
                 # A little apart, so that none hides another.
                 height = len(models) - models.index(model) + {"stored": 0.16, "scrambled": 0.0}.get(weights, -0.16)
-                _dot(panel, item.line["metrics"][metric], height, weights)
+                _dot(panel, item.row.metrics[metric], height, weights)
         panel.set(xlabel=CALLED[metric], ylim=(0.4, len(models) + 0.6), yticks=range(1, len(models) + 1))
         panel.set_yticklabels(models[::-1] if metric == "max_slope" else [])
         panel.tick_params(axis="y", length=0)
@@ -440,19 +441,23 @@ def edge_drift(run: Run) -> Figure | None:
 
 
 def _units(items: Iterable[Item], metric: str) -> str:
-    counts = sorted({item.line["metrics"][metric]["n"] for item in items})
+    counts = sorted({item.row.metrics[metric].n for item in items})
     return f"n = {counts[0]}{f' to {counts[-1]}' if len(counts) > 1 else ''}"
 
 
-def _dot(axes: Axes, metric: Line, height: float, weights: str) -> None:
+def _dot(axes: Axes, metric: Metric, height: float, weights: str) -> None:
     """An estimate with its interval."""
     _, colour, marker = WEIGHTS[weights]
-    estimate, low, high = numbers([metric[name] for name in ("estimate", "low", "high")])
+    estimate, low, high = _interval(metric)
     face = colour if weights == "stored" else "white"
     axes.errorbar(
         [estimate], [height], xerr=[[estimate - low], [high - estimate]], fmt=marker, color=colour,
         markerfacecolor=face, elinewidth=0.8,
     )  # fmt: skip
+
+
+def _interval(metric: Metric) -> Float[np.ndarray, " 3"]:
+    return numbers((metric.estimate, metric.low, metric.high))
 
 
 def _named_marks(figure: Figure) -> None:
@@ -511,7 +516,7 @@ def gates(run: Run) -> Figure | None:
             if item is not None:
                 used.append(item)
                 names.append((called, colour))
-                _gate_rows(axes[:, column], item.line, colour, trained=weights == "stored")
+                _gate_rows(axes[:, column], item, colour, trained=weights == "stored")
         relative_axes(axes[0, column], model)
         name_curves(axes[0, column], names)
         axes[2, column].set(xlabel="α")
@@ -530,15 +535,18 @@ def gates(run: Run) -> Figure | None:
     )
 
 
-def _gate_rows(axes: np.ndarray, line: Line, colour: str, *, trained: bool) -> None:
-    draw_curve(axes[0], line, colour, dashed=not trained, band=trained)
-    alphas = numbers(line["curve"]["alphas"])
+def _gate_rows(axes: np.ndarray, item: Item, colour: str, *, trained: bool) -> None:
+    row = item.row
+    assert row.gates is not None
+    assert row.crossings is not None
+    draw_curve(axes[0], item.curve, colour, dashed=not trained, band=trained)
+    alphas = numbers(item.curve.alphas)
     middle = (alphas[1:] + alphas[:-1]) / 2
     style = "-" if trained else "--"
-    if line["flat"] is not None:
-        axes[1].plot(middle, numbers(line["flat"]), style, color=colour, linewidth=1)
-    scale = len(middle) / sum(line["gates"])
-    low, median, high = (scale * numbers(records.running_mean(line["crossings"][q])) for q in records.QUARTILES)
+    if row.flat is not None:
+        axes[1].plot(middle, numbers(row.flat), style, color=colour, linewidth=1)
+    scale = len(middle) / sum(row.gates)
+    low, median, high = (scale * numbers(records.running_mean(counts)) for counts in row.crossings.rows())
     axes[2].plot(middle, median, style, color=colour, linewidth=1)
     if trained:
         axes[2].fill_between(middle, low, high, color=colour, alpha=0.15, linewidth=0)
@@ -554,10 +562,10 @@ def protocols(run: Run) -> Figure | None:
         return None
     figure, axes = new_figure(1, 2, 2.1, share=False)
     for panel, metric in zip(axes[0], CALLED, strict=True):
-        both = [[by_place[*place, name].line["metrics"][metric] for name in ("paper", "strict")] for place in places]
+        both = [[by_place[*place, name].row.metrics[metric] for name in ("paper", "strict")] for place in places]
         for place, (paper, strict) in zip(places, both, strict=True):
             _cross(panel, paper, strict, place[2])
-        values = numbers([side["estimate"] for pair in both for side in pair])
+        values = numbers([side.estimate for pair in both for side in pair])
         ends = [np.nanmin(values), np.nanmax(values)]
         panel.plot(ends, ends, ":", color="0.6", linewidth=0.7, zorder=0)
         panel.set(xlabel=f"{CALLED[metric]}, paper", ylabel=f"{CALLED[metric]}, strict", box_aspect=1)
@@ -567,10 +575,10 @@ def protocols(run: Run) -> Figure | None:
     return add_caption(figure, f"{len(places)} models and copies", bars, _units(used, "max_slope"), "read final norm")
 
 
-def _cross(axes: Axes, across: Line, up: Line, weights: str) -> None:
+def _cross(axes: Axes, across: Metric, up: Metric, weights: str) -> None:
     """One estimate against another, each with its interval."""
     _, colour, marker = WEIGHTS[weights]
-    x, y = (numbers([side[name] for name in ("estimate", "low", "high")]) for side in (across, up))
+    x, y = _interval(across), _interval(up)
     face = colour if weights == "stored" else "white"
     axes.errorbar(
         [x[0]], [y[0]], xerr=[[x[0] - x[1]], [x[2] - x[0]]], yerr=[[y[0] - y[1]], [y[2] - y[0]]], fmt=marker,
@@ -587,7 +595,7 @@ def reads(run: Run) -> Figure | None:
     found = {
         model: rows
         for model, rows in trajectories(run, [item for item in items if item.read == "final_norm"]).items()
-        if sum((model, rows[-1][0]["name"], read) in by_place for read in called) > 1
+        if sum((model, rows[-1][0].name, read) in by_place for read in called) > 1
     }
     if not found:
         return None
@@ -597,10 +605,10 @@ def reads(run: Run) -> Figure | None:
         ends = (rows[0][0], rows[-1][0])
         for panel, read in zip(line, called, strict=True):
             for entry, colour in zip(ends, (GREY, BLUE), strict=True):
-                item = by_place.get((model, entry["name"], read))
+                item = by_place.get((model, entry.name, read))
                 if item is not None:
                     used.append(item)
-                    draw_curve(panel, item.line, colour, dashed=entry is ends[0])
+                    draw_curve(panel, item.curve, colour, dashed=entry is ends[0])
             relative_axes(panel)
         name_curves(
             line[-1], [(amount_name(entry), colour) for entry, colour in zip(ends, (GREY, BLUE), strict=True)], size=5

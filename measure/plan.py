@@ -7,12 +7,13 @@ import io
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 import torch
 
 from measure import catalog, engine, forward, hub, models, prompts, runs, selection
-from measure.plugin import KEY
+from measure.plugin import HARNESS
 from measure.refresh import run_pytest
 from measure.spec import (
     PROMPT_TOKENS,
@@ -67,20 +68,25 @@ class _Collected:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        harness = session.config.stash[KEY]
-        self.gathered, self.store = dict(harness.engine.gathered), harness.store
+        if HARNESS in session.config.stash:
+            harness = session.config.stash[HARNESS]
+            self.gathered, self.store = dict(harness.engine.gathered), harness.store
 
 
-def collect(expression: str | None, arguments: Iterable[str] = ()) -> _Collected:
-    """The specs behind the tests that `pytest suites -k EXPRESSION` would run. Raises `MeasureError` for none."""
+def collect(
+    expression: str | None, arguments: Iterable[str] = (), *, paths: Sequence[str | Path] = ("suites",)
+) -> _Collected:
+    """The specs behind the tests that `pytest PATHS -k EXPRESSION` would run. Raises `MeasureError` for none."""
     witness = _Collected()
     chosen = ["-k", expression] if expression else []
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        ended = run_pytest(["suites", *chosen, "--collect-only", "-qq", *arguments], witness)
+        ended = run_pytest([*map(str, paths), *chosen, "--collect-only", "-qq", *arguments], witness)
     if ended != pytest.ExitCode.OK:
         if ended == pytest.ExitCode.NO_TESTS_COLLECTED:
-            raise MeasureError(f"-k {expression!r}: no test has such a name; see `pytest suites/ --collect-only -q`.")
+            where = " ".join(map(str, paths))
+            asked = f"-k {expression!r}: no test has such a name" if expression else f"there is no test in {where}"
+            raise MeasureError(f"{asked}; see `pytest {where} --collect-only -q`.")
         raise MeasureError(f"the suites could not be collected:\n{said.getvalue().strip()}")
     return witness
 

@@ -1,387 +1,168 @@
-"""The pytest face: options, fixtures, the one gathering of specs, records and the table of claims.
+"""The pytest face: options, hooks, fixtures. A repository opts in by one line, `pytest_plugins = ["measure.plugin"]`.
 
 Tests name specs in their parameters. Once pytest has chosen the tests, their specs are gathered and ordered by
-model; the first test of a model has all its specs measured in one loading.
+model; the first test of a model has all its specs measured in one loading. What needs torch is imported when a spec
+has been collected, and not before.
 """
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
-import os
-import platform
 import shlex
-import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
-from functools import cache
-from importlib import metadata
+from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from syrupy.assertion import SnapshotAssertion
 
-from measure import catalog, models, records, report, selection
-from measure.baselines import CurveBaseline, compared, explain
-from measure.engine import Engine
-from measure.fetching import KEEP
-from measure.results import Result
+from measure.exits import EXIT_CLAIM_FAILED
+from measure.items import (
+    READ,
+    baseline_folder,
+    check_marker,
+    check_told_apart,
+    is_of_a_suite,
+    models_of,
+    specs_of,
+    strict_read_of,
+    subject_of,
+    uses,
+)
+from measure.options import add_options, check_pairs, is_default_sample
 from measure.spec import (
-    DEFAULT_PAIRS,
-    PRECISIONS,
-    PROTOCOLS,
     READS,
     UNSAFE_IN_FILE_NAMES,
     AnySpec,
     ConfigSpec,
     MeasureError,
-    PredictionSpec,
-    SliceSpec,
-    Spec,
 )
-from measure.stats import FEWEST, Verdict
-from measure.store import Store
 
-Note = dict[str, Any]
-KEY = pytest.StashKey["Harness"]()
-_BASELINE = pytest.StashKey[SnapshotAssertion]()
-# The parameter that --protocol strict gives every claim: what is read.
-_READ = "strict_read"
-_CLAIM = pytest.StashKey[Note]()
-# The ids of the results that a test used.
-_USED = pytest.StashKey[list[str]]()
+if TYPE_CHECKING:
+    from syrupy.assertion import SnapshotAssertion
+
+    from measure.claims import Claim
+    from measure.records import Recorder
+    from measure.rows import Row
+    from measure.session import Harness
+
+# Where a process measures, and where the run's records are; see `measure.session`.
+HARNESS = pytest.StashKey["Harness"]()
+RECORDER = pytest.StashKey["Recorder"]()
 # The models that --models names; None where it names none.
 _NAMED = pytest.StashKey[set[str] | None]()
-
-# Exit statuses of a run in which something failed, the gravest first; pytest has 0 to 5 for itself.
-EXIT_CLAIM_FAILED = 1
-EXIT_DRIFT = 10
-EXIT_NOT_MEASURED = 11
-_MEANING = {
-    EXIT_CLAIM_FAILED: "a claim, a control or another test failed",
-    EXIT_DRIFT: "no claim failed, but curves are not their baselines",
-    EXIT_NOT_MEASURED: "no claim failed and no curve moved, but something could not be measured",
-}
+# Rows of a worker's records that wait for the next report to travel on.
+_OUTBOX = pytest.StashKey[list["Row"]]()
+_REPORTS = pytest.StashKey["_Reports"]()
 
 
-def specs_in(value: object) -> Iterator[AnySpec]:
-    """Every spec inside a test's parameter: itself, or in a sequence, a mapping or a dataclass of them."""
-    if isinstance(value, Spec | ConfigSpec):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from specs_in(item)
-    elif isinstance(value, tuple | list):
-        for item in value:
-            yield from specs_in(item)
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        for field in dataclasses.fields(value):
-            yield from specs_in(getattr(value, field.name))
+def _is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")
 
 
-def _item_specs(item: pytest.Item) -> list[AnySpec]:
-    callspec = getattr(item, "callspec", None)
-    return list(specs_in(callspec.params)) if callspec is not None else []
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """The hooks that a repository may write; see `measure.hookspec`."""
+    from measure import hookspec
 
-
-def _strict_read(item: pytest.Item) -> str | None:
-    callspec = getattr(item, "callspec", None)
-    return callspec.params.get(_READ) if callspec is not None else None
-
-
-def _measures(item: pytest.Item) -> bool:
-    """Whether a test is one of a suite: it asks for the results of specs."""
-    return "measured" in getattr(item, "fixturenames", ()) and bool(_item_specs(item))
-
-
-@cache
-def _token_texts(model: str) -> records.Texts | None:
-    """The texts of a model's tokens by their ids; None where it has no fast tokenizer at hand."""
-    from tokenizers import Tokenizer
-
-    reference = catalog.resolve(model)
-    hub = reference.source == "hub"
-    folder = models.fetch(reference, weights=False).folder if hub else Path(reference.location)
-    found = [place / "tokenizer.json" for place in models.tokenizer_places(reference, folder)]
-    path = next((path for path in found if path.is_file()), None)
-    if path is None:
-        return None
-    tokenizer = Tokenizer.from_file(str(path))
-    return lambda ids: [tokenizer.decode([number], skip_special_tokens=False) for number in ids]
-
-
-class NotMeasuredError(MeasureError):
-    """What a test asked for could not be measured; nothing is said of the claim."""
-
-
-class Harness:
-    """What one pytest session measures, and what came of it."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self.config = config
-        refresh = config.getoption("--refresh")
-        folder = Path(config.getoption("--store") or config.rootpath / ".store")
-        self.store = Store(folder, refreshing=refresh is not None, dry=refresh == "dry")
-        self.records = config.rootpath / "reports" / "records.jsonl"
-        self.rows: list[dict[str, Any]] = []
-        self.engine = Engine(
-            self.store,
-            self._progress,
-            keep=config.getoption("--keep"),
-            allow_pickle=config.getoption("--allow-pickle"),
-        )
-        self.failures: set[int] = set()
-        # Set once tests of the suites are really about to run.
-        self.recording = False
-        self._started = time.monotonic()
-        self._done = 0
-
-    @property
-    def default_sample(self) -> bool:
-        """Whether pairs, protocol and corpus are those that the baselines were made with."""
-        own = [self.config.getoption(f"--{name}") for name in ("pairs", "corpus", "precision")]
-        return own == [None] * 3 and self.config.getoption("--protocol") in (None, "paper")
-
-    def effective(self, spec: AnySpec, read: str | None = None) -> AnySpec:
-        """`spec` under this session's --pairs and --protocol, and the read that --protocol strict asks for."""
-        given = {name: self.config.getoption(f"--{name}") for name in ("pairs", "protocol", "corpus", "precision")} | {
-            "read": read
-        }
-        fields = {field.name for field in dataclasses.fields(spec)}
-        return dataclasses.replace(
-            spec, **{n: value for n, value in given.items() if value is not None and n in fields}
-        )
-
-    def gather(self, items: list[pytest.Item]) -> None:
-        """Take note of every spec that the chosen tests will ask for."""
-        for item in items:
-            if not item.get_closest_marker("skip"):
-                read = _strict_read(item)
-                self.engine.gather(self.effective(asked, read) for asked in _item_specs(item))
-
-    def measured(self, asked: AnySpec, read: str | None = None) -> Result | catalog.Shape:
-        """The result of a spec; the first one asked of a model measures all that were gathered for it."""
-        outcome = self.engine.outcome(self.effective(asked, read))
-        self._show("")
-        if isinstance(outcome, Exception):
-            raise NotMeasuredError(str(outcome))
-        return outcome
-
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """A suite that cannot be read is neither drift nor a model that is missing."""
-        if report.failed:
-            self.failures.add(EXIT_CLAIM_FAILED)
-
-    def _progress(self, spec: AnySpec, how: str) -> None:
-        self._done += 1
-        if self.recording:
-            # Known by now: an engine reports a spec once it has its outcome.
-            self._write(records.of_result(spec, how, self.engine.outcome(spec), self._texts(spec)))
-        self._show(f"[{self._done} of at most {sum(map(len, self.engine.gathered.values()))}] {how} {spec.id}")
-
-    def _show(self, line: str) -> None:
-        """Write over the terminal's present line, around pytest's capture; nothing where there is no terminal."""
-        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
-        capture = self.config.pluginmanager.get_plugin("capturemanager")
-        if reporter is not None and capture is not None and reporter.isatty:
-            with capture.global_and_fixture_disabled():
-                reporter.rewrite(line, erase=True)
-                reporter.rewrite("")
-
-    def _texts(self, spec: AnySpec) -> records.Texts | None:
-        try:
-            return _token_texts(spec.model) if isinstance(spec, SliceSpec | PredictionSpec) else None
-        # A record without the texts of tokens is better than no record.
-        except (MeasureError, OSError):
-            return None
-
-    def start(self, items: Sequence[pytest.Item]) -> None:
-        """Begin the file of records anew: the ones of the run before make room."""
-        self.recording = not self.store.dry
-        if self.recording:
-            self.records.unlink(missing_ok=True)
-            self._write(_header(self.config, items))
-
-    def record(self, row: dict[str, Any]) -> None:
-        """Keep one test's record in memory and, at once, on disk."""
-        self.rows.append(row)
-        self._write(row)
-
-    def end(self, exitstatus: int) -> None:
-        """Say in the records that the run came to its end."""
-        seconds = round(time.monotonic() - self._started, 1)
-        self._write({"kind": "end", "exitstatus": exitstatus, "seconds": seconds})
-        self.recording = False
-
-    def _write(self, line: Mapping[str, Any]) -> None:
-        if self.recording:
-            records.append(self.records, records.finite(line))
-
-
-def _header(config: pytest.Config, items: Sequence[pytest.Item]) -> dict[str, Any]:
-    """What was asked, of which models, with what."""
-    import torch
-
-    names = set().union(*map(_models_of, items))
-    versions = {"measure": "stable-regions", **{name: name for name in ("torch", "transformers", "numpy")}}
-    return {
-        "kind": "run",
-        "format": records.FORMAT,
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "arguments": list(config.invocation_params.args),
-        "tests": len(items),
-        "protocol": config.getoption("--protocol") or "paper",
-        **{name: config.getoption(f"--{name}") for name in ("models", "pairs", "corpus", "precision")},
-        "catalog": {name: records.of_model(model) for name, model in catalog.models().items() if name in names},
-        "versions": {name: metadata.version(package) for name, package in versions.items()}
-        | {"python": platform.python_version()},
-        "machine": {
-            "system": platform.system(),
-            "processor": platform.machine(),
-            "cores": os.cpu_count(),
-            "accelerator": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
-        },
-    }
-
-
-_NOTHING: Mapping[str, str] = {}
-
-
-class Claim:
-    """Holds a verdict against what the repository expects of it, and notes it for the record."""
-
-    def __init__(self, note: dict[str, Any], subject: str) -> None:
-        self._note = note
-        self._subject = subject
-
-    def check(self, verdict: Verdict, accepted: Mapping[str, str] = _NOTHING) -> None:
-        """Pass when the measured verdict is the expected one; an accepted negative is shown as an expected failure.
-
-        `accepted` names the verdicts that are not `supported`, by the id of the test; under --protocol strict an id
-        ends with the read.
-        """
-        expected = accepted.get(self._subject, "supported")
-        self._note["verdict"] = _verdict_record(verdict)
-        self._note["expected"] = expected
-        _skip_unmeasured({"the claim": verdict})
-        if verdict.outcome != expected:
-            pytest.fail(f"expected the claim to be {expected}, measured: {verdict}", pytrace=False)
-        if expected != "supported":
-            pytest.xfail(f"accepted as {verdict}")
-
-    def refute(self, counterfeits: Mapping[str, Verdict]) -> None:
-        """Pass when the claim is supported by none of the counterfeits: each is data on which it must not hold."""
-        self._note["controls"] = {name: _verdict_record(verdict) for name, verdict in counterfeits.items()}
-        believed = {name: verdict for name, verdict in counterfeits.items() if verdict.outcome == "supported"}
-        if believed:
-            lines = "\n".join(f"  {name}: {verdict}" for name, verdict in believed.items())
-            pytest.fail(f"the claim is supported by data on which it must not hold:\n{lines}", pytrace=False)
-        _skip_unmeasured(counterfeits)
-
-
-def _skip_unmeasured(verdicts: Mapping[str, Verdict]) -> None:
-    for name, verdict in verdicts.items():
-        if verdict.outcome == "not measured":
-            why = "measure more pairs, see --pairs" if verdict.n else "every pair is degenerate or left out"
-            pytest.skip(f"not measured: {name} has no interval (n = {verdict.n}); {why}")
-
-
-def _verdict_record(verdict: Verdict) -> dict[str, Any]:
-    return {
-        "outcome": verdict.outcome,
-        "n": verdict.n,
-        "effects": [
-            {**dataclasses.asdict(e.interval), "name": e.name, "margin": e.margin, "outcome": e.outcome}
-            for e in verdict.effects
-        ],
-        "trends": [{**dataclasses.asdict(trend), "outcome": trend.outcome} for trend in verdict.trends],
-        "facts": [{**dataclasses.asdict(fact), "outcome": fact.outcome} for fact in verdict.facts],
-        "notes": list(verdict.notes),
-    }
+    pluginmanager.add_hookspecs(hookspec)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("stable regions")
-    group.addoption(
-        "--models",
-        default="auto",
-        metavar="auto|ladder|all|NAME,...",
-        help="models to measure: auto (default) is the ladder, and hub models where an accelerator can hold them; "
-        "a name may be a hub id or a folder, also NAME@REVISION,NAME to compare revisions",
-    )
-    group.addoption("--pairs", type=int, default=None, help=f"pairs of prompts (default {DEFAULT_PAIRS})")
-    group.addoption("--protocol", choices=PROTOCOLS, default=None, help="how pairs are drawn (default paper)")
-    group.addoption(
-        "--corpus",
-        default=None,
-        metavar="FILE",
-        help="draw prompts from this text, or take them from this file of token ids; a path or hf://OWNER/NAME/FILE",
-    )
-    group.addoption(
-        "--precision",
-        choices=PRECISIONS,
-        default=None,
-        help="what is computed in (default float32); baselines and the paper's numbers belong to float32",
-    )
-    group.addoption(
-        "--keep", choices=KEEP, default="all", help="which checkpoints fetched by this run stay in the cache after use"
-    )
-    group.addoption("--allow-pickle", action="store_true", help="load pickled weights where there are no safetensors")
-    group.addoption("--refresh", choices=("write", "dry"), default=None, help=argparse.SUPPRESS)
-    group.addoption("--store", metavar="DIR", default=None, help="folder of measured results (default .store)")
+    """The options, and the ini setting that moves baselines."""
+    add_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    pairs = config.getoption("--pairs")
-    if pairs is not None and pairs < 2 * FEWEST:
-        raise pytest.UsageError(
-            f"--pairs {pairs}: half of them are independent, and no interval stands on fewer than {FEWEST}; "
-            f"give {2 * FEWEST} or more."
-        )
+    """Check what was asked, and make ready to record."""
+    config.addinivalue_line(
+        "markers", "claim(text, place=''): the claim that a test judges or controls, and its place in the paper"
+    )
+    check_pairs(config.getoption("--pairs"))
+    if _is_worker(config):
+        config.stash[_OUTBOX] = []
+    else:
+        config.stash[_REPORTS] = _Reports(config)
+        config.pluginmanager.register(config.stash[_REPORTS], "stable regions: reports")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Fill the catalog, before suites are collected, which ask it what there is."""
+    from measure import catalog
+
+    config = session.config
+    catalog.forget_added()
     try:
-        # Before the suites are imported, which ask the catalog what there is.
-        config.stash[_NAMED] = selection.named(config.getoption("--models"))
+        config.stash[_NAMED] = _named(config.getoption("--models"))
+        for given in config.hook.pytest_measure_models(config=config):
+            for model in given:
+                _add(model)
     except MeasureError as error:
         raise pytest.UsageError(f"--models: {error}") from None
-    config.stash[KEY] = Harness(config)
-    config.pluginmanager.register(config.stash[KEY], "stable regions")
+
+
+def _named(choice: str) -> set[str] | None:
+    if choice in ("auto", "ladder", "all"):
+        return None
+    from measure import selection
+
+    return selection.named(choice)
+
+
+def _add(model: object) -> None:
+    """Put what a repository's hook names beside the catalogued models."""
+    from measure import catalog
+
+    if isinstance(model, catalog.Model):
+        catalog.add(model)
+    elif isinstance(model, str):
+        _named(model)
+    else:
+        raise MeasureError(
+            f"pytest_measure_models gave {model!r}; expected names, or objects of measure.catalog.Model."
+        )
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Refuse ids that cannot name a file, apply --models, and bring the tests of a model together."""
+    """Refuse what cannot be told apart, apply --models, and bring the tests of a model together."""
+    from measure import catalog
+
     for item in items:
+        check_marker(item)
         callspec = getattr(item, "callspec", None)
         unsafe = UNSAFE_IN_FILE_NAMES.search(callspec.id) if callspec else None
-        if unsafe and "baseline" in getattr(item, "fixturenames", ()):
+        if unsafe and uses(item, "baseline"):
             raise pytest.UsageError(
                 f"the id of {item.nodeid} names its baseline file, and {unsafe[0]!r} cannot stand in a file name: two "
                 "such ids could share one file. Give the parameter another id."
             )
+    check_told_apart(items)
     _select_models(config, items)
     order = {name: place for place, name in enumerate(catalog.models())}
 
     def place(item: pytest.Item) -> int:
-        specs = _item_specs(item)
+        specs = specs_of(item)
         return order.get(specs[0].model.partition("@")[0], len(order)) if specs else -1
 
-    items.sort(key=place)
+    if any(map(is_of_a_suite, items)):
+        items.sort(key=place)
 
 
 def _select_models(config: pytest.Config, items: list[pytest.Item]) -> None:
-    choice: str = config.getoption("--models")
     names = config.stash[_NAMED]
+    if names is None and not any(map(specs_of, items)):
+        return
+    from measure import selection
+
+    choice: str = config.getoption("--models")
     if names is not None:
         try:
-            selection.check_present(names, set().union(*map(_models_of, items)))
+            selection.check_present(names, set().union(*map(models_of, items)))
         except MeasureError as error:
             raise pytest.UsageError(f"--models: {error}") from None
     kept: list[pytest.Item] = []
     dropped: list[pytest.Item] = []
     for item in items:
-        chosen = _models_of(item)
-        weights = not all(isinstance(spec, ConfigSpec) for spec in _item_specs(item))
+        chosen = models_of(item)
+        weights = not all(isinstance(spec, ConfigSpec) for spec in specs_of(item))
         (kept if names is None or chosen <= names else dropped).append(item)
         if names is None and (reason := selection.not_measured(chosen, choice, weights=weights)):
             item.add_marker(pytest.mark.skip(reason=reason))
@@ -390,22 +171,58 @@ def _select_models(config: pytest.Config, items: list[pytest.Item]) -> None:
         items[:] = kept
 
 
-def _models_of(item: pytest.Item) -> set[str]:
-    return {selection.without_revision(spec.model) for spec in _item_specs(item)}
-
-
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Gather the specs of the tests that were chosen."""
-    harness = session.config.stash[KEY]
-    harness.gather(session.items)
+    for item in session.items:
+        specs = specs_of(item)
+        if specs and not item.get_closest_marker("skip"):
+            _harness(session.config).gather(specs, strict_read_of(item))
+
+
+def _harness(config: pytest.Config) -> Harness:
+    """What measures in this process, made when the first spec is known."""
+    if HARNESS not in config.stash:
+        from measure.session import Harness
+
+        config.stash[HARNESS] = Harness(config, lambda row: _emit(config, row))
+    return config.stash[HARNESS]
+
+
+def _emit(config: pytest.Config, row: Row) -> None:
+    """A row goes into the records, from a worker of pytest-xdist by the next report."""
+    if _is_worker(config):
+        config.stash[_OUTBOX].append(row)
+    elif RECORDER in config.stash:
+        config.stash[RECORDER].take(row)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> None:
-    """The records of the run before make room, once tests are really about to run."""
-    harness = session.config.stash[KEY]
-    if any(map(_measures, session.items)) and not session.config.option.collectonly and not session.testsfailed:
-        harness.start(session.items)
+    """Begin the records, once tests of suites are really about to run."""
+    config = session.config
+    if config.option.collectonly or session.testsfailed:
+        return
+    # The controller of pytest-xdist has no tests of its own, and learns from the reports whether to record.
+    if any(map(is_of_a_suite, session.items)):
+        from measure.session import header
+
+        try:
+            if not _is_worker(config):
+                _recorder(config)
+            _emit(config, header(config, len(session.items), set().union(*map(models_of, session.items))))
+        except MeasureError as error:
+            raise pytest.UsageError(str(error)) from None
+
+
+def _recorder(config: pytest.Config) -> Recorder:
+    if RECORDER not in config.stash:
+        from measure import records
+
+        given = config.getoption("--records")
+        path = Path(given) if given else records.new_path(config.rootpath / records.FOLDER)
+        dry = (config.getoption("--refresh") or "").startswith("dry")
+        config.stash[RECORDER] = records.Recorder(None if dry else path)
+    return config.stash[RECORDER]
 
 
 @pytest.hookimpl(trylast=True)  # the read then stands at the end of a test's id
@@ -416,7 +233,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """
     strict = metafunc.config.getoption("--protocol") == "strict"
     if strict and "claim" in metafunc.fixturenames and not hasattr(metafunc.module, "READS"):
-        metafunc.parametrize(_READ, READS)
+        metafunc.parametrize(READ, READS)
 
 
 @pytest.fixture
@@ -427,166 +244,188 @@ def strict_read() -> str | None:
 
 @pytest.fixture
 def measured(request: pytest.FixtureRequest, strict_read: str | None) -> Callable[[AnySpec], Any]:
-    """Spec in, result out: `measured(spec)` returns the result of a spec that stands in the test's parameters."""
-    harness = request.config.stash[KEY]
-    used = request.node.stash.setdefault(_USED, [])
+    """Spec in, result out: `measured(spec)` returns the result of a spec.
+
+    Those that stand in the test's parameters are measured with all others of their model.
+    """
+    from measure.outcomes import USED
+
+    used = request.node.stash.setdefault(USED, [])
 
     def result(asked: AnySpec) -> Any:
-        used.append(harness.effective(asked, strict_read).id)
+        harness = _harness(request.config)
+        spec = harness.effective(asked, strict_read)
+        if asked not in specs_of(request.node):
+            _skip_where_it_cannot_be(asked, request.config)
+        used.append(spec.id)
         return harness.measured(asked, strict_read)
 
     return result
 
 
+def _skip_where_it_cannot_be(asked: AnySpec, config: pytest.Config) -> None:
+    """What --models keeps from being measured here; a spec in a test's parameters was asked at collection."""
+    from measure import selection
+
+    choice, named = config.getoption("--models"), config.stash[_NAMED]
+    model = asked.model.partition("@")[0]
+    weights = not isinstance(asked, ConfigSpec)
+    reason = selection.not_measured([model], choice, weights=weights) if named is None else None
+    if reason:
+        pytest.skip(reason)
+
+
 @pytest.fixture
 def claim(request: pytest.FixtureRequest) -> Claim:
     """The claim that this test is about; see `Claim.check` and `Claim.refute`."""
-    return Claim(request.node.stash.setdefault(_CLAIM, {}), request.node.callspec.id)
+    from measure import catalog
+    from measure.claims import Claim
+    from measure.outcomes import CLAIM
+
+    known = [catalog.models().get(name) for name in models_of(request.node)]
+    ladder = bool(known) and all(model is not None and model.source == "ladder" for model in known)
+    must = ladder and is_default_sample(request.config)
+    request.node.stash[CLAIM] = Claim(subject_of(request.node), must_be_measured=must)
+    return request.node.stash[CLAIM]
 
 
 @pytest.fixture
 def baseline(request: pytest.FixtureRequest, snapshot: SnapshotAssertion) -> SnapshotAssertion:
     """The accepted curve of this test: `assert baseline == measured(spec)`."""
-    if not request.config.stash[KEY].default_sample:
+    from measure.outcomes import BASELINE
+    from measure.snapshot import baseline_in
+
+    if not is_default_sample(request.config):
         pytest.skip("baselines belong to protocol paper with the default pairs; the claim is tested all the same")
     made = request.config.option.update_snapshots or request.config.getoption("--refresh")
     if not made and not _has_baseline(request):
         models = request.config.getoption("--models")
-        named = "" if models in selection.CHOICES else f" --models {shlex.quote(models)}"
+        named = "" if models in ("auto", "ladder", "all") else f" --models {shlex.quote(models)}"
         pytest.skip(
             "not measured: no curve was accepted for this model yet; look at it, then accept it with "
-            f"`measure refresh -k {request.node.callspec.id}{named}`"
+            f"`measure refresh -k {subject_of(request.node)}{named}`"
         )
-    assertion = snapshot.use_extension(CurveBaseline)
-    request.node.stash[_BASELINE] = assertion
+    assertion = snapshot.use_extension(baseline_in(baseline_folder(request.node)))
+    request.node.stash[BASELINE] = assertion
     return assertion
 
 
 def _has_baseline(request: pytest.FixtureRequest) -> bool:
     """Whether there is a baseline to compare with; one of the ladder's that is missing is an error, and said later."""
-    known = (catalog.models().get(name) for name in _models_of(request.node))
+    from measure import catalog
+    from measure.snapshot import baseline_file
+
+    known = (catalog.models().get(name) for name in models_of(request.node))
     others = [model for model in known if model is not None and model.source != "ladder"]
     return not others or baseline_file(request.node).exists()
-
-
-def baseline_file(item: pytest.Item) -> Path:
-    """Where the baseline of a test stands."""
-    return item.path.parent.parent / "baselines" / item.path.stem / f"{item.name}.json"
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # outermost: sees the outcome after xfail and skip were applied
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Write one record per suite test, as it ends."""
-    if call.when == "call":
-        item.user_properties += _properties(item)
-    outcome = yield
-    ends = outcome.when == "call" or (outcome.when == "setup" and not outcome.passed)
-    harness = item.config.stash[KEY]
-    if ends and _measures(item):
-        harness.record(_record(item, outcome))
-    if outcome.failed:
-        harness.failures.add(_exit_status(item, call))
-    return outcome
+    """One row of the records for each test of a suite, as it ends; what a failure makes of the run."""
+    if not is_of_a_suite(item):
+        report = yield
+        told: dict[str, object] = {"measure_status": EXIT_CLAIM_FAILED} if report.failed else {}
+    else:
+        from measure import outcomes
+
+        if call.when == "call":
+            item.user_properties += outcomes.properties_of(item)
+        report = yield
+        told = {"measure_status": outcomes.exit_status(item, call)} if report.failed else {}
+        if report.when == "call" or (report.when == "setup" and not report.passed):
+            _emit(item.config, outcomes.row_of(item, report))
+    if _is_worker(item.config):
+        told["measure_rows"] = _posted(item.config.stash[_OUTBOX])
+    # pytest-xdist carries what a report has to the controller.
+    vars(report).update(told)
+    return report
 
 
-def _exit_status(item: pytest.Item, call: pytest.CallInfo[None]) -> int:
-    """What a failed test makes of the run."""
-    if call.excinfo is not None and call.excinfo.errisinstance(NotMeasuredError):
-        return EXIT_NOT_MEASURED
-    compared = _baseline_record(item)
-    return EXIT_DRIFT if compared is not None and compared["state"] != "as accepted" else EXIT_CLAIM_FAILED
+def _posted(waiting: list[Row]) -> list[str]:
+    """The rows that waited, as they travel."""
+    from measure import records
+
+    lines = [records.to_json(row).decode() for row in waiting] if waiting else []
+    waiting.clear()
+    return lines
 
 
-def _record(item: pytest.Item, report: pytest.TestReport) -> dict[str, Any]:
-    module = getattr(item, "module", None)
-    outcome = "xfailed" if hasattr(report, "wasxfail") else report.outcome
-    reason = None
-    if outcome == "skipped":
-        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-    elif outcome == "failed":
-        reason = report.longreprtext
-    note: Note = item.stash.get(_CLAIM, {})
-    used: list[str] = item.stash.get(_USED, [])
-    return {
-        "test": item.nodeid,
-        "kind": getattr(item, "originalname", item.name).removeprefix("test_"),
-        "claim": getattr(module, "CLAIM", None),
-        "subject": item.callspec.id,  # type: ignore[attr-defined]
-        "outcome": outcome,
-        "reason": reason.removeprefix("Skipped: ") if reason else None,
-        "read": _strict_read(item),
-        "protocol": item.config.getoption("--protocol") or "paper",
-        "specs": list(dict.fromkeys(used)),
-        "seconds": round(report.duration, 3),
-        "baseline": _baseline_record(item),
-        **note,
-    }
+class _Reports:
+    """Hears the reports in the process that records, which with pytest-xdist is not the one that ran the tests."""
 
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self.failures: set[int] = set()
 
-def _properties(item: pytest.Item) -> list[tuple[str, object]]:
-    """A claim's verdict for JUnit's report: outcome, n, and each effect with its interval and margin."""
-    note: Note = item.stash.get(_CLAIM, {})
-    verdict = note.get("verdict")
-    if verdict is None:
-        return []
-    effects = [
-        (
-            f"effect: {effect['name']}",
-            f"{effect['estimate']:+.4g} [{effect['low']:+.4g}, {effect['high']:+.4g}] margin {effect['margin']:g} "
-            f"n {effect['n']} {effect['outcome']}",
-        )
-        for effect in verdict["effects"]
-    ]
-    return [("verdict", verdict["outcome"]), ("expected", note["expected"]), ("n", verdict["n"]), *effects]
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take note of what failed, and of the rows that came with a worker's report."""
+        if status := getattr(report, "measure_status", None):
+            self.failures.add(status)
+        lines = getattr(report, "measure_rows", ())
+        if lines:
+            from measure import records
 
+            for line in lines:
+                self._take(records.from_json(line.encode()))
 
-def _baseline_record(item: pytest.Item) -> dict[str, Any] | None:
-    """What became of a test's baseline: new, moved or as accepted, its file, and what was said of it."""
-    assertion = item.stash.get(_BASELINE, None)
-    if assertion is None or not assertion.executions:
-        return None
-    last = assertion.executions[max(assertion.executions)]
-    measured, accepted = str(last.asserted_data), str(last.recalled_data or "")
-    reasons = explain(measured, accepted)
-    state = "as accepted" if not reasons else "moved" if accepted else "new"
-    return {
-        "state": state,
-        "file": Path(last.snapshot_location).name,
-        "why": reasons if accepted else [],
-        **compared(measured, accepted),
-    }
+    def _take(self, row: Row | None) -> None:
+        try:
+            if row is not None:
+                _recorder(self._config).take(row)
+        except MeasureError as error:
+            raise pytest.UsageError(str(error)) from None
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """A suite that cannot be read is neither drift nor a model that is missing."""
+        if report.failed:
+            self.failures.add(EXIT_CLAIM_FAILED)
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Tell by the exit status what failed. A refresh that came to its end is over; an interrupted one goes on."""
-    harness = session.config.stash[KEY]
-    harness.engine.close()
-    if exitstatus == pytest.ExitCode.TESTS_FAILED and harness.failures:
-        session.exitstatus = min(harness.failures)
-    harness.end(int(session.exitstatus))
-    if (
-        harness.store.refreshing
-        and not harness.store.dry
-        and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-    ):
+    config = session.config
+    harness = config.stash.get(HARNESS, None)
+    if harness is not None:
+        harness.close()
+    if _is_worker(config):
+        return
+    failures = config.stash[_REPORTS].failures
+    if exitstatus == pytest.ExitCode.TESTS_FAILED and failures:
+        session.exitstatus = min(failures)
+    if RECORDER in config.stash:
+        config.stash[RECORDER].end(int(session.exitstatus))
+    ended = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+    if harness is not None and harness.store.refreshing and not harness.store.dry and ended:
         harness.store.end_refresh()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """The table of claims: verdict, effects with intervals, n and control of each, or why it was not measured."""
-    rows = config.stash[KEY].rows
-    if not rows:
+    recorder = config.stash.get(RECORDER, None)
+    if recorder is None or not recorder.rows:
         return
+    from measure import terminal
+
+    harness = config.stash.get(HARNESS, None)
+    problems = [recorder.problem, harness.store.problem if harness is not None else None]
+    lines = terminal.lines_of(recorder.rows, config.getoption("--protocol") or "paper")
     terminalreporter.ensure_newline()
-    terminalreporter.section(f"claims (protocol {config.getoption('--protocol') or 'paper'}; n: independent units)")
-    for line in (*report.claim_table(rows), *report.reads_table(rows)):
+    terminalreporter.section(next(lines))
+    for line in (*lines, *filter(None, problems), *terminal.summarized(recorder.rows)):
         terminalreporter.write_line(line)
-    terminalreporter.write_line(report.baseline_line(rows))
-    if failures := config.stash[KEY].failures:
-        status = min(failures)
-        terminalreporter.write_line(f"exit status {status}: {_MEANING[status]}")
-    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with Path(summary).open("a") as file:
-            file.write(report.step_summary(rows))
+    if recorder.written is not None:
+        terminalreporter.write_line(f"records: {terminal.seen_from(config.invocation_params.dir, recorder.written)}")
+    if failures := config.stash[_REPORTS].failures:
+        terminalreporter.write_line(terminal.ending(min(failures), recorder.rows))
+
+
+def __getattr__(name: str) -> Any:
+    # Where suites written for an earlier version look for it.
+    if name == "Claim":
+        from measure.claims import Claim
+
+        return Claim
+    raise AttributeError(f"module 'measure.plugin' has no attribute {name!r}")

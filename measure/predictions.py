@@ -28,7 +28,12 @@ class Predictions(Curves, kind="predictions"):
         "end_divergence",
         "flat_divergence",
         "straddling_divergence",
+        "flat_agreement",
+        "straddling_agreement",
+        "separation",
         "logit_deviation",
+        "logit_deviation_from_line",
+        "logit_deviation_from_other",
         "logit_correlation",
     )
 

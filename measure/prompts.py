@@ -8,6 +8,7 @@ import glob
 import hashlib
 import json
 import re
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from measure import hub, token_files
-from measure.spec import PROMPT_TOKENS, MeasureError, Pairing, Protocol
+from measure.spec import PROMPT_TOKENS, MeasureError, NotMeasuredError, Pairing, Protocol, check_choice
 from measure.token_files import HubFile
 
 _HERE = Path(__file__).parent / "corpus"
@@ -28,6 +29,9 @@ DEFAULT_CORPUS = _HERE / "prose.jsonl"
 WORDS = _HERE / "words.jsonl"
 # S1 to S3 and D1 to D3 (paper, Appendix B), exactly as printed.
 PRINTED = _HERE / "printed.jsonl"
+# Every pairing is here: drawn from a corpus, or written in a file.
+DRAWN: tuple[str, ...] = ("random", "random_with_bos", "same_last_token")
+WRITTEN = {"similar": WORDS, "dissimilar": WORDS, "printed_similar": PRINTED, "printed_dissimilar": PRINTED}
 # The paper's corpus: the authors kept the first 100 books of the first of 37 shards.
 PAPER_CORPUS = "sedthh/gutenberg_english"
 PAPER_BOOKS = 100
@@ -105,10 +109,12 @@ NO_CORPUS = Corpus("none", (), hashlib.sha256().hexdigest())
 
 
 def file_of(pairing: Pairing) -> Path | None:
-    """The file of this package that pairs of this kind are written in; None for those drawn from a corpus."""
-    if pairing in ("random", "random_with_bos", "same_last_token"):
-        return None
-    return PRINTED if pairing.startswith("printed_") else WORDS
+    """The file of this package that pairs of this kind are written in; None for those drawn from a corpus.
+
+    Raises `MeasureError` for a pairing that is neither.
+    """
+    check_choice("pairing", pairing, (*DRAWN, *WRITTEN))
+    return WRITTEN.get(pairing)
 
 
 def load_corpus(source: str) -> Corpus:
@@ -209,14 +215,18 @@ def _local_table(source: str) -> Any:
 
     files = [str(DEFAULT_CORPUS)] if source == "default" else _local_files(source)
     if not files:
-        raise MeasureError(
+        raise NotMeasuredError(
             f"corpus {source!r}: found no parquet, JSON or CSV file there. Give a file, a folder or a glob of them "
             f"with a TEXT column, {PAPER_CORPUS!r}, one file of token ids ({', '.join(token_files.TOKEN_ENDINGS)}), or "
             "leave it at 'default'."
         )
     datasets.disable_progress_bars()
     try:
-        return datasets.load_dataset(_READERS[Path(files[0]).suffix], data_files=files, split="train")
+        # Its cache lies in the home folder, which may not be one that can be written.
+        with tempfile.TemporaryDirectory() as cache:
+            reader = _READERS[Path(files[0]).suffix]
+            options = {"data_files": files, "split": "train", "cache_dir": cache, "keep_in_memory": True}
+            return datasets.load_dataset(reader, **options)
     except Exception as error:  # datasets and pyarrow each raise their own
         cause = error.__cause__ or error
         raise MeasureError(
@@ -417,13 +427,13 @@ def written(tokenizer: Any, pairing: Pairing) -> tuple[_Side, _Side]:
     Of the word pairs a row is kept when all three of its words pass, so that `similar` and `dissimilar` hold the same
     prefixes and first words in the same order. Raises `MeasureError` when no pair is left.
     """
-    if pairing.startswith("printed_"):
-        initial = "S" if pairing == "printed_similar" else "D"
+    if file_of(pairing) == PRINTED:
+        initial = {"printed_similar": "S", "printed_dissimilar": "D"}[pairing]
         rows = [row for row in _rows(PRINTED) if row["name"][0] == initial]
         columns, second = ["a", "b"], 1
     else:
         rows = _rows(WORDS)
-        columns, second = ["word", "similar", "dissimilar"], 1 if pairing == "similar" else 2
+        columns, second = ["word", "similar", "dissimilar"], {"similar": 1, "dissimilar": 2}[pairing]
     kept: list[tuple[Prompt, Prompt]] = []
     for row in rows:
         ids = tokenize(tokenizer, [row["prefix"] + row[column] for column in columns])

@@ -1,32 +1,15 @@
 """What a run leaves behind: one JSON line for each thing, written as it happens, and read back. Measures nothing.
 
-`reports/records.jsonl` holds, in the order in which they came about, objects of these kinds:
+Each run has a file of its own, `reports/runs/<when it started>-<process>.jsonl`. A line is a row with its `kind`:
 
-`run` (first): `format`, `started`, `arguments`, `tests` (how many were chosen), `models` and the other options,
-`catalog` (of each model chosen its family, source, parameters, layers, seed, and revisions with their steps and
-tokens), `versions`, `machine`.
+`run` (first, `Header`): what was asked, of which models, with what.
+`result` (`ResultRow`): the outcome of one spec, as it is known.
+`test` (`TestRow`): one test of a suite, as it ends.
+`end` (last, `End`): absent where a run was killed.
 
-`result`, one for each spec whose outcome is known: `id`, `type`, `spec`, `how` (stored, measured or failed),
-`provenance`, and
-- of curves `n` (rows), `degenerate`, `curve` (alphas and quartiles of r), `null` and `null_metrics` (the norm-only
-  null), `metrics` (quartiles over rows; `estimate`, `low`, `high`, `n`: the median over independent units with its
-  95 % interval), `pairs` (each row's own curves, where there are 12 rows or fewer);
-- of predictions also `logit` (quartiles of the scaled logit difference) and `equal_tops`;
-- of crossings also `gates` and `ends` (by block), `crossings` (quartiles over rows of the sign changes per step, all
-  blocks), `flat` (share of rows that stand still in each step);
-- of slices `n`, `degenerate`, `size`, `extent`, `metrics`, `triples`: of each `rgb` (base64 of bytes: beta rows from
-  the lowest, alpha columns, channels), `largest` (the largest distance of each field: d = largest (1 - rgb / 255), to
-  half a 255th), `reference_points`, `own_colours`, `tokens` and `top` (base64 of places in `tokens`, one byte a cell,
-  two little-endian ones where there are more than 256), and the slice's own metrics;
-- of a config `shape`; of a failure `error`.
-
-`claim`, `control`, `baseline`, ... one for each test as it ends: `test`, `claim`, `subject`, `outcome`, `reason`, the
-verdicts, `protocol`, `specs` (ids of the results that it used), and `baseline` (`state`, `why`, `accepted` and
-`measured` quartiles, `tolerance`, of each kind of number the one `farthest` off, what else `changed`).
-
-`end` (last, absent where a run was killed): `exitstatus`, `seconds`.
-
-Numbers have 5 significant digits; null stands for what is no number.
+The rows' fields, told in `measure/rows.py`, are the lines' keys. Numbers have 5 significant digits; null stands for
+what is no number. Fields that hold their default are left out. Keys and kinds that this version does not know are
+passed over.
 """
 
 from __future__ import annotations
@@ -35,372 +18,318 @@ import base64
 import dataclasses
 import json
 import math
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from measure import catalog, stats
-from measure.crossings import Crossings
-from measure.predictions import Predictions
-from measure.results import METRICS, Curves, Result
-from measure.slices import SLICE_METRICS, Slices
-from measure.spec import AnySpec, MeasureError
+from measure.rows import End, Header, Number, ResultRow, Row, TestRow
+from measure.spec import MeasureError
 
-FORMAT = 2
-DIGITS = 5
-# Rows of a result up to which each one's own curve is kept: the paper's S1 to S3 and D1 to D3, both ways.
-FEW = 12
+FORMAT = 3
+FOLDER = Path("reports") / "runs"
 # pytest's exit statuses of a run that was interrupted, or that broke itself.
 _BROKEN_OFF = (2, 3)
-QUARTILES = ("q25", "median", "q75")
-# What claims rest on, beside the metrics of every curve.
-_PREDICTION_METRICS = (
-    "end_divergence",
-    "flat_divergence",
-    "straddling_divergence",
-    "logit_deviation",
-    "logit_correlation",
-    "separation",
-)
-_CROSSING_METRICS = (
-    "total",
-    "flat_share",
-    "flat_crossings",
-    "flat_crossing_share",
-    "crossing_rate_ratio",
-    "region_boundaries",
-    "missed_by_half",
-)
-
-# Tokens that these saw in all (paper, Fig. 4); on the hub `main` does not tell.
-_WHOLE_TRAINING = {"olmo-1b": 3050 * 10**9, "olmo-7b": 2750 * 10**9}
-
-Line = dict[str, Any]
-# Ids of tokens to their texts.
-Texts = Callable[[Sequence[int]], list[str]]
+_KINDS: dict[str, type[Row]] = {"run": Header, "result": ResultRow, "test": TestRow, "end": End}
+_NAMES = {row: kind for kind, row in _KINDS.items()}
 
 
-def append(path: Path, line: Mapping[str, Any]) -> None:
-    """Add one line to a file of records, in one write, so that a kill leaves whole lines and at most one half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(line, separators=(",", ":"), allow_nan=False, default=_plain) + "\n"
-    with path.open("ab", buffering=0) as file:
-        file.write(text.encode())
+def to_json(row: Row) -> bytes:
+    """A row as one line, without what holds its default."""
+    kept = {
+        one.name: value
+        for one in dataclasses.fields(row)
+        if (value := getattr(row, one.name)) != one.default and (value or one.default_factory is dataclasses.MISSING)
+    }
+    content = _finite(msgspec.to_builtins({"kind": _NAMES[type(row)], **kept}, enc_hook=_plain))
+    return (json.dumps(content, separators=(",", ":"), allow_nan=False) + "\n").encode()
 
 
 def _plain(value: object) -> object:
     """What JSON has no word for, as what it has one for."""
-    if isinstance(value, np.generic):
-        return value.item()
-    return str(value)
+    return value.item() if isinstance(value, np.generic) else str(value)
 
 
-def finite(value: Any) -> Any:
-    """`value` with each float that is no number replaced by None, in whatever it lies; JSON knows no NaN."""
-    if isinstance(value, Mapping):
-        return {name: finite(item) for name, item in value.items()}
+def _finite(value: object) -> object:
+    """`value` with None for each float that is no number, in whatever it lies; JSON knows no NaN."""
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
+        return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def rounded(values: Any) -> Any:
-    """Numbers, in an array of any shape or alone, with 5 significant digits; None for what is no number."""
-    if isinstance(values, np.ndarray) and values.ndim:
-        return [rounded(value) for value in values.tolist()] if values.ndim == 1 else [rounded(row) for row in values]
-    value = float(values)
-    return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
+def from_json(line: bytes) -> Row | None:
+    """The row that a line holds; None for a kind that this version does not know.
 
-
-def of_model(model: catalog.Model) -> Line:
-    """What a header says of one model."""
-    return {
-        "family": model.family,
-        "source": model.source,
-        "parameters": model.parameters,
-        "layers": model.layers,
-        "seed": model.seed,
-        "revisions": [_of_revision(model, name) for name in model.revisions],
-    }
-
-
-def _of_revision(model: catalog.Model, name: str) -> Line:
-    """A revision with its training steps and tokens, None where neither a card nor its name tells."""
-    if model.source == "ladder":
-        card = catalog.read_card(Path(model.location))
-        entry = next(revision for revision in card["revisions"] if revision["revision"] == name)
-        return {"name": name, "step": entry["step"], "tokens": entry["tokens"]}
-    step, tokens = re.search(r"step(\d+)", name), re.search(r"tokens(\d+)([KMBT])", name)
-    whole = _WHOLE_TRAINING.get(model.name) if name == "main" else None
-    return {
-        "name": name,
-        "step": int(step[1]) if step else None,
-        "tokens": int(tokens[1]) * 10 ** (3 + 3 * "KMBT".index(tokens[2])) if tokens else whole,
-    }
-
-
-def of_result(spec: AnySpec, how: str, outcome: object, texts: Texts | None = None) -> Line:
-    """The line of one spec's outcome: a result, a shape or an error. `texts` tells tokens by their ids."""
-    # What is no number is written as null, and must not end a run in which warnings are errors.
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return _of_outcome(spec, how, outcome, texts or _numbers)
-
-
-def _of_outcome(spec: AnySpec, how: str, outcome: object, texts: Texts) -> Line:
-    line: Line = {
-        "kind": "result",
-        "id": spec.id,
-        "type": type(spec).__name__,
-        "spec": dataclasses.asdict(spec),
-        "how": how,
-    }
-    if isinstance(outcome, Result):
-        line["provenance"] = {name: value for name, value in outcome.provenance.items() if name != "spec"}
-    if isinstance(outcome, Curves):
-        return {**line, **_of_curves(outcome, texts)}
-    if isinstance(outcome, Slices):
-        return {**line, **_of_slices(outcome, texts)}
-    if isinstance(outcome, Exception):
-        return {**line, "error": str(outcome)}
-    assert dataclasses.is_dataclass(outcome)
-    assert not isinstance(outcome, type)
-    return {**line, "shape": dataclasses.asdict(outcome)}
-
-
-def _numbers(ids: Sequence[int]) -> list[str]:
-    """Tokens whose texts are not known."""
-    return [f"token {number}" for number in ids]
-
-
-def _of_curves(curves: Curves, texts: Texts) -> Line:
-    names: tuple[str, ...] = ()
-    if isinstance(curves, Predictions | Crossings):
-        names = _PREDICTION_METRICS if isinstance(curves, Predictions) else _CROSSING_METRICS
-    line = {
-        "n": len(curves),
-        "degenerate": int(curves.degenerate.sum()),
-        "curve": {"alphas": rounded(curves.alphas), **_by_quartile(curves.quartiles())},
-        "null": _by_quartile(curves.null.quartiles()),
-        "metrics": {name: _metric(curves, name) for name in (*METRICS, *names)},
-        "null_metrics": {name: _by_quartile(curves.null.metric_quartiles(name)) for name in METRICS},
-    }
-    if isinstance(curves, Predictions):
-        line |= _of_predictions(curves)
-    if isinstance(curves, Crossings):
-        line |= _of_crossings(curves)
-    if len(curves) <= FEW:
-        line["pairs"] = _each_pair(curves, texts)
-    return line
-
-
-def _by_quartile(rows: Iterable[Any]) -> Line:
-    return {quartile: rounded(row) for quartile, row in zip(QUARTILES, rows, strict=True)}
-
-
-def _metric(curves: Curves, name: str) -> Line:
-    interval = stats.median_interval(curves.by_unit(name))
-    return _by_quartile(curves.metric_quartiles(name)) | _interval(interval)
-
-
-def _interval(interval: stats.Interval) -> Line:
-    numbers = {name: rounded(getattr(interval, name)) for name in ("estimate", "low", "high")}
-    return {**numbers, "n": interval.n}
-
-
-def _quantiles(rows: Float[np.ndarray, "pairs steps"]) -> Line:
-    """Quartiles over the rows that have every value."""
-    kept = rows[np.isfinite(rows).all(axis=1)]
-    nothing = np.full((3, rows.shape[1]), np.nan)
-    return _by_quartile(np.quantile(kept, [0.25, 0.5, 0.75], axis=0) if len(kept) else nothing)
-
-
-def _of_predictions(result: Predictions) -> Line:
-    return {"logit": _quantiles(result.scaled_logit_difference), "equal_tops": int(result.equal_tops.sum())}
-
-
-def _of_crossings(result: Crossings) -> Line:
-    kept = result.flat[~result.degenerate]
-    return {
-        "gates": result.gates.tolist(),
-        "ends": rounded(np.median(result.end_crossings, axis=0)),
-        "crossings": _quantiles(result.crossings.sum(axis=1).astype(float)),
-        "flat": rounded(kept.mean(axis=0)) if len(kept) else None,
-    }
-
-
-def _each_pair(curves: Curves, texts: Texts) -> Line:
-    found: Line = {"relative": rounded(curves.relative), "max_slope": rounded(curves.max_slope)}
-    if isinstance(curves, Predictions):
-        found["logit"] = rounded(curves.scaled_logit_difference)
-        found["last_tokens"] = [texts(row) for row in curves.last_tokens.tolist()]
-        found["end_tokens"] = curves.end_tokens.tolist()
-    return found
-
-
-def _of_slices(slices: Slices, texts: Texts) -> Line:
-    metrics = {}
-    for name in SLICE_METRICS:
-        values = getattr(slices, name)
-        known = values[np.isfinite(values)]
-        quartiles = np.quantile(known, [0.25, 0.5, 0.75]) if len(known) else np.full(3, np.nan)
-        metrics[name] = _by_quartile(quartiles) | _interval(stats.median_interval(values))
-    return {
-        "n": len(slices),
-        "degenerate": int(slices.degenerate.sum()),
-        "size": len(slices.alphas),
-        "extent": rounded(slices.alphas[[0, -1]]),
-        "metrics": metrics,
-        "triples": [_triple(slices, number, texts) for number in range(len(slices))],
-    }
-
-
-def _triple(slices: Slices, number: int, texts: Texts) -> Line:
-    colours = np.nan_to_num(np.clip(slices.rgb[number], 0, 1))
-    tokens, places = np.unique(slices.top_tokens[number], return_inverse=True)
-    return {
-        "rgb": _base64(np.round(255 * colours).astype(np.uint8)),
-        "largest": rounded(slices.distance[number].max(axis=(1, 2))),
-        "degenerate": bool(slices.degenerate[number]),
-        "reference_points": rounded(slices.reference_points[number]),
-        "own_colours": rounded(slices.own_colours[number]),
-        "tokens": texts(tokens.tolist()),
-        "top": _base64(places.reshape(-1).astype(_place_type(len(tokens)))),
-        **{name: rounded(getattr(slices, name)[number]) for name in SLICE_METRICS},
-    }
-
-
-def _place_type(tokens: int) -> str:
-    return "<u1" if tokens <= 256 else "<u2"
-
-
-def _base64(values: np.ndarray) -> str:
-    return base64.b64encode(values.tobytes()).decode()
-
-
-def slice_colours(result: Mapping[str, Any], triple: int) -> UInt8[np.ndarray, "size size 3"]:
-    """Colours of one slice of a `result` line, (beta, alpha, channel)."""
-    size = result["size"]
-    return np.frombuffer(base64.b64decode(result["triples"][triple]["rgb"]), np.uint8).reshape(size, size, 3)
-
-
-def slice_distances(result: Mapping[str, Any], triple: int) -> Float[np.ndarray, "3 size size"]:
-    """Distances from A, B and C over one slice of a `result` line, to half a 255th of the largest."""
-    colours = slice_colours(result, triple).astype(float)
-    largest = np.array([np.nan if d is None else d for d in result["triples"][triple]["largest"]])
-    return np.moveaxis((1 - colours / 255) * largest, -1, 0)
-
-
-def slice_tokens(result: Mapping[str, Any], triple: int) -> Int[np.ndarray, "size size"]:
-    """Most probable next token at each cell of one slice of a `result` line, as a place in the triple's `tokens`."""
-    entry = result["triples"][triple]
-    places = np.frombuffer(base64.b64decode(entry["top"]), _place_type(len(entry["tokens"])))
-    return places.reshape(result["size"], result["size"]).astype(int)
-
-
-def running_mean(values: Sequence[float | None]) -> list[float | None]:
-    """Means over five neighbours, the ends repeated: counts of single steps are small whole numbers.
-
-    None where one of the five is None.
+    Raises `MeasureError` for what is no whole record.
     """
-    known = np.array([np.nan if value is None else value for value in values])
-    return rounded(np.convolve(np.pad(known, 2, mode="edge"), np.full(5, 0.2), mode="valid")) if len(known) else []
+    content = _parsed(line)
+    kind = content.pop("kind", None)
+    if not isinstance(kind, str):
+        raise MeasureError("it has no kind")
+    try:
+        return msgspec.convert(content, _KINDS[kind]) if kind in _KINDS else None
+    except (msgspec.ValidationError, OverflowError, RecursionError) as error:
+        raise MeasureError(str(error)) from None
 
 
-@dataclass(frozen=True)
-class Run:
-    """What a run left behind, or several merged: its header, its results by id, its tests, and how it ended.
-
-    `end` is None where a run was killed, or goes on. `problems` are sentences on what could not be read.
-    """
-
-    header: Line
-    results: Mapping[str, Line]
-    tests: tuple[Line, ...]
-    end: Line | None = None
-    problems: tuple[str, ...] = ()
-    headers: tuple[Line, ...] = ()
-
-
-def read(paths: Iterable[str | Path]) -> Run:
-    """Read files of records as one run: of a result or a test that is in several, the later one stands.
-
-    A last line that is only half written is passed over, and so are kinds that this version does not know. Raises
-    `MeasureError` where there is no file, no record, or another format.
-    """
-    headers: list[Line] = []
-    results: dict[str, Line] = {}
-    tests: dict[tuple[str, str], Line] = {}
-    problems: list[str] = []
-    end = None
-    for path in map(Path, paths):
-        lines = list(_lines(path))
-        headers.append(_header(path, lines))
-        whole = [line for line in lines if line is not None]
-        results |= {line["id"]: line for line in whole if line.get("kind") == "result" and "id" in line}
-        for line in whole:
-            if "test" in line:
-                line.setdefault("protocol", headers[-1].get("protocol"))
-                tests[line["test"], line["protocol"]] = line
-        end = next((line for line in reversed(whole) if line.get("kind") == "end"), None)
-        ended = end is not None and end.get("exitstatus") not in _BROKEN_OFF
-        problems += _problems(path, len(lines) - len(whole), ended=ended)
-    if not headers:
-        raise MeasureError("no records were named; give the file that a run writes, reports/records.jsonl.")
-    return Run(_merged(headers), results, tuple(tests.values()), end, tuple(problems), tuple(headers))
-
-
-def _problems(path: Path, damaged: int, *, ended: bool) -> list[str]:
-    found = []
-    if damaged:
-        found.append(f"{path.name}: {damaged} line{' is' if damaged == 1 else 's are'} no whole record, passed over")
-    if not ended:
-        found.append(f"{path.name}: the run was stopped, or has not ended yet; what it had finished is here")
-    return found
+def _parsed(line: bytes) -> dict[str, object]:
+    # Not by msgspec, which takes no half of a surrogate pair: a token's text may be one.
+    try:
+        content = json.loads(line, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise MeasureError(str(error)) from None
+    if not isinstance(content, dict):
+        raise MeasureError("it is no object")
+    return content
 
 
 def _no_number(name: str) -> None:
     """NaN and infinities, which no JSON has, are what null stands for here."""
 
 
-def _lines(path: Path) -> Iterator[Line | None]:
-    """The objects in a file; None for each line that holds none."""
+class Writer:
+    """The records of one run, in a file of its own that no other run has: a kill leaves whole lines and one half.
+
+    Where a line cannot be written, a disk being full, the run goes on without its records, and `problem` says so.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Make the file. Raises `MeasureError` where there is one of this name already, or none can be made."""
+        self.path = path
+        self.problem: str | None = None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o644)
+        except FileExistsError:
+            raise MeasureError(
+                f"{path} is there already, and records of another run are never written over; give another file with "
+                "--records FILE, or remove that one."
+            ) from None
+        except OSError as error:
+            raise MeasureError(
+                f"records cannot be written to {path} ({error.strerror}); give a file in a folder that can be written "
+                "with --records FILE."
+            ) from None
+
+    def write(self, row: Row) -> None:
+        """Add one line, in one write."""
+        if self.problem is None:
+            try:
+                os.write(self._file, to_json(row))
+            except OSError as error:
+                self.problem = f"{self.path}: the records end here, a line could not be written ({error.strerror})"
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
+class Recorder:
+    """The records of a run, as they come: tests' rows in memory, and every row at once in a file at `path`.
+
+    With None for a path nothing is written. The file is made when the header comes.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.rows: list[TestRow] = []
+        self._path = path
+        self._writer: Writer | None = None
+        self._started = time.monotonic()
+
+    def take(self, row: Row) -> None:
+        """Keep a row. Raises `MeasureError` where it is the header and the file cannot be made."""
+        if isinstance(row, TestRow):
+            self.rows.append(row)
+        if isinstance(row, Header):
+            # Under pytest-xdist each worker tells it.
+            if self._writer is not None or self._path is None:
+                return
+            self._writer = Writer(self._path)
+        if self._writer is not None:
+            self._writer.write(row)
+
+    @property
+    def written(self) -> Path | None:
+        """The file that holds the records; None where there is none."""
+        return self._writer.path if self._writer is not None else None
+
+    @property
+    def problem(self) -> str | None:
+        """Why the file does not hold all of them."""
+        return self._writer.problem if self._writer is not None else None
+
+    def end(self, exitstatus: int) -> None:
+        """Say in the records that the run came to its end."""
+        if self._writer is not None:
+            self._writer.write(End(exitstatus, round(time.monotonic() - self._started, 1)))
+            self._writer.close()
+
+
+def new_path(folder: Path, now: datetime | None = None) -> Path:
+    """A name in `folder` for a run's records: by name they stand in the order in which runs started."""
+    started = now or datetime.now(UTC)
+    return folder / f"{started:%Y%m%dT%H%M%S.%fZ}-{os.getpid()}.jsonl"
+
+
+def runs(folder: Path = FOLDER) -> list[Path]:
+    """The records in `folder`, the last run's last."""
+    return sorted(folder.glob("*.jsonl"))
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run left behind, or several merged: its header, its results by id, its tests, and how it ended.
+
+    `header` is None where nothing could be read, `end` where a run was killed, or goes on. `problems` are sentences on
+    what could not be read.
+    """
+
+    header: Header | None
+    results: Mapping[str, ResultRow]
+    tests: tuple[TestRow, ...]
+    end: End | None = None
+    problems: tuple[str, ...] = ()
+    headers: tuple[Header, ...] = ()
+
+
+def read(paths: Iterable[str | Path]) -> Run:
+    """Read files of records as one run: of a result or a test that is in several, the later one stands.
+
+    A line that is only half written is passed over and told of. Raises `MeasureError` where there is no file, no
+    record, another format, or records of several runs in one file.
+    """
+    headers: list[Header] = []
+    results: dict[str, ResultRow] = {}
+    tests: dict[tuple[str, str], TestRow] = {}
+    problems: list[str] = []
+    end = None
+    for path in map(Path, paths):
+        rows, damaged = _rows(path)
+        headers.append(_header(path, rows, damaged))
+        results |= {row.id: row for row in rows if isinstance(row, ResultRow)}
+        tests |= {(row.test, row.protocol): row for row in rows if isinstance(row, TestRow)}
+        end = next((row for row in reversed(rows) if isinstance(row, End)), None)
+        ended = end is not None and end.exitstatus not in _BROKEN_OFF
+        problems += _problems(path, damaged, ended=ended)
+    if not headers:
+        raise MeasureError(f"no records were named; give the file that a run writes, {FOLDER}/WHEN.jsonl.")
+    return Run(_merged(headers), results, tuple(tests.values()), end, tuple(problems), tuple(headers))
+
+
+def _problems(path: Path, damaged: Sequence[str], *, ended: bool) -> list[str]:
+    found = []
+    if damaged:
+        lines = "1 line is" if len(damaged) == 1 else f"{len(damaged)} lines are"
+        found.append(f"{path.name}: {lines} no whole record, passed over ({damaged[0]})")
+    if not ended:
+        found.append(f"{path.name}: the run was stopped, or has not ended yet; what it had finished is here")
+    return found
+
+
+def _rows(path: Path) -> tuple[list[Row], list[str]]:
+    """The rows of a file, and what is wrong with each line that holds none."""
     try:
         content = path.read_bytes()
     except OSError as error:
         raise MeasureError(
-            f"{path} cannot be read ({error.strerror}); a run of the suites writes reports/records.jsonl."
+            f"{path} cannot be read ({error.strerror}); a run of the suites writes {FOLDER}/WHEN.jsonl."
         ) from None
-    for text in content.splitlines():
-        if text.strip():
+    rows: list[Row] = []
+    damaged: list[str] = []
+    for line in content.splitlines():
+        if line.strip():
+            # A file of another format is to be told as that, not as one of damaged lines.
+            if not rows and not damaged:
+                _check_format(path, line)
             try:
-                line = json.loads(text, parse_constant=_no_number)
-            except ValueError:
-                line = None
-            yield line if isinstance(line, dict) else None
+                row = from_json(line)
+            except MeasureError as error:
+                damaged.append(str(error))
+            else:
+                rows += [row] if row is not None else []
+    return rows, damaged
 
 
-def _header(path: Path, lines: Sequence[Line | None]) -> Line:
-    """The first line, when it is the header of this format."""
-    known = [line for line in lines if line is not None]
-    if not known:
-        raise MeasureError(f"{path} holds no records; run the suites first (`make suites`).")
-    header = known[0]
-    found = header.get("format") if header.get("kind") == "run" else None
+def _check_format(path: Path, line: bytes) -> None:
+    """Raise `MeasureError` where a file's first line is a whole record, but no header of this format."""
+    try:
+        first = _parsed(line)
+    except MeasureError:
+        return
+    found = first.get("format") if first.get("kind") == "run" else None
     if found != FORMAT:
         what = "another format, from before records had a header" if found is None else f"format {found!r}"
         raise MeasureError(
             f"{path} holds records of {what}; this version reads format {FORMAT}. Run the suites again, or use the "
             "version that wrote them."
         )
-    return header
 
 
-def _merged(headers: Sequence[Line]) -> Line:
+def _header(path: Path, rows: Sequence[Row], damaged: Sequence[str]) -> Header:
+    """The one header of a file."""
+    headers = [row for row in rows if isinstance(row, Header)]
+    if len(headers) == 1:
+        return headers[0]
+    if headers:
+        raise MeasureError(
+            f"{path} holds records of {len(headers)} runs mixed together; each run has a file of its own, and "
+            "`measure report --merge A B` shows several as one."
+        )
+    if damaged:
+        raise MeasureError(f"{path} holds no whole header of a run ({damaged[0]}); run the suites again.")
+    raise MeasureError(f"{path} holds no records; run the suites first (`make suites`).")
+
+
+def _merged(headers: Sequence[Header]) -> Header:
     """The last header, with the models of all."""
-    models = {name: model for header in headers for name, model in header.get("catalog", {}).items()}
-    return {**headers[-1], "catalog": models}
+    models = {name: model for header in headers for name, model in header.catalog.items()}
+    return dataclasses.replace(headers[-1], catalog=models)
+
+
+def slice_colours(result: ResultRow, triple: int) -> UInt8[np.ndarray, "size size 3"]:
+    """Colours of one slice, (beta, alpha, channel)."""
+    colours = np.frombuffer(base64.b64decode(result.triples[triple].rgb), np.uint8)
+    return colours.reshape(*_sides(result), 3)
+
+
+def slice_distances(result: ResultRow, triple: int) -> Float[np.ndarray, "3 size size"]:
+    """Distances from A, B and C over one slice, to half a 255th of the largest."""
+    colours = slice_colours(result, triple).astype(float)
+    largest = np.array([np.nan if d is None else d for d in result.triples[triple].largest])
+    return np.moveaxis((1 - colours / 255) * largest, -1, 0)
+
+
+def slice_tokens(result: ResultRow, triple: int) -> Int[np.ndarray, "size size"]:
+    """Most probable next token at each cell of one slice, as a place in the triple's `tokens`."""
+    entry = result.triples[triple]
+    places = np.frombuffer(base64.b64decode(entry.top), place_type(len(entry.tokens)))
+    return places.reshape(_sides(result)).astype(int)
+
+
+def _sides(result: ResultRow) -> tuple[int, int]:
+    assert result.size is not None, "no slices"
+    return result.size, result.size
+
+
+def place_type(tokens: int) -> str:
+    """The type of places among so many tokens."""
+    return "<u1" if tokens <= 256 else "<u2"
+
+
+def running_mean(values: Sequence[Number]) -> list[Number]:
+    """Means over five neighbours, the ends repeated: counts of single steps are small whole numbers.
+
+    None where one of the five is None.
+    """
+    known = np.array([np.nan if value is None else value for value in values])
+    if not len(known):
+        return []
+    means = np.convolve(np.pad(known, 2, mode="edge"), np.full(5, 0.2), mode="valid")
+    return [None if np.isnan(mean) else float(f"{mean:.5g}") for mean in means]

@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from measure import catalog, forward, linear, paths
+from measure import catalog, finite, forward, linear, paths
 from measure.models import LoadedModel, as_measured
 from measure.prompts import Prompt
-from measure.spec import MeasureError, Read
+from measure.spec import MeasureError, NotMeasuredError, Read
 
 Path = Literal["fast", "reference"]
 
@@ -233,7 +233,7 @@ class Room:
             if _fits(work, rows):
                 return
             if len(rows) == 1:
-                raise MeasureError(
+                raise NotMeasuredError(
                     f"{model.name}: there is no memory left on {model.device} for a single pair: some "
                     f"{activation_bytes(model, positions) / 1e9:.2f} GB are needed beside the model's weights. Take "
                     "shorter prompts or fewer steps, end what else uses the device, or take a larger one."
@@ -251,13 +251,14 @@ def _fits(work: Callable[[list[int]], None], rows: list[int]) -> bool:
     try:
         work(rows)
     except Exception as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         return False
     return True
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether a device, or the machine, had no memory left."""
     # On a processor torch raises a RuntimeError of no class of its own.
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
 
@@ -333,6 +334,7 @@ def _doubt(
         for a_prompts, b_prompts, count in asked:
             alphas, some = paths.alphas(count), [0, count // 2, count - 1]
             expected = _segments(model, a_prompts, b_prompts, alphas[some], layer, read, "reference")
+            _check_finite(model, expected, a_prompts, b_prompts, alphas[some], layer, read)
             try:
                 found = _segments(model, a_prompts, b_prompts, alphas, layer, read, "fast")
             except Exception as error:  # whatever a model unlike those we know may raise
@@ -344,6 +346,23 @@ def _doubt(
     if a[rows[0]] != b[rows[0]]:
         passed.append((tokens, row))
     return None
+
+
+def _check_finite(
+    model: LoadedModel,
+    found: Float[Tensor, "pairs steps units"],
+    a: Sequence[Prompt],
+    b: Sequence[Prompt],
+    alphas: Float[np.ndarray, " steps"],
+    layer: int,
+    read: Read,
+) -> None:
+    """Raise `MeasureError` where the reference path gives what is no number: that is no doubt about the fast one."""
+    distances = from_start(found)
+    if not np.isfinite(distances).all():
+        known = contexts(model, (*a, *b), layer, "reference")
+        points = paths.segment(known.last(a), known.last(b), alphas)
+        finite.check(model, distances, list(a), list(b), points, layer, read)
 
 
 def _agreement(model: LoadedModel) -> float:

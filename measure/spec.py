@@ -13,6 +13,8 @@ from typing import Literal, get_args
 Read = Literal["final_norm", "residual", "logits"]
 Protocol = Literal["paper", "strict"]
 Precision = Literal["float32", "tf32", "bfloat16", "float16", "float64"]
+# Which checkpoints fetched by a run stay on the disk.
+Keep = Literal["none", "last", "all"]
 Pairing = Literal[
     "random", "random_with_bos", "same_last_token", "similar", "dissimilar", "printed_similar", "printed_dissimilar"
 ]  # fmt: skip
@@ -21,6 +23,7 @@ READS: tuple[str, ...] = get_args(Read)
 PROTOCOLS: tuple[str, ...] = get_args(Protocol)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 PAIRINGS: tuple[str, ...] = get_args(Pairing)
+KEEP: tuple[str, ...] = get_args(Keep)
 
 DEFAULT_PAIRS = 800
 # Of what costs more to measure: 210 independent pairs, so that 200 are left where some have no logit difference.
@@ -32,6 +35,10 @@ _WEIGHTS = re.compile(r"stored|(scrambled|untrained):\d+")
 
 class MeasureError(ValueError):
     """An error a user can mend: says what was found, what was expected, what to do next."""
+
+
+class NotMeasuredError(MeasureError):
+    """What the world denies: network, memory, disk, a model or file that is gated or missing. No claim is touched."""
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
@@ -209,3 +216,11 @@ class ConfigSpec:
 
 
 AnySpec = Spec | ConfigSpec
+
+# What is measured by each spec, by the kind that its result has in files.
+KINDS: dict[str, type[Spec]] = {
+    "curves": CurveSpec,
+    "predictions": PredictionSpec,
+    "crossings": CrossingSpec,
+    "slices": SliceSpec,
+}

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -25,6 +25,7 @@ MEASURING_MODULES = (
     "prompts",
     "models",
     "forward",
+    "finite",
     "linear",
     "inputs",
     "runs",
@@ -61,6 +62,13 @@ class Store:
     folder: Path
     refreshing: bool = False
     dry: bool = False
+    # Why results were not kept: a disk that is full, or a folder that cannot be written.
+    problems: list[str] = field(default_factory=list, compare=False)
+
+    @property
+    def problem(self) -> str | None:
+        """Why something was not kept, the first time; None where all was."""
+        return self.problems[0] if self.problems else None
 
     @property
     def _journal(self) -> Path:
@@ -102,13 +110,24 @@ class Store:
         """Let `link`, made of what is known before a model is loaded, lead to the result at `address`."""
         path = self._path(link).with_suffix(".link")
         if not self.dry and not (path.exists() and path.read_text() == address):
-            write_atomically(path, address.encode())
+            self._write(path, address.encode())
 
     def put(self, address: str, result: Result) -> None:
         """Keep `result`; a kill at any moment leaves the whole file or none."""
         if self.dry:
             return
-        write_atomically(self._path(address), result.to_bytes())
-        if self.refreshing:
+        if self._write(self._path(address), result.to_bytes()) and self.refreshing:
             with self._journal.open("a") as journal:
                 journal.write(address + "\n")
+
+    def _write(self, path: Path, content: bytes) -> bool:
+        """Whether `content` could be written. A result that cannot be kept is a result all the same."""
+        try:
+            write_atomically(path, content)
+        except OSError as error:
+            self.problems.append(
+                f"results are not kept: {self.folder} cannot be written ({error.strerror}); give another folder with "
+                "--store DIR."
+            )
+            return False
+        return True

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote
 
-from measure.spec import MeasureError
+from measure.spec import MeasureError, NotMeasuredError
 
 _WRITERS = {
     ".npy": "np.save(file, ids)",
@@ -100,7 +100,7 @@ def read_token_file(path: Path) -> Rows:
         )
     if not path.is_file():
         found = "is a folder" if path.is_dir() else "is not there"
-        raise MeasureError(f"token file {path} {found}; give the path of one file, no folder and no glob.")
+        raise NotMeasuredError(f"token file {path} {found}; give the path of one file, no folder and no glob.")
     rows = _lines(path) if path.suffix in _LINES else _array(path)
     if not rows:
         raise _refusal(path, "it holds no prompt")

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from measure import catalog, claims, stats
-from measure.plugin import Claim
+from measure.claims import Claim
 from measure.predictions import Predictions
 from measure.spec import PredictionSpec
 from measure.stats import Effect, Verdict

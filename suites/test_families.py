@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import pytest
 
 from measure import catalog, claims
-from measure.plugin import Claim
+from measure.claims import Claim
 from measure.results import Curves
 from measure.spec import CurveSpec, Pairing
 from measure.stats import Verdict

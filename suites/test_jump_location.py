@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from measure import catalog, claims, stats
-from measure.plugin import Claim
+from measure.claims import Claim
 from measure.results import Curves
 from measure.spec import CurveSpec
 from measure.stats import Effect, Verdict

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import pytest
 
 from measure import catalog, claims, stats
-from measure.plugin import Claim
+from measure.claims import Claim
 from measure.results import Curves
 from measure.spec import CurveSpec
 from measure.stats import Effect, Verdict

@@ -14,7 +14,7 @@ import pytest
 
 from measure import catalog
 from measure.catalog import Shape
-from measure.plugin import Claim
+from measure.claims import Claim
 from measure.spec import ConfigSpec
 from measure.stats import Fact, Verdict
 

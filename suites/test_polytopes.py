@@ -23,8 +23,8 @@ import numpy as np
 import pytest
 
 from measure import catalog, claims, stats
+from measure.claims import Claim
 from measure.crossings import Crossings
-from measure.plugin import Claim
 from measure.spec import CrossingSpec
 from measure.stats import Effect, Verdict
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import pytest
 
 from measure import catalog, claims, stats
-from measure.plugin import Claim
+from measure.claims import Claim
 from measure.results import Curves
 from measure.spec import CurveSpec, Read
 from measure.stats import Effect, Verdict

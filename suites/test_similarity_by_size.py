@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import pytest
 
 from measure import catalog, claims, stats
-from measure.plugin import Claim
+from measure.claims import Claim
 from measure.predictions import Predictions
 from measure.spec import Pairing, PredictionSpec
 from measure.stats import Effect, Verdict

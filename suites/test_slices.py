@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import pytest
 
 from measure import catalog, claims, stats
-from measure.plugin import Claim
+from measure.claims import Claim
 from measure.slices import Slices, splits
 from measure.spec import SliceSpec
 from measure.stats import Effect, Verdict

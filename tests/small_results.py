@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from measure import catalog, records
+from measure import catalog, recording, records
 from measure.crossings import Crossings
 from measure.predictions import Predictions
-from measure.records import Line, Run
+from measure.records import Run
 from measure.results import Curves, Result
+from measure.rows import Header, Row
 from measure.slices import Slices
 from measure.spec import AnySpec, CrossingSpec, CurveSpec, PredictionSpec, SliceSpec
 
@@ -127,21 +127,21 @@ def specs() -> list[tuple[AnySpec, float]]:
     return found
 
 
-def header(*models: str, **changed: Any) -> Line:
-    known = {name: records.of_model(catalog.models()[name]) for name in models}
-    return {"kind": "run", "format": records.FORMAT, "protocol": "paper", "catalog": known, **changed}
+def header(*models: str, **changed: Any) -> Header:
+    known = {name: recording.of_model(catalog.models()[name]) for name in models}
+    return Header(records.FORMAT, catalog=known, **changed)
 
 
-def lines() -> list[Line]:
-    found = [records.of_result(spec, "measured", result(spec, sharpness)) for spec, sharpness in specs()]
+def lines() -> list[Row]:
+    found = [recording.of_result(spec, "measured", result(spec, sharpness)) for spec, sharpness in specs()]
     return [header("ladder-olmo-0.2m", "ladder-olmo-1.1m", "ladder-qwen2-0.2m"), *found]
 
 
-def write(path: Path, *content: Line, tail: str = "") -> Path:
-    path.write_text("".join(json.dumps(line) + "\n" for line in content) + tail)
+def write(path: Path, *content: Row, tail: str = "") -> Path:
+    path.write_bytes(b"".join(map(records.to_json, content)) + tail.encode())
     return path
 
 
-def run(path: Path, *content: Line) -> Run:
+def run(path: Path, *content: Row) -> Run:
     """What `content` is read back as, from a file at `path`."""
     return records.read([write(path, *content)])

@@ -95,7 +95,7 @@ def test_the_least_effect_is_the_one_nearest_its_margin(tmp_path: Path) -> None:
 
 def test_a_control_that_a_counterfeit_passes_is_broken(tmp_path: Path) -> None:
     lines = written.whole_run()
-    control = next(line for line in lines if line.get("kind") == "control")
+    control = next(line for line in lines if line.get("role") == "control")
     control["controls"]["planted"] = written.verdict("supported", written.effect("max slope rises", 0.9))
     _, view = shown(tmp_path, lines)
     assert view["claims"][0]["broken"] == ["rung-a"]
@@ -136,7 +136,7 @@ def test_slices_are_packed_without_loss(tmp_path: Path) -> None:
     cells = 2 * written.SIZE**2
     rgb = np.frombuffer(content[: 3 * cells], np.uint8).reshape(2, written.SIZE, written.SIZE, 3)
     plane = next(line for line in lines if line.get("id") == "plane")
-    assert (rgb[1] == records.slice_colours(plane, 1)).all()
+    assert (rgb[1] == records.slice_colours(written.typed(plane), 1)).all()
     places = np.frombuffer(content[3 * cells :], "<u2")
     assert [packed["tokens"][place] for place in places[:3]] == [" the", " a", " the"]
 
@@ -146,7 +146,7 @@ def hostile_run() -> list[written.Line]:
     lines = written.whole_run(written.HOSTILE, token=written.HOSTILE)
     lines[0]["arguments"] = ["--models", written.HOSTILE]
     for line in lines:
-        if line.get("kind") == "claim":
+        if line.get("role") == "claim":
             line["reason"] = f"{written.HOSTILE} <!-- <script>"
             line.get("verdict", {}).setdefault("notes", []).append(f"{written.HOSTILE} \u2028 \ud800")
     lines.insert(-1, written.row("claim", f"{written.HOSTILE} (Fig. 0)", written.HOSTILE))
@@ -311,7 +311,11 @@ def test_curves_of_degenerate_pairs_have_no_points(tmp_path: Path) -> None:
         ("", "holds no records"),
         ('{"test": "x", "kind": "claim", "outcome": "passed"}\n', "format"),
         ('{"kind": "run", "format": 1}\n', "format 1"),
-        ('{"kind": "run", "format": 2}\n{"kind": "result", "id": "x"}\n', "not as this version writes them"),
+        ('{"kind": "run", "format": 2}\n', "format 2"),
+        (
+            '{"kind": "run", "format": 3}\n{"kind": "result", "id": "x", "type": "X", "spec": {}, "how": "stored"}\n',
+            "not as this version writes them",
+        ),
     ],
 )
 def test_records_that_cannot_be_shown_are_one_message_and_a_page_that_says_so(
@@ -389,7 +393,7 @@ def test_the_table_of_claims_stands_beside_the_page_as_the_run_printed_it(tmp_pa
     lines = written.whole_run()
     shown(tmp_path, lines)
     table = (tmp_path / "out" / "claims.txt").read_text().splitlines()
-    rows = [line for line in lines if "test" in line]
+    rows = [written.typed(line) for line in lines if "test" in line]
     assert table == ["claims (protocol paper; n: independent units)", *report.claim_table(rows), table[-1]]
     assert table[-1] == "baselines: 1 as accepted, 2 moved or missing, 0 not measured"
     assert any("+0.800 [+0.700, +0.900] margin 0.1" in line for line in table)
@@ -412,7 +416,7 @@ def test_a_long_subject_stands_on_a_line_of_its_own(tmp_path: Path) -> None:
 
 def test_an_effect_on_no_data_has_no_numbers_in_the_table(tmp_path: Path) -> None:
     lines = written.whole_run()
-    claim = next(line for line in lines if line.get("kind") == "claim")
+    claim = next(line for line in lines if line.get("role") == "claim")
     nothing = {"estimate": None, "low": None, "high": None, "outcome": "not measured"}
     claim["verdict"]["effects"][0] |= nothing
     claim["verdict"]["trends"][0]["p"] = None

@@ -196,7 +196,7 @@ def test_a_slice_tells_its_cells(open_page: Any) -> None:
     assert (said["alpha"], said["beta"]) == ("0.250", "0.250")
     assert said["top token"] == '" a"'
     plane_line = next(line for line in lines if line.get("id") == "plane")
-    red = int(records.slice_colours(plane_line, 0)[1, 1, 0])
+    red = int(records.slice_colours(written.typed(plane_line), 0)[1, 1, 0])
     assert said["distance from A"].endswith(f"({1 - red / 255:.2f} of the largest)")
     box = plane.locator("canvas").bounding_box()
     watched.page.mouse.move(box["x"] + 1, box["y"] + 1)
@@ -207,7 +207,7 @@ def test_a_slice_tells_its_cells(open_page: Any) -> None:
 def test_gates_are_drawn_and_read(open_page: Any) -> None:
     lines = written.whole_run()
     lines.insert(1, written.gates("gates", "rung-a@main"))
-    next(line for line in lines if line.get("kind") == "claim")["specs"].append("gates")
+    next(line for line in lines if line.get("role") == "claim")["specs"].append("gates")
     watched = open_page(lines)
     plot = watched.case("rung-a").get_by_role("slider", name="Gates that change sign, rung-a")
     plot.focus()
@@ -226,10 +226,46 @@ def test_a_baseline_tells_of_each_kind_of_number_the_farthest_off(open_page: Any
     assert cells[:6] == ["median curve at alpha = 0.500", "0.25", "0.26", "+1.0e−2", "2.0e−4", "50"]
 
 
+def test_baselines_that_are_not_as_accepted_are_shown_as_moved_ones_are(open_page: Any) -> None:
+    lines = written.whole_run()
+    for state in ("incomplete", "refused"):
+        said = written.compared(state, why=[f"it is {state}"])
+        lines.insert(-1, written.row("baseline", written.REGIONS, state, "failed", specs=["plane"], baseline=said))
+    next(line for line in lines if line.get("role") == "baseline")["baseline"]["notes"] = ["it has fewer digits"]
+    watched = open_page(lines)
+    assert "baselines incomplete" in watched.page.locator(".tally").inner_text()
+    drift = watched.page.locator("#drift").inner_text()
+    part = watched.case("rung-b").locator("section", has_text="Against the accepted curves")
+    for state in ("incomplete", "refused"):
+        assert f"✗ {state}" in drift
+        assert f"it is {state}" in drift
+        part.locator("pre", has_text=f"it is {state}").wait_for()
+    accepted = watched.case("rung-a").locator(
+        "details.more", has=watched.page.locator("summary", has_text="as accepted")
+    )
+    accepted.locator("summary").click()
+    accepted.get_by_role("listitem").filter(has_text="it has fewer digits").wait_for()
+
+
+def test_a_control_that_lacked_data_says_so_and_refutes_nothing(open_page: Any) -> None:
+    lines = written.whole_run()
+    control = next(line for line in lines if line.get("role") == "control")
+    nothing = written.verdict("not measured", written.effect("max slope rises", 0.0, "not measured"))
+    control["controls"] = {"nobody": nothing}
+    control |= {"outcome": "failed", "reason": "not measured: nobody has no interval"}
+    watched = open_page(lines)
+    part = watched.case("rung-a").locator("section", has_text="Control")
+    assert "– not measured" in part.locator("h3").inner_text()
+    assert "nobody has no interval" in part.inner_text()
+    assert "refuted (" not in part.inner_text()
+    answer = watched.page.locator("#answers tbody tr").first
+    assert answer.get_by_text("held on 0 of 1").inner_text().startswith("–")
+
+
 def test_what_is_no_number_is_none_and_draws_nothing(open_page: Any) -> None:
     lines = written.whole_run()
     lines.insert(1, written.gates("gates", "rung-a@main") | {"flat": None})
-    claim = next(line for line in lines if line.get("kind") == "claim")
+    claim = next(line for line in lines if line.get("role") == "claim")
     claim["specs"].append("gates")
     claim["verdict"]["trends"][0]["p"] = None
     watched = open_page(lines)

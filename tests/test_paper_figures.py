@@ -6,15 +6,17 @@ How they look was judged by eye; here are the properties that a change could bre
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from measure import figure_parts, paper_figures, records
+from measure import figure_parts, paper_figures, recording, records
 from measure.paper_figures import FIGURES
 from measure.records import Run
+from measure.rows import Header, ModelRow, Revision
 from measure.spec import CrossingSpec, CurveSpec, SliceSpec
 from tests import small_results as small
 
@@ -36,11 +38,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture(scope="module")
 def minimal(tmp_path_factory: pytest.TempPathFactory) -> Run:
     spec = CurveSpec("ladder-olmo-0.2m@main")
-    line = records.of_result(spec, "measured", small.result(spec))
-    return small.run(tmp_path_factory.mktemp("run") / "records.jsonl", small.header("ladder-olmo-0.2m"), line)
+    row = recording.of_result(spec, "measured", small.result(spec))
+    return small.run(tmp_path_factory.mktemp("run") / "records.jsonl", small.header("ladder-olmo-0.2m"), row)
 
 
 PICTURES = Path(__file__).with_name("figure_colours.json")
+
+
+def catalog_of(run: Run) -> dict[str, ModelRow]:
+    assert run.header is not None
+    return dict(run.header.catalog)
 
 
 def drawn(name: str, run: Run) -> Figure:
@@ -90,7 +97,8 @@ def test_a_full_run_has_every_figure_with_its_n_at_column_width(name: str, run: 
 @pytest.mark.parametrize("name", list(FIGURES))
 def test_a_run_that_lacks_what_a_figure_shows_has_none(name: str, minimal: Run) -> None:
     assert FIGURES[name](minimal) is None
-    assert FIGURES[name](Run({"kind": "run", "format": 2}, {}, ())) is None
+    assert FIGURES[name](Run(Header(records.FORMAT), {}, ())) is None
+    assert FIGURES[name](Run(None, {}, ())) is None
 
 
 @pytest.mark.parametrize(
@@ -105,15 +113,18 @@ def test_a_run_that_lacks_what_a_figure_shows_has_none(name: str, minimal: Run) 
     ],
 )
 def test_the_least_that_a_figure_can_be_drawn_from(name: str, specs: list[Any], tmp_path: Path) -> None:
-    lines = [records.of_result(spec, "measured", small.result(spec)) for spec in specs]
+    rows = [recording.of_result(spec, "measured", small.result(spec)) for spec in specs]
     models = {spec.model.partition("@")[0] for spec in specs}
-    figure = drawn(name, small.run(tmp_path / "records.jsonl", small.header(*sorted(models)), *lines))
+    figure = drawn(name, small.run(tmp_path / "records.jsonl", small.header(*sorted(models)), *rows))
     assert pixels(figure).min() < 100
     assert FIGURES[name](small.run(tmp_path / "less.jsonl", small.header(*sorted(models)))) is None
 
 
-def test_results_of_models_that_the_header_does_not_know_are_drawn_all_the_same(run: Run) -> None:
-    bare = Run({"kind": "run", "format": 2}, run.results, run.tests)
+@pytest.mark.parametrize("header", [None, Header(records.FORMAT)])
+def test_results_of_models_that_the_header_does_not_know_are_drawn_all_the_same(
+    header: Header | None, run: Run
+) -> None:
+    bare = Run(header, run.results, run.tests)
     assert FIGURES["edge-drift"](bare) is not None
     assert FIGURES["fig23-24"](bare) is not None
     assert FIGURES["fig3"](bare) is None
@@ -121,10 +132,11 @@ def test_results_of_models_that_the_header_does_not_know_are_drawn_all_the_same(
 
 def test_curves_are_the_medians_and_bands_the_quartiles(run: Run) -> None:
     panel = panels(drawn("fig3", run))[0]
-    line = run.results["ladder-olmo-1.1m-main"]["curve"]
-    assert any(np.array_equal(shown.get_ydata(), line["median"]) for shown in panel.lines)
+    curve = run.results["ladder-olmo-1.1m-main"].curve
+    assert curve is not None
+    assert any(np.array_equal(shown.get_ydata(), curve.median) for shown in panel.lines)
     bands = [np.unique(band.get_paths()[0].vertices[:, 1].round(6)) for band in panel.collections]
-    edges = np.unique(np.round([*line["q25"], *line["q75"]], 6))
+    edges = np.unique(np.round([*curve.q25, *curve.q75], 6))
     assert any(np.array_equal(band, edges) for band in bands)
 
 
@@ -132,12 +144,12 @@ def test_max_slope_stands_at_the_parameters_with_bars_between_quartiles(run: Run
     below = panels(drawn("fig3", run))[-1]
     assert below.get_xscale() == "log"
     container = below.containers[0]
-    metric = [run.results[f"ladder-olmo-{size}-main"]["metrics"]["max_slope"] for size in ("0.2m", "1.1m")]
+    metric = [run.results[f"ladder-olmo-{size}-main"].metrics["max_slope"] for size in ("0.2m", "1.1m")]
     x, y = container.lines[0].get_data()
-    assert x.tolist() == [run.header["catalog"][f"ladder-olmo-{size}"]["parameters"] for size in ("0.2m", "1.1m")]
-    assert y.tolist() == [entry["median"] for entry in metric]
+    assert x.tolist() == [catalog_of(run)[f"ladder-olmo-{size}"].parameters for size in ("0.2m", "1.1m")]
+    assert y.tolist() == [entry.median for entry in metric]
     bars = container.lines[2][0].get_segments()
-    np.testing.assert_allclose([bar[:, 1] for bar in bars], [[entry["q25"], entry["q75"]] for entry in metric])
+    np.testing.assert_allclose([bar[:, 1] for bar in bars], [[entry.q25, entry.q75] for entry in metric])
 
 
 def test_the_untrained_model_stands_at_zero_left_of_the_break(run: Run) -> None:
@@ -145,8 +157,8 @@ def test_the_untrained_model_stands_at_zero_left_of_the_break(run: Run) -> None:
     labels = [label.get_text() for label in below.get_xticklabels()]
     ticks = below.get_xticks()
     assert labels[0] == "0"
-    revisions = run.header["catalog"]["ladder-olmo-0.2m"]["revisions"]
-    shown = [entry["tokens"] for entry in revisions if entry["name"] in small.TRAINED]
+    revisions = catalog_of(run)["ladder-olmo-0.2m"].revisions
+    shown = [entry.tokens for entry in revisions if entry.name in small.TRAINED]
     x = below.containers[0].lines[0].get_xdata()
     assert x[0] == ticks[0] < min(amount for amount in shown if amount)
     assert x[1:].tolist() == shown[1:]
@@ -160,28 +172,29 @@ def test_the_untrained_model_stands_at_zero_left_of_the_break(run: Run) -> None:
 def test_where_tokens_are_not_known_steps_are_counted_or_mere_order(
     known: tuple[str, ...], unit: str, first: str, run: Run
 ) -> None:
-    header = json.loads(json.dumps(run.header))
-    for about in header["catalog"].values():
-        about["revisions"] = [{"name": r["name"], **{k: r[k] for k in known}} for r in about["revisions"]]
-    below = panels(drawn("fig4", Run(header, run.results, ())))[-1]
+    changed = {}
+    for model, about in catalog_of(run).items():
+        revisions = (Revision(r.name, **{name: getattr(r, name) for name in known}) for r in about.revisions)
+        changed[model] = replace(about, revisions=tuple(revisions))
+    below = panels(drawn("fig4", Run(Header(records.FORMAT, catalog=changed), run.results, ())))[-1]
     assert below.get_xlabel() == unit
     assert below.get_xticklabels()[0].get_text() == first
 
 
 def test_slices_are_the_recorded_colours_with_their_references(run: Run) -> None:
-    line = run.results["ladder-olmo-0.2m-main-slice"]
+    row = run.results["ladder-olmo-0.2m-main-slice"]
     figure = drawn("fig5", run)
     shown = next(panel for panel in panels(figure) if panel.get_title() == "8.39M")
-    assert (shown.images[0].get_array() == records.slice_colours(line, 0)).all()
+    assert (shown.images[0].get_array() == records.slice_colours(row, 0)).all()
     marks = [tuple(point.get_xydata()[0]) for point in shown.lines]
-    assert marks == [tuple(point) for point in line["triples"][0]["reference_points"]]
+    assert marks == [*row.triples[0].reference_points]
     assert [text.get_text() for text in shown.texts] == ["A", "B", "C"]
 
 
 def test_regions_are_parted_by_lines_and_alike_references_are_one(run: Run) -> None:
-    line = json.loads(json.dumps(run.results["ladder-olmo-0.2m-main-slice"]))
-    triple = line["triples"][0]
-    nearest, colours = paper_figures._nearest(records.slice_colours(line, 0), triple)
+    row = run.results["ladder-olmo-0.2m-main-slice"]
+    triple = row.triples[0]
+    nearest, colours = paper_figures._nearest(records.slice_colours(row, 0), triple)
     assert set(np.unique(nearest)) == {0, 1, 2}
     assert colours.shape == (small.SIZE, small.SIZE, 3)
     # C's corner is C's.
@@ -189,8 +202,8 @@ def test_regions_are_parted_by_lines_and_alike_references_are_one(run: Run) -> N
     lines = paper_figures._boundaries(nearest, 0.0, 1.0)
     differing = (nearest[1:] != nearest[:-1]).sum() + (nearest[:, 1:] != nearest[:, :-1]).sum()
     assert len(lines.get_segments()) == differing
-    triple["own_colours"][2] = triple["own_colours"][0]
-    merged, _ = paper_figures._nearest(records.slice_colours(line, 0), triple)
+    a, b, _ = triple.own_colours
+    merged, _ = paper_figures._nearest(records.slice_colours(row, 0), replace(triple, own_colours=(a, b, a)))
     assert 2 not in merged
 
 
@@ -207,9 +220,10 @@ def test_slices_look_as_when_they_were_looked_at(name: str, accepted: list[Any],
 
 
 def test_a_slice_without_a_plane_says_so(run: Run) -> None:
-    line = json.loads(json.dumps(run.results["ladder-olmo-0.2m-main-slice"]))
-    line["triples"][0] |= {"degenerate": True, "own_colours": [[None] * 3] * 3}
-    changed = Run(run.header, {**run.results, line["id"]: line}, run.tests)
+    row = run.results["ladder-olmo-0.2m-main-slice"]
+    first, *others = row.triples
+    flat = replace(first, degenerate=True, own_colours=((None,) * 3,) * 3)
+    changed = Run(run.header, {**run.results, row.id: replace(row, triples=(flat, *others))}, run.tests)
     for name in ("fig5", "fig5-regions"):
         figure = drawn(name, changed)
         pixels(figure)
@@ -223,26 +237,26 @@ def test_trained_and_shuffled_are_told_apart_by_drift(run: Run) -> None:
         "ladder-olmo-1.1m",
         "ladder-olmo-0.2m",
     ]
-    metric = run.results["ladder-olmo-0.2m-main"]["metrics"]["edge_drift"]
+    metric = run.results["ladder-olmo-0.2m-main"].metrics["edge_drift"]
     shown = [container.lines[0].get_xdata()[0] for container in drift.containers]
-    assert metric["estimate"] in shown
+    assert metric.estimate in shown
 
 
 def test_both_protocols_are_held_against_each_other_and_never_mixed(run: Run) -> None:
     slope, _ = panels(drawn("protocols", run))
     points = {tuple(np.ravel(container.lines[0].get_data())) for container in slope.containers}
     pair = ["ladder-olmo-0.2m-main", "ladder-olmo-0.2m-main-protocolstrict"]
-    assert tuple(run.results[name]["metrics"]["max_slope"]["estimate"] for name in pair) in points
+    assert tuple(run.results[name].metrics["max_slope"].estimate for name in pair) in points
     below = panels(drawn("fig3", run))[-1]
-    assert run.results[pair[1]]["metrics"]["max_slope"]["median"] not in below.containers[0].lines[0].get_ydata()
+    assert run.results[pair[1]].metrics["max_slope"].median not in below.containers[0].lines[0].get_ydata()
 
 
 def test_float32_is_drawn_where_a_run_has_it_and_another_precision_is_named(run: Run) -> None:
     both = dict(run.results)
-    for line in run.results.values():
-        both[f"{line['id']}-low"] = {**line, "spec": {**line["spec"], "precision": "bfloat16"}}
+    for row in run.results.values():
+        both[f"{row.id}-low"] = replace(row, spec={**row.spec, "precision": "bfloat16"})
     assert "bfloat16" not in max(texts(drawn("fig3", Run(run.header, both, ()))), key=len)
-    low = {name: line for name, line in both.items() if name.endswith("-low")}
+    low = {name: row for name, row in both.items() if name.endswith("-low")}
     assert max(texts(drawn("fig3", Run(run.header, low, ()))), key=len).endswith("computed in bfloat16.")
 
 
@@ -276,9 +290,9 @@ def test_counts_are_short(number: float, name: str) -> None:
 
 def test_names_of_models_from_outside_stay_text(run: Run, tmp_path: Path) -> None:
     hostile = "$\\frac{$<b>&"
-    text = json.dumps([small.header(), *run.results.values()]).replace("ladder-olmo-0.2m", json.dumps(hostile)[1:-1])
-    header, *lines = json.loads(text)
-    figure = drawn("edge-drift", small.run(tmp_path / "records.jsonl", header, *lines))
+    path = small.write(tmp_path / "records.jsonl", small.header(), *run.results.values())
+    path.write_text(path.read_text().replace("ladder-olmo-0.2m", json.dumps(hostile)[1:-1]))
+    figure = drawn("edge-drift", records.read([path]))
     pixels(figure)
     assert hostile in texts(figure)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from measure import catalog, engine, plugin, report
+from measure.rows import TestRow
 from measure.spec import CurveSpec
 from measure.stats import Effect, Interval, Verdict
 from tests.conftest import tiny_network
@@ -299,7 +301,7 @@ def test_specs_are_found_wherever_they_stand() -> None:
 
 
 def test_a_claim_test_that_died_has_no_verdict(tmp_path: Path) -> None:
-    row = {"claim": "C", "kind": "claim", "subject": "m", "outcome": "failed", "reason": "boom"}
+    row = TestRow("t", "claim", claim="C", subject="m", outcome="failed", reason="boom")
     assert report.claim_table([row]) == ["C", f"  {'m':<20} no verdict: the test failed"]
 
 
@@ -372,10 +374,10 @@ def test_the_step_summary_begins_with_what_failed(pytester: pytest.Pytester, mon
 
 
 def test_a_step_summary_stays_below_what_is_taken_and_is_no_markup() -> None:
-    row = {"test": "t[<b>]", "claim": "C", "kind": "claim", "subject": "m", "outcome": "failed", "reason": "```\n" * 9}
+    row = TestRow("t[<b>]", "claim", claim="C", subject="m", outcome="failed", reason="```\n" * 9)
     text = report.step_summary([row])
     assert "<b>" not in text
     assert "````\n```" in text
-    long = report.step_summary([{**row, "reason": "x" * 2_000_000}])
+    long = report.step_summary([replace(row, reason="x" * 2_000_000)])
     assert len(long.encode()) < report.SUMMARY_BYTES
-    assert long.endswith("cut here: the whole is in reports/records.jsonl\n")
+    assert long.endswith("cut here: the whole is in the run's records\n")

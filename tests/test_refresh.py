@@ -66,7 +66,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
 
 
 def baseline(root: Path, name: str) -> Path:
-    return root / "baselines" / "test_it" / f"test_baseline[{name}].json"
+    return root / "suites" / "baselines" / "test_it" / f"test_baseline[{name}].json"
 
 
 def edit(path: Path, change: float) -> None:
@@ -86,7 +86,7 @@ def test_new_then_unchanged_then_moved(project: Path, capsys: pytest.CaptureFixt
 
     assert "written: 0 baselines" in run(capsys, "-k", "test")[1]
     edit(baseline(project, "one"), 0.01)
-    edit(baseline(project, "two"), 1e-5)
+    edit(baseline(project, "two"), 5e-6)
     moved = {name: baseline(project, name).read_text() for name in MODELS}
 
     status, out = run(capsys, "-k", "test", "--dry-run")
@@ -94,7 +94,7 @@ def test_new_then_unchanged_then_moved(project: Path, capsys: pytest.CaptureFixt
     assert "dry run, nothing written; would write 1 baseline" in out
     assert {name: baseline(project, name).read_text() for name in MODELS} == moved
     assert re.search(r"moved +test_baseline\[one\]\.json\n +the curve moved: 1 numbers", out)
-    assert re.search(r"off by -0\.01 where 0\.0002 is accepted", out)
+    assert re.search(r"off by -0\.01 where 1e-05 is accepted", out)
     assert re.search(r"torch: 1\.0 -> \S+", out)
 
     assert "written: 1 baseline" in run(capsys, "-k", "test")[1]

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from measure import records
+
 Line = dict[str, Any]
 STEPS = 11
 SIZE = 4
@@ -20,7 +22,7 @@ def header(**changed: Any) -> Line:
     catalog = {"rung-a": {"family": "olmo"}, "rung-b": {"family": "qwen2"}}
     return {
         "kind": "run",
-        "format": 2,
+        "format": 3,
         "started": "2026-01-02T03:04:05+00:00",
         "arguments": ["suites/", "-k", "rung"],
         "tests": 6,
@@ -108,21 +110,23 @@ def verdict(outcome: str, *effects: Line, notes: tuple[str, ...] = ()) -> Line:
     }  # fmt: skip
 
 
-def row(kind: str, claim: str | None, subject: str, outcome: str = "passed", **rest: Any) -> Line:
-    line = {"test": f"suites/test_x.py::test_{kind}[{claim}-{subject}]", "kind": kind, "claim": claim}
-    line |= {"subject": subject, "outcome": outcome, "reason": None, "read": None, "protocol": "paper"}
-    return line | {"seconds": 0.1, "baseline": None, "specs": [], **rest}
+def row(role: str, claim: str | None, subject: str, outcome: str = "passed", **rest: Any) -> Line:
+    """A test's line; of another role than the three that are known it is the test's name."""
+    known = role if role in ("claim", "control", "baseline") else "other"
+    line = {"kind": "test", "role": known, "test": f"suites/test_x.py::test_{role}[{claim}-{subject}]", "claim": claim}
+    line |= {"place": (claim or "").rpartition("(")[2], "subject": subject, "outcome": outcome, "reason": None}
+    return line | {"read": None, "protocol": "paper", "seconds": 0.1, "baseline": None, "specs": [], **rest}
 
 
 def compared(state: str, moved_by: float = 0.0, **rest: Any) -> Line:
     """What a baseline test's record says of the two curves."""
     middle = np.linspace(0, 1, STEPS) ** 2
     why = ["the curve moved: 3 numbers are out of tolerance, the worst is", "  median curve at alpha = 0.500"]
-    sides = {"accepted": quartiles(middle), "measured": quartiles(middle + moved_by), "tolerance": {"curve": 2e-4}}
+    sides = {name: {"curve": quartiles(middle + by)} for name, by in (("accepted", 0.0), ("measured", moved_by))}
     worst = {"kind": "curve", "what": "median curve at alpha = 0.500", "measured": 0.25 + moved_by, "accepted": 0.25}
     worst |= {"tolerance": 2e-4, "excess": abs(moved_by) / 2e-4}
-    said = why if state == "moved" else []
-    return {"state": state, "file": "x.json", "why": said, **sides, "farthest": [worst], "changed": {}, **rest}
+    said = {"why": why if state == "moved" else [], "farthest": [worst], "changed": {}}
+    return {"state": state, "file": "x.json", **said, **sides, "tolerance": {"curve": 2e-4}, **rest}
 
 
 GROWTH = "Sharpness grows with training (Fig. 4, claim 2)"
@@ -171,6 +175,11 @@ def many(cases: int = 500) -> list[Line]:
         lines.append(row("claim", claim, str(number), verdict=rises, expected="supported", specs=ids))
         lines.append(row("baseline", claim, f"b{number}", specs=ids[:1], baseline=compared("as accepted")))
     return lines
+
+
+def typed(line: Line) -> Any:
+    """A line as it is read back."""
+    return records.from_json(json.dumps(line).encode())
 
 
 def write(path: Path, lines: list[Line], tail: str = "") -> Path:

@@ -6,12 +6,13 @@
   const QUARTILES = ["q25", "median", "q75"];
   const MARK = {
     supported: "✓", contradicted: "✗", inconclusive: "≈", "not measured": "–", "no verdict": "–", held: "✓", broken: "✗",
-    "as accepted": "✓", moved: "✗", new: "?", failed: "✗",
+    "as accepted": "✓", moved: "✗", incomplete: "✗", refused: "✗", new: "?", failed: "✗",
   };
   const KIND = {
     supported: "supported", contradicted: "contradicted", inconclusive: "inconclusive", held: "good", broken: "bad",
-    "as accepted": "good", moved: "bad", failed: "bad", new: "unsure",
+    "as accepted": "good", moved: "bad", incomplete: "bad", refused: "bad", failed: "bad", new: "unsure",
   };
+  const NOT_ACCEPTED = ["moved", "incomplete", "refused", "new"];
   // Steps of viridis, without its ends that are too pale on white, or too dark on black.
   const RAMP = {
     light: ["#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c", "#28ae80", "#4fae3d"],
@@ -333,7 +334,7 @@
   function controlCell(claim) {
     if (claim.broken.length) return make("div", {}, badge("broken", `BROKEN on ${claim.broken.join(", ")}`));
     if (!claim.controls) return "not run";
-    return make("div", {}, badge("held", `held on ${claim.held} of ${claim.controls}`),
+    return make("div", {}, badge(claim.held < claim.controls ? "not measured" : "held", `held on ${claim.held} of ${claim.controls}`),
       make("div", { class: "small soft" }, claim.counterfeits.join("; ")));
   }
 
@@ -356,7 +357,7 @@
 
   function drifted() {
     const moved = report.claims.flatMap((claim) => claim.cases.flatMap((entry) =>
-      entry.baselines.filter((line) => line.state === "moved" || line.state === "new").map((line) => ({ claim, entry, line }))));
+      entry.baselines.filter((line) => NOT_ACCEPTED.includes(line.state)).map((line) => ({ claim, entry, line }))));
     if (!moved.length) return null;
     return make("section", { id: "drift", "aria-labelledby": "drift-title" }, make("h2", { id: "drift-title" }, "What drifted"),
       table("Curves that are not as accepted", ["Curve", "State", "Claim and case", "First of the reasons"], moved.map(({ claim, entry, line }) => [
@@ -527,19 +528,21 @@
         ...(before ? [before.has(effect.name) ? interval(before.get(effect.name)) : "–"] : [])]));
   }
 
+  const REFUTED = { supported: "bad", "not measured": "none" };
+
   function controlPart(entry) {
     const { state, counterfeits, reason } = entry.control;
     const part = make("section", {}, make("h3", {}, "Control ", badge(state)));
-    if (!counterfeits.length) {
+    if (!counterfeits.length || state === "not measured") {
       part.append(make("p", { class: "soft" }, reason || "No control ran for this case."));
-      return part;
     }
+    if (!counterfeits.length) return part;
     const leads = counterfeits.map((one) => one.effects.reduce((worst, effect) =>
       (!worst || effect.low - effect.margin < worst.low - worst.margin ? effect : worst), null));
     part.append(table("The same judgement on counterfeits: none may be supported. Shown is the effect that refutes each best",
       ["Counterfeit", "Verdict", "Effect", "Estimate [95 %]", "Margin"], counterfeits.map((one, at) => [one.name,
-        make("span", { class: `badge ${one.outcome === "supported" ? "bad" : "good"}` },
-          one.outcome === "supported" ? "✗ supported: it must not be" : `✓ refuted (${one.outcome})`),
+        make("span", { class: `badge ${REFUTED[one.outcome] || "good"}` },
+          one.outcome === "supported" ? "✗ supported: it must not be" : one.outcome === "not measured" ? "– not measured" : `✓ refuted (${one.outcome})`),
         leads[at] ? leads[at].name : "–", leads[at] ? interval(leads[at]) : "–", leads[at] ? String(leads[at].margin) : "–"])));
     return part;
   }
@@ -664,6 +667,7 @@
   function fillBaseline(inside, line) {
     const said = line.why.length ? line.why.join("\n") : line.reason;
     if (said) inside.append(make("pre", {}, said));
+    if (line.notes) inside.append(make("ul", { class: "small" }, line.notes.map((note) => make("li", {}, note))));
     if (line.farthest.length) inside.append(farthestTable(line.farthest));
     if (line.changed.length) inside.append(table("What else differs since it was accepted", ["What", "accepted", "measured"], line.changed));
     if (!line.curve) {

@@ -1,0 +1,122 @@
+"""What a collected test is to a suite: its specs, its claim, its subject, and where its baseline stands."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from measure.spec import AnySpec, ConfigSpec, Spec
+
+# The parameter that --protocol strict gives every claim: what is read.
+READ = "strict_read"
+
+
+def specs_in(value: object) -> Iterator[AnySpec]:
+    """Every spec inside a test's parameter: itself, or in a sequence, a mapping or a dataclass of them."""
+    if isinstance(value, Spec | ConfigSpec):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from specs_in(item)
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from specs_in(item)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for field in dataclasses.fields(value):
+            yield from specs_in(getattr(value, field.name))
+
+
+def parameters(item: pytest.Item) -> Mapping[str, object]:
+    callspec = getattr(item, "callspec", None)
+    return callspec.params if callspec is not None else {}
+
+
+def specs_of(item: pytest.Item) -> list[AnySpec]:
+    return list(specs_in(parameters(item)))
+
+
+def models_of(item: pytest.Item) -> set[str]:
+    return {spec.model.partition("@")[0] for spec in specs_of(item)}
+
+
+def strict_read_of(item: pytest.Item) -> str | None:
+    read = parameters(item).get(READ)
+    return None if read is None else str(read)
+
+
+def uses(item: pytest.Item, *fixtures: str) -> bool:
+    return bool(set(fixtures) & set(getattr(item, "fixturenames", ())))
+
+
+def is_of_a_suite(item: pytest.Item) -> bool:
+    """Whether a test leaves a row in the records."""
+    return uses(item, "measured", "claim", "baseline")
+
+
+def subject_of(item: pytest.Item) -> str:
+    """What a claim is asked of: the test's id, or its module's name where it has no parameters."""
+    callspec = getattr(item, "callspec", None)
+    return callspec.id if callspec is not None else item.path.stem.removeprefix("test_")
+
+
+def title_of(item: pytest.Item) -> tuple[str | None, str]:
+    """The claim that a test is about and its place in the paper: by its marker, else by the module's CLAIM.
+
+    A claim that has neither is called by its module's name.
+    """
+    from measure import report
+
+    marker = item.get_closest_marker("claim")
+    if marker is not None:
+        return marker.args[0], marker.kwargs.get("place", report.place(marker.args[0]))
+    named = getattr(getattr(item, "module", None), "CLAIM", None)
+    if named is None and uses(item, "claim"):
+        named = item.path.stem.removeprefix("test_")
+    return named, report.place(named) if named else ""
+
+
+def check_marker(item: pytest.Item) -> None:
+    for marker in item.iter_markers("claim"):
+        texts = [*marker.args, marker.kwargs.get("place", "")]
+        known = len(marker.args) == 1 and set(marker.kwargs) <= {"place"}
+        if not (known and all(isinstance(text, str) for text in texts) and marker.args[0].strip()):
+            raise pytest.UsageError(
+                f"{item.nodeid}: the marker claim needs the claim's text, and its place at most, as in "
+                '@pytest.mark.claim("Sharpness grows with training", place="Fig. 4").'
+            )
+
+
+def check_told_apart(items: Sequence[pytest.Item]) -> None:
+    """Refuse two modules that would share a claim's title, or a folder of baselines."""
+    titles: dict[str, Path] = {}
+    folders: dict[Path, Path] = {}
+    for item in items:
+        if not is_of_a_suite(item):
+            continue
+        title = title_of(item)[0]
+        if title and uses(item, "claim") and titles.setdefault(title, item.path) != item.path:
+            raise pytest.UsageError(
+                f"{titles[title]} and {item.path} both hold the claim {title!r}, and verdicts are told apart by their "
+                "claims; give one of them another text."
+            )
+        if uses(item, "baseline") and folders.setdefault(baseline_folder(item), item.path) != item.path:
+            raise pytest.UsageError(
+                f"{folders[baseline_folder(item)]} and {item.path} would share the folder of baselines "
+                f"{baseline_folder(item)}; rename one of them."
+            )
+
+
+def baseline_folder(item: pytest.Item) -> Path:
+    """The folder of a suite's baselines. Raises `UsageError` for one outside the root folder."""
+    root = item.config.rootpath.resolve()
+    own = item.config.getini("measure_baselines")
+    folder = (root / own if own else item.path.parent / "baselines").resolve() / item.path.stem
+    if not folder.is_relative_to(root):
+        raise pytest.UsageError(
+            f"the baselines of {item.path} would lie in {folder}, outside the root folder {root}; "
+            "set measure_baselines in pytest's settings to a folder below it, or run pytest with --rootdir."
+        )
+    return folder

@@ -1,0 +1,70 @@
+"""The options that the plugin gives pytest, and what may stand in them."""
+
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from measure.spec import DEFAULT_PAIRS, KEEP, PRECISIONS, PROTOCOLS
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Add every option, and the ini setting that moves baselines."""
+    group = parser.getgroup("stable regions")
+    group.addoption(
+        "--models",
+        default="auto",
+        metavar="auto|ladder|all|NAME,...",
+        help="models to measure: auto (default) is the ladder, and hub models where an accelerator can hold them; "
+        "a name may be a hub id or a folder, also NAME@REVISION,NAME to compare revisions",
+    )
+    group.addoption("--pairs", type=int, default=None, help=f"pairs of prompts (default {DEFAULT_PAIRS})")
+    group.addoption("--protocol", choices=PROTOCOLS, default=None, help="how pairs are drawn (default paper)")
+    group.addoption(
+        "--corpus",
+        default=None,
+        metavar="FILE",
+        help="draw prompts from this text, or take them from this file of token ids; a path or hf://OWNER/NAME/FILE",
+    )
+    group.addoption(
+        "--precision",
+        choices=PRECISIONS,
+        default=None,
+        help="what is computed in (default float32); baselines and the paper's numbers belong to float32",
+    )
+    group.addoption(
+        "--keep", choices=KEEP, default="all", help="which checkpoints fetched by this run stay in the cache after use"
+    )
+    group.addoption("--allow-pickle", action="store_true", help="load pickled weights where there are no safetensors")
+    group.addoption(
+        "--refresh", choices=("write", "dry", "rewrite", "dry-rewrite"), default=None, help=argparse.SUPPRESS
+    )
+    group.addoption("--store", metavar="DIR", default=None, help="folder of measured results (default .store)")
+    group.addoption(
+        "--records", metavar="FILE", default=None, help="write the run's records here (default reports/runs/WHEN.jsonl)"
+    )
+    parser.addini(
+        "measure_baselines",
+        "folder of all baselines, from the root folder (default: baselines/ beside each suite)",
+        default="",
+    )
+
+
+def check_pairs(pairs: int | None) -> None:
+    """Raise `UsageError` for fewer pairs than an interval stands on."""
+    if pairs is None:
+        return
+    from measure.stats import FEWEST
+
+    if pairs < 2 * FEWEST:
+        raise pytest.UsageError(
+            f"--pairs {pairs}: half of them are independent, and no interval stands on fewer than {FEWEST}; "
+            f"give {2 * FEWEST} or more."
+        )
+
+
+def is_default_sample(config: pytest.Config) -> bool:
+    """Whether pairs, protocol and corpus are those that the baselines were made with."""
+    own = [config.getoption(f"--{name}") for name in ("pairs", "corpus", "precision")]
+    return own == [None] * 3 and config.getoption("--protocol") in (None, "paper")

@@ -1,0 +1,131 @@
+"""What became of a test of a suite: its row in the records, the exit status that its failure gives the run."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+from syrupy.assertion import SnapshotAssertion
+
+from measure import recording, regression
+from measure.claims import Claim
+from measure.exits import EXIT_CLAIM_FAILED, EXIT_DRIFT, EXIT_NOT_MEASURED
+from measure.items import strict_read_of, subject_of, title_of, uses
+from measure.results import write_atomically
+from measure.rows import BaselineRow, Role, State, TestRow
+from measure.spec import MeasureError, NotMeasuredError
+
+# What the fixtures of a test leave behind: its comparison, its claim, the ids of the results that it used.
+BASELINE = pytest.StashKey[SnapshotAssertion]()
+CLAIM = pytest.StashKey[Claim]()
+USED = pytest.StashKey[list[str]]()
+
+# What `measure refresh --rewrite` made of a baseline.
+_REWRITTEN = pytest.StashKey[str | None]()
+
+
+def exit_status(item: pytest.Item, call: pytest.CallInfo[None]) -> int:
+    """What a failed test makes of the run."""
+    if call.excinfo is not None and call.excinfo.errisinstance(NotMeasuredError):
+        return EXIT_NOT_MEASURED
+    compared = _baseline_row(item)
+    return EXIT_DRIFT if compared is not None and compared.state is not State.AS_ACCEPTED else EXIT_CLAIM_FAILED
+
+
+def row_of(item: pytest.Item, report: pytest.TestReport) -> TestRow:
+    """The row of a test that has ended; under `measure refresh --rewrite` its baseline is rewritten first."""
+    item.stash[_REWRITTEN] = _rewrite(item)
+    title, place = title_of(item)
+    claim = item.stash.get(CLAIM, None)
+    verdict = claim.verdict if claim is not None else None
+    used: list[str] = item.stash.get(USED, [])
+    return TestRow(
+        test=item.nodeid,
+        role=_role(item),
+        claim=title,
+        place=place,
+        subject=subject_of(item),
+        outcome="xfailed" if hasattr(report, "wasxfail") else report.outcome,
+        reason=_reason(report),
+        read=strict_read_of(item),
+        protocol=item.config.getoption("--protocol") or "paper",
+        specs=tuple(dict.fromkeys(used)),
+        seconds=round(report.duration, 3),
+        expected=claim.expected if claim is not None else "supported",
+        verdict=recording.of_verdict(verdict) if verdict is not None else None,
+        controls={n: recording.of_verdict(v) for n, v in claim.controls.items()} if claim is not None else {},
+        baseline=_baseline_row(item),
+    )
+
+
+def _role(item: pytest.Item) -> Role:
+    """What a test is to its claim: by what it did, or by its name where it did not come to it."""
+    claim = item.stash.get(CLAIM, None)
+    if claim is not None and claim.verdict is not None:
+        return "claim"
+    if claim is not None and claim.controls:
+        return "control"
+    if uses(item, "baseline"):
+        return "baseline"
+    if uses(item, "claim"):
+        return "control" if "control" in getattr(item, "originalname", item.name) else "claim"
+    return "other"
+
+
+def _reason(report: pytest.TestReport) -> str | None:
+    if report.outcome == "skipped" and not hasattr(report, "wasxfail"):
+        text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        return text.removeprefix("Skipped: ")
+    return report.longreprtext or None if report.failed else None
+
+
+def properties_of(item: pytest.Item) -> list[tuple[str, object]]:
+    """A claim's verdict for JUnit's report: outcome, n, and each effect with its interval and margin."""
+    claim = item.stash.get(CLAIM, None)
+    if claim is None or claim.verdict is None:
+        return []
+    effects = [
+        (
+            f"effect: {effect.name}",
+            f"{effect.interval.estimate:+.4g} [{effect.interval.low:+.4g}, {effect.interval.high:+.4g}] margin "
+            f"{effect.margin:g} n {effect.interval.n} {effect.outcome}",
+        )
+        for effect in claim.verdict.effects
+    ]
+    return [("verdict", claim.verdict.outcome), ("expected", claim.expected), ("n", claim.verdict.n), *effects]
+
+
+def _baseline_row(item: pytest.Item) -> BaselineRow | None:
+    """What became of a test's baseline."""
+    last = _last_execution(item)
+    if last is None:
+        return None
+    file = Path(last.snapshot_location).name
+    row = regression.row(file, str(last.asserted_data), str(last.recalled_data or ""))
+    return dataclasses.replace(row, rewritten=item.stash.get(_REWRITTEN, None))
+
+
+def _last_execution(item: pytest.Item) -> Any:
+    """What syrupy kept of a test's comparison; of several, the first that failed, else the last."""
+    assertion = item.stash.get(BASELINE, None)
+    done = list(assertion.executions.values()) if assertion is not None else []
+    return next((one for one in done if not one.success), done[-1] if done else None)
+
+
+def _rewrite(item: pytest.Item) -> str | None:
+    """Under `measure refresh --rewrite`: write a baseline in this version's form, and say what became of that."""
+    asked = item.config.getoption("--refresh") or ""
+    execution = _last_execution(item)
+    if not asked.endswith("rewrite") or execution is None:
+        return None
+    try:
+        text = regression.rewritten(str(execution.asserted_data), str(execution.recalled_data or ""))
+    except MeasureError as error:
+        return f"not rewritten: {error}"
+    if text is None:
+        return "as it was"
+    if asked == "rewrite":
+        write_atomically(Path(execution.snapshot_location), text.encode())
+    return "rewritten"

@@ -1,0 +1,133 @@
+"""What one pytest process measures for its tests, and the rows of the records that come of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from measure import catalog, models, recording, records
+from measure.engine import Engine
+from measure.results import Result
+from measure.rows import Header, Machine, Row
+from measure.spec import AnySpec, MeasureError, PredictionSpec, SliceSpec
+from measure.store import Store
+
+
+@cache
+def _token_texts(model: str) -> recording.Texts | None:
+    """The texts of a model's tokens by their ids; None where it has no fast tokenizer at hand."""
+    from tokenizers import Tokenizer
+
+    reference = catalog.resolve(model)
+    hub = reference.source == "hub"
+    folder = models.fetch(reference, weights=False).folder if hub else Path(reference.location)
+    found = [place / "tokenizer.json" for place in models.tokenizer_places(reference, folder)]
+    path = next((path for path in found if path.is_file()), None)
+    if path is None:
+        return None
+    tokenizer = Tokenizer.from_file(str(path))
+    return lambda ids: [tokenizer.decode([number], skip_special_tokens=False) for number in ids]
+
+
+class Harness:
+    """What a process measures for its tests. `emit` takes each row of the records as it comes."""
+
+    def __init__(self, config: pytest.Config, emit: Callable[[Row], None]) -> None:
+        self.config = config
+        refresh = config.getoption("--refresh")
+        folder = Path(config.getoption("--store") or config.rootpath / ".store")
+        self.store = Store(folder, refreshing=refresh is not None, dry=(refresh or "").startswith("dry"))
+        self.engine = Engine(
+            self.store,
+            self._progress,
+            keep=config.getoption("--keep"),
+            allow_pickle=config.getoption("--allow-pickle"),
+        )
+        self.emit = emit
+        self._done = 0
+
+    def effective(self, spec: AnySpec, read: str | None = None) -> AnySpec:
+        """`spec` under this session's --pairs and --protocol, and the read that --protocol strict asks for."""
+        given = {name: self.config.getoption(f"--{name}") for name in ("pairs", "protocol", "corpus", "precision")} | {
+            "read": read
+        }
+        fields = {field.name for field in dataclasses.fields(spec)}
+        return dataclasses.replace(
+            spec, **{n: value for n, value in given.items() if value is not None and n in fields}
+        )
+
+    def gather(self, asked: Iterable[AnySpec], read: str | None) -> None:
+        """Take note of what a test will ask for."""
+        self.engine.gather(self.effective(spec, read) for spec in asked)
+
+    def measured(self, asked: AnySpec, read: str | None = None) -> Result | catalog.Shape:
+        """The result of a spec; the first one asked of a model measures all that were gathered for it.
+
+        Raises `NotMeasuredError` for what the world denies, `MeasureError` for what is wrong.
+        """
+        outcome = self.engine.outcome(self.effective(asked, read))
+        self._show("")
+        if isinstance(outcome, Exception):
+            # Anew, without the frames of whoever asked before.
+            raise type(outcome)(str(outcome))
+        return outcome
+
+    def _progress(self, spec: AnySpec, how: str) -> None:
+        self._done += 1
+        # Known by now: an engine reports a spec once it has its outcome.
+        self.emit(recording.of_result(spec, how, self.engine.outcome(spec), self._texts(spec)))
+        self._show(f"[{self._done} of at most {sum(map(len, self.engine.gathered.values()))}] {how} {spec.id}")
+
+    def _show(self, line: str) -> None:
+        """Write over the terminal's present line, around pytest's capture; nothing where there is no terminal."""
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        capture = self.config.pluginmanager.get_plugin("capturemanager")
+        if reporter is not None and capture is not None and reporter.isatty:
+            with capture.global_and_fixture_disabled():
+                reporter.rewrite(line, erase=True)
+                reporter.rewrite("")
+
+    def _texts(self, spec: AnySpec) -> recording.Texts | None:
+        try:
+            return _token_texts(spec.model) if isinstance(spec, SliceSpec | PredictionSpec) else None
+        # A record without the texts of tokens is better than no record.
+        except (MeasureError, OSError):
+            return None
+
+    def close(self) -> None:
+        """Stop fetching."""
+        self.engine.close()
+
+
+def header(config: pytest.Config, tests: int, names: Iterable[str]) -> Header:
+    """What was asked, of which models, with what."""
+    import torch
+
+    asked = {name: config.getoption(f"--{name}") for name in ("models", "pairs", "corpus", "precision")}
+    wanted = set(names)
+    versions = {"measure": "stable-regions", **{name: name for name in ("torch", "transformers", "numpy")}}
+    return Header(
+        format=records.FORMAT,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        arguments=tuple(map(str, config.invocation_params.args)),
+        tests=tests,
+        protocol=config.getoption("--protocol") or "paper",
+        **asked,
+        catalog={name: recording.of_model(model) for name, model in catalog.models().items() if name in wanted},
+        versions={name: metadata.version(package) for name, package in versions.items()}
+        | {"python": platform.python_version()},
+        machine=Machine(
+            system=platform.system(),
+            processor=platform.machine(),
+            cores=os.cpu_count(),
+            accelerator=torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
+        ),
+    )
