@@ -68,7 +68,8 @@ def refresh(
     options = [*map(str, paths), "-k", expression, "--refresh", mode, "--quiet", "--tb=no", "--no-summary"]
     if mode == "write":
         options += ["--snapshot-update"]
-    print(f"measuring the baselines of {expression!r} past the store ...", flush=True)
+    meant = f"the baselines of {expression!r}" if expression else "all baselines"
+    print(f"measuring {meant} past the store ...", flush=True)
     with contextlib.redirect_stdout(io.StringIO()):
         ended = run_pytest([*options, *arguments], witness)
     if ended not in (0, EXIT_CLAIM_FAILED, EXIT_DRIFT, EXIT_NOT_MEASURED):

@@ -82,6 +82,8 @@ CASES = [
     for name in MODELS
     for same in (False, True)
 ]
+# Pairs that end on different tokens have their baselines in the suite on semantics.
+SPECS = [pytest.param(spec, id=spec.id) for name in MODELS for spec in vars(case(name, same_last=True)).values()]
 
 
 def judge(result: Predictions, notes: tuple[str, ...] = ()) -> Verdict:
@@ -147,3 +149,8 @@ def test_control(case: Case, measured: Measured, claim: Claim) -> None:
             "untrained weights": judge(measured(case.untrained)),
         }
     )
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_baseline(spec: PredictionSpec, measured: Measured, baseline: object) -> None:
+    assert baseline == measured(spec)

@@ -55,12 +55,17 @@ MODELS = [model for model in catalog.models().values() if model.seed == 0]
 FAMILIES = {model.name: family(model.name) for model in MODELS}
 FAMILIES |= {f"{m.name}-bos": family(m.name, "random_with_bos") for m in MODELS if m.family == "gemma"}
 CASES = [pytest.param(case, id=name) for name, case in FAMILIES.items()]
-# The curves of the others have their baselines in the suites on training and on size.
-SPECS = [
-    pytest.param(case.trained, id=case.trained.id)
-    for name, case in FAMILIES.items()
-    if name.removesuffix("-bos") in {model.name for model in MODELS if model.origin != "paper"}
-]
+
+
+def own_specs(name: str, case: Family) -> list[CurveSpec]:
+    """What of a case has its baseline here, and not in the suites on training and on size."""
+    model = next(model for model in MODELS if model.name == name.removesuffix("-bos"))
+    trained = [case.trained] if model.origin != "paper" else []
+    again = [case.scrambled, case.scrambled_again, case.untrained_again]
+    return [*trained, case.untrained, *([] if len(model.revisions) > 1 else again)]
+
+
+SPECS = [pytest.param(spec, id=spec.id) for name, case in FAMILIES.items() for spec in own_specs(name, case)]
 
 
 def judge(trained: Curves, untrained: Curves, scrambled: Curves, notes: tuple[str, ...] = ()) -> Verdict:

@@ -73,7 +73,13 @@ def layers(name: str) -> Layers:
 
 
 GROUPS = [pytest.param(layers(name), id=name) for name in MODELS]
-SPECS = [pytest.param(layers(name).trained[1], id=layers(name).trained[1].id) for name in MODELS]
+# After the first layer curves have their baselines in the suites on training, size and families.
+SPECS = [
+    pytest.param(spec, id=spec.id)
+    for group in map(layers, MODELS)
+    for spec in (*group.sweep, group.untrained[1], group.scrambled[1], group.scrambled_again)
+    if spec.layer > 1
+]
 
 
 def judge(first: Curves, later: Curves, untrained: Curves, scrambled: Curves, notes: tuple[str, ...] = ()) -> Verdict:

@@ -68,9 +68,13 @@ def case(model: str) -> Case:
     return Case(*map(spec, ("stored", "untrained:0", "untrained:1", "scrambled:0", "scrambled:1")))
 
 
+def weights_id(name: str, spec: CrossingSpec) -> str:
+    return name if spec.weights == "stored" else f"{name}-{spec.weights.replace(':', '')}"
+
+
 MODELS = [model.name for model in catalog.studied()]
 CASES = [pytest.param(case(name), id=name) for name in MODELS]
-SPECS = [pytest.param(case(name).trained, id=name) for name in MODELS]
+SPECS = [pytest.param(spec, id=weights_id(name, spec)) for name in MODELS for spec in vars(case(name)).values()]
 
 
 def judge(result: Crossings, untrained: Crossings, scrambled: Crossings, notes: tuple[str, ...] = ()) -> Verdict:

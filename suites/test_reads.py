@@ -57,11 +57,12 @@ def reads(model: catalog.Model) -> Reads:
 
 MODELS = [model for model in catalog.models().values() if len(model.revisions) > 1]
 GROUPS = [pytest.param(reads(model), id=model.name) for model in MODELS]
+# Those read after the final norm have their baselines in the suite on training.
 SPECS = [
-    pytest.param(specs[1], id=specs[1].id)
-    for model in MODELS
-    for specs in reads(model).trained
-    if specs[1].read != "final_norm"
+    pytest.param(spec, id=spec.id)
+    for group in map(reads, MODELS)
+    for spec in dict.fromkeys(spec for specs in (*group.trained, *group.untrained) for spec in specs)
+    if spec.read != "final_norm"
 ]
 
 Measured = Callable[[CurveSpec], Curves]

@@ -5,7 +5,7 @@ larger OLMo-7B."
 
 Over the last factor of four in training tokens, the larger model's max slope must rise by more than the smaller one's,
 and its edge drift fall by more. (The factor of four was chosen when the rungs' medians along training were known; the
-margins are those of every claim.) No baselines here: the revisions' curves have theirs in the suite on training.
+margins are those of every claim.)
 """
 
 from __future__ import annotations
@@ -63,6 +63,13 @@ LADDER = late(
 # A quarter of 3,050 and of 2,750 billion tokens.
 REAL = late("olmo", ("olmo-1b@tokens762B", "olmo-1b@main"), ("olmo-7b@tokens688B", "olmo-7b@main"))
 GROUPS = [pytest.param(group, id=group.name) for group in (LADDER, REAL)]
+# Revisions in the catalog, and `main`'s shuffled copies, have their baselines in the suite on training.
+SPECS = [
+    pytest.param(spec, id=spec.id)
+    for group in (LADDER, REAL)
+    for spec in (*group.models[::2], *group.scrambled[::2])
+    if not (group is LADDER and spec.weights == "stored")
+]
 # Late change of the larger model minus that of the smaller: smaller early, late; larger early, late.
 CONTRAST = (1.0, -1.0, -1.0, 1.0)
 
@@ -98,3 +105,8 @@ def test_control(group: Late, measured: Callable[[CurveSpec], Curves], claim: Cl
             "shuffled weights": judge((e, f), (g, h)),
         }
     )
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_baseline(spec: CurveSpec, measured: Callable[[CurveSpec], Curves], baseline: object) -> None:
+    assert baseline == measured(spec)

@@ -46,10 +46,14 @@ def case(model: str) -> Case:
     return Case(trained, replace(trained, weights="untrained:0"), replace(trained, weights="scrambled:0"))
 
 
+def weights_id(name: str, spec: PredictionSpec) -> str:
+    return name if spec.weights == "stored" else f"{name}-{spec.weights.replace(':', '')}"
+
+
 MODELS = [model.name for model in catalog.studied()]
 CASES = [pytest.param(case(name), id=name) for name in MODELS]
 # What stands beside the curves here, divergences and logit differences, stands nowhere else.
-SPECS = [pytest.param(case(name).trained, id=name) for name in MODELS]
+SPECS = [pytest.param(spec, id=weights_id(name, spec)) for name in MODELS for spec in vars(case(name)).values()]
 
 
 def judge(result: Predictions, notes: tuple[str, ...] = ()) -> Verdict:

@@ -77,11 +77,17 @@ def words(model: str) -> Words:
 
 MODELS = [model.name for model in catalog.studied()]
 GROUPS = [pytest.param(words(name), id=name) for name in MODELS]
+
+
+def baseline_id(name: str, chosen: PredictionSpec) -> str:
+    weights = "" if chosen.weights == "stored" else f"-{chosen.weights.replace(':', '')}"
+    return f"{name}-{chosen.pairing}{weights}"
+
+
 SPECS = [
-    pytest.param(chosen, id=f"{name}-{chosen.pairing}")
+    pytest.param(chosen, id=baseline_id(name, chosen))
     for name in MODELS
-    if name.endswith(("1.1m", "3m", "0.5b"))
-    for group in (words(name).trained, words(name).printed)
+    for group in (words(name).trained, words(name).printed, words(name).untrained, words(name).scrambled)
     for chosen in (group.similar, group.dissimilar)
 ]
 

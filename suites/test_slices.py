@@ -68,8 +68,8 @@ MODELS = [model for model in catalog.models().values() if len(model.revisions) >
 GROUPS = [pytest.param(trajectory(model), id=model.name) for model in MODELS]
 SPECS = [
     pytest.param(spec, id=spec.id)
-    for model in MODELS
-    for spec in (trajectory(model).revisions[0], trajectory(model).revisions[-1])
+    for group in map(trajectory, MODELS)
+    for spec in (*group.revisions, group.scrambled, group.scrambled_again, group.untrained_again)
 ]
 
 

@@ -54,7 +54,12 @@ def trajectory(model: catalog.Model) -> Trajectory:
 
 
 TRAJECTORIES = [pytest.param(trajectory(model), id=model.name) for model in MODELS]
-SPECS = [pytest.param(spec, id=spec.id) for model in MODELS for spec in trajectory(model).revisions]
+# Untrained copies of seed 0 have their baselines in the suite on families.
+SPECS = [
+    pytest.param(spec, id=spec.id)
+    for group in map(trajectory, MODELS)
+    for spec in (*group.revisions, group.scrambled, group.scrambled_again, group.untrained_again)
+]
 
 
 def judge(revisions: Sequence[Curves], scrambled: Curves, notes: tuple[str, ...] = ()) -> Verdict:

@@ -10,6 +10,9 @@ from types import ModuleType
 
 import pytest
 
+from measure.items import specs_in
+from measure.spec import AnySpec, ConfigSpec
+
 SUITES = sorted((Path(__file__).parent.parent / "suites").glob("test_*.py"))
 # Every claim, figure and table of the paper. Fig. 5 to 22 are the appendix's slices, of which 11 shows a split.
 PAPER = {
@@ -79,6 +82,20 @@ def test_every_accepted_negative_is_of_a_case_that_exists() -> None:
         ids = {param.id for name in ("GROUPS", "CASES", "TRAJECTORIES") for param in getattr(suite, name, [])}
         for name in suite.EXPECTED:
             assert re.sub(r"-(final_norm|residual|logits)$", "", name) in ids, f"{path.name}: {name}"
+
+
+def specs_of(suite: ModuleType, *names: str) -> list[AnySpec]:
+    params = [param for name in names for param in getattr(suite, name, [])]
+    return [spec for param in params for spec in specs_in(param.values) if not isinstance(spec, ConfigSpec)]
+
+
+def test_every_curve_that_a_verdict_rests_on_has_one_baseline() -> None:
+    """A change of a counterfeit's curve moves verdicts as one of the trained model's does."""
+    suites = [module(path) for path in SUITES]
+    judged = {spec for suite in suites for spec in specs_of(suite, "GROUPS", "CASES", "TRAJECTORIES")}
+    kept = [spec for suite in suites for spec in specs_of(suite, "SPECS")]
+    assert {spec.id for spec in judged if spec.model.startswith("ladder-")} - {spec.id for spec in kept} == set()
+    assert len(kept) == len(set(kept))
 
 
 def readme_row(suite: ModuleType) -> str:
