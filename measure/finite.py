@@ -42,10 +42,9 @@ def _told(model: LoadedModel, prompts: tuple[Prompt, Prompt], point: Tensor, lay
         return f"{model.name}: the weights hold NaN or infinity, first in {tensor}; restore the checkpoint."
     place = _first_block(model, _forwards(model, prompts, point, layer, read)) or f"the {_AFTER[read]}"
     dtype = str(model.dtype).removeprefix("torch.")
-    return (
-        f"{model.name}: states in {dtype} are NaN or infinity from {place} on, so nothing can be measured of it. "
-        "In 16 bits a wider precision may help (precision='float32'); else the checkpoint is broken."
-    )
+    narrow = model.dtype.itemsize < 4
+    mend = "take a wider precision, such as 'float32'" if narrow else "the checkpoint is broken, restore it"
+    return f"{model.name}: states in {dtype} are NaN or infinity from {place} on: {mend}."
 
 
 _AFTER = {"final_norm": "final norm", "residual": "last block", "logits": "unembedding"}

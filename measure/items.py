@@ -12,6 +12,8 @@ from measure.spec import AnySpec, ConfigSpec, Spec
 
 # The parameter that --protocol strict gives every claim: what is read.
 READ = "strict_read"
+# A test's place among those of its run.
+ORDER = pytest.StashKey[int]()
 
 
 def specs_in(value: object) -> Iterator[AnySpec]:
@@ -48,7 +50,19 @@ def strict_read_of(item: pytest.Item) -> str | None:
 
 
 def uses(item: pytest.Item, *fixtures: str) -> bool:
-    return bool(set(fixtures) & set(getattr(item, "fixturenames", ())))
+    """Whether a test asks for one of the plugin's fixtures, and not for what else has its name."""
+    known = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
+    return any(_is_of_the_plugin(name, known.get(name, ())) for name in fixtures)
+
+
+def _is_of_the_plugin(name: str, definitions: Sequence[pytest.FixtureDef[object]]) -> bool:
+    # The last one counts; one of the same name that asks for the one before it is a wrapper.
+    for definition in reversed(definitions):
+        if definition.func.__module__ == "measure.plugin":
+            return True
+        if name not in definition.argnames:
+            return False
+    return False
 
 
 def is_of_a_suite(item: pytest.Item) -> bool:

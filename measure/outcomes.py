@@ -12,7 +12,7 @@ from syrupy.assertion import SnapshotAssertion
 from measure import recording, regression
 from measure.claims import Claim
 from measure.exits import EXIT_CLAIM_FAILED, EXIT_DRIFT, EXIT_NOT_MEASURED
-from measure.items import strict_read_of, subject_of, title_of, uses
+from measure.items import ORDER, strict_read_of, subject_of, title_of, uses
 from measure.results import write_atomically
 from measure.rows import BaselineRow, Role, State, TestRow
 from measure.spec import MeasureError, NotMeasuredError
@@ -28,10 +28,15 @@ _REWRITTEN = pytest.StashKey[str | None]()
 
 def exit_status(item: pytest.Item, call: pytest.CallInfo[None]) -> int:
     """What a failed test makes of the run."""
-    if call.excinfo is not None and call.excinfo.errisinstance(NotMeasuredError):
+    if is_denied(call):
         return EXIT_NOT_MEASURED
     compared = _baseline_row(item)
     return EXIT_DRIFT if compared is not None and compared.state is not State.AS_ACCEPTED else EXIT_CLAIM_FAILED
+
+
+def is_denied(call: pytest.CallInfo[None]) -> bool:
+    """Whether a test ended because the world denied it something, or a verdict had no interval."""
+    return call.excinfo is not None and call.excinfo.errisinstance(NotMeasuredError)
 
 
 def row_of(item: pytest.Item, report: pytest.TestReport) -> TestRow:
@@ -43,6 +48,7 @@ def row_of(item: pytest.Item, report: pytest.TestReport) -> TestRow:
     used: list[str] = item.stash.get(USED, [])
     return TestRow(
         test=item.nodeid,
+        order=item.stash[ORDER],
         role=_role(item),
         claim=title,
         place=place,

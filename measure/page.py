@@ -79,7 +79,8 @@ def _told(error: MeasureError, source: Source, out: Path) -> MeasureError:
 def _said(shown: View, size: int, earlier: Path) -> list[str]:
     """What a page shows, in lines."""
     cases = sum(len(claim.cases) for claim in shown.claims)
-    said = [f"{cases} cases of {len(shown.claims)} claims, {size / 1e6:.1f} MB", *shown.problems]
+    of_how_many = f"{cases} case{'s' * (cases != 1)} of {len(shown.claims)} claim{'s' * (len(shown.claims) != 1)}"
+    said = [f"{of_how_many}, {size / 1e6:.1f} MB", *shown.problems]
     if found := shown.compared:
         said.append(
             f"compared with {earlier}: {len(found.verdicts)} verdicts or controls changed, "

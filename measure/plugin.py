@@ -16,6 +16,7 @@ import pytest
 
 from measure.exits import EXIT_CLAIM_FAILED
 from measure.items import (
+    ORDER,
     READ,
     baseline_folder,
     check_marker,
@@ -90,10 +91,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     config = session.config
     catalog.forget_added()
     try:
-        config.stash[_NAMED] = _named(config.getoption("--models"))
         for given in config.hook.pytest_measure_models(config=config):
             for model in given:
                 _add(model)
+        config.stash[_NAMED] = _named(config.getoption("--models"))
     except MeasureError as error:
         raise pytest.UsageError(f"--models: {error}") from None
 
@@ -173,7 +174,8 @@ def _select_models(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Gather the specs of the tests that were chosen."""
-    for item in session.items:
+    for place, item in enumerate(session.items):
+        item.stash[ORDER] = place
         specs = specs_of(item)
         if specs and not item.get_closest_marker("skip"):
             _harness(session.config).gather(specs, strict_read_of(item))
@@ -232,7 +234,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     A suite that compares reads, or reads nothing, says so by `READS`.
     """
     strict = metafunc.config.getoption("--protocol") == "strict"
-    if strict and "claim" in metafunc.fixturenames and not hasattr(metafunc.module, "READS"):
+    if strict and uses(metafunc.definition, "claim") and not hasattr(metafunc.module, "READS"):
         metafunc.parametrize(READ, READS)
 
 
@@ -335,6 +337,9 @@ def pytest_runtest_makereport(
             item.user_properties += outcomes.properties_of(item)
         report = yield
         told = {"measure_status": outcomes.exit_status(item, call)} if report.failed else {}
+        if report.failed and outcomes.is_denied(call):
+            # Nothing is wrong with the code, so that its trace would tell nothing more.
+            report.longrepr = str(call.excinfo.value) if call.excinfo is not None else ""
         if report.when == "call" or (report.when == "setup" and not report.passed):
             _emit(item.config, outcomes.row_of(item, report))
     if _is_worker(item.config):
@@ -411,15 +416,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
     harness = config.stash.get(HARNESS, None)
     problems = [recorder.problem, harness.store.problem if harness is not None else None]
-    lines = terminal.lines_of(recorder.rows, config.getoption("--protocol") or "paper")
+    # As without pytest-xdist, whose workers' rows come as they end.
+    rows = sorted(recorder.rows, key=lambda row: row.order)
+    lines = terminal.lines_of(rows, config.getoption("--protocol") or "paper")
     terminalreporter.ensure_newline()
     terminalreporter.section(next(lines))
-    for line in (*lines, *filter(None, problems), *terminal.summarized(recorder.rows)):
+    for line in (*lines, *filter(None, problems), *terminal.summarized(rows)):
         terminalreporter.write_line(line)
     if recorder.written is not None:
         terminalreporter.write_line(f"records: {terminal.seen_from(config.invocation_params.dir, recorder.written)}")
     if failures := config.stash[_REPORTS].failures:
-        terminalreporter.write_line(terminal.ending(min(failures), recorder.rows))
+        terminalreporter.write_line(terminal.ending(min(failures), rows))
 
 
 def __getattr__(name: str) -> Any:

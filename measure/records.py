@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import errno
 import json
 import math
 import os
@@ -76,19 +77,26 @@ def from_json(line: bytes) -> Row | None:
         raise MeasureError("it has no kind")
     try:
         return msgspec.convert(content, _KINDS[kind]) if kind in _KINDS else None
-    except (msgspec.ValidationError, OverflowError, RecursionError) as error:
+    # Beside its own error: numbers too large, nesting too deep, halves of surrogate pairs.
+    except (ValueError, OverflowError, RecursionError) as error:
         raise MeasureError(str(error)) from None
 
 
 def _parsed(line: bytes) -> dict[str, object]:
     # Not by msgspec, which takes no half of a surrogate pair: a token's text may be one.
     try:
-        content = json.loads(line, parse_constant=_no_number)
+        content = json.loads(line, parse_constant=_no_number, parse_float=_number)
     except (ValueError, RecursionError) as error:
         raise MeasureError(str(error)) from None
     if not isinstance(content, dict):
         raise MeasureError("it is no object")
     return content
+
+
+def _number(text: str) -> Number:
+    # A float that Python cannot hold is read as infinity.
+    value = float(text)
+    return value if math.isfinite(value) else None
 
 
 def _no_number(name: str) -> None:
@@ -106,26 +114,35 @@ class Writer:
         self.path = path
         self.problem: str | None = None
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.parent.is_dir():
+                path.parent.mkdir(parents=True)
             self._file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o644)
-        except FileExistsError:
-            raise MeasureError(
+        except OSError as error:
+            raise self._refusal(path, error) from None
+
+    @staticmethod
+    def _refusal(path: Path, error: OSError) -> MeasureError:
+        if path.exists() or path.is_symlink():
+            return MeasureError(
                 f"{path} is there already, and records of another run are never written over; give another file with "
                 "--records FILE, or remove that one."
-            ) from None
-        except OSError as error:
-            raise MeasureError(
-                f"records cannot be written to {path} ({error.strerror}); give a file in a folder that can be written "
-                "with --records FILE."
-            ) from None
+            )
+        return MeasureError(
+            f"records cannot be written to {path} ({error.strerror}); give a file in a folder that can be written with "
+            "--records FILE."
+        )
 
     def write(self, row: Row) -> None:
         """Add one line, in one write."""
         if self.problem is None:
+            line = to_json(row)
             try:
-                os.write(self._file, to_json(row))
+                # A disk with room for a part of a line takes that part.
+                why = None if os.write(self._file, line) == len(line) else os.strerror(errno.ENOSPC)
             except OSError as error:
-                self.problem = f"{self.path}: the records end here, a line could not be written ({error.strerror})"
+                why = error.strerror
+            if why:
+                self.problem = f"{self.path}: the records end here, a line could not be written ({why})"
 
     def close(self) -> None:
         os.close(self._file)
@@ -214,10 +231,11 @@ def read(paths: Iterable[str | Path]) -> Run:
         rows, damaged = _rows(path)
         headers.append(_header(path, rows, damaged))
         results |= {row.id: row for row in rows if isinstance(row, ResultRow)}
-        tests |= {(row.test, row.protocol): row for row in rows if isinstance(row, TestRow)}
+        ended = sorted((row for row in rows if isinstance(row, TestRow)), key=lambda row: row.order)
+        tests |= {(row.test, row.protocol): row for row in ended}
         end = next((row for row in reversed(rows) if isinstance(row, End)), None)
-        ended = end is not None and end.exitstatus not in _BROKEN_OFF
-        problems += _problems(path, damaged, ended=ended)
+        whole = end is not None and end.exitstatus not in _BROKEN_OFF
+        problems += _problems(path, damaged, ended=whole)
     if not headers:
         raise MeasureError(f"no records were named; give the file that a run writes, {FOLDER}/WHEN.jsonl.")
     return Run(_merged(headers), results, tuple(tests.values()), end, tuple(problems), tuple(headers))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from measure import baselines
@@ -55,6 +56,8 @@ class Comparison:
     gone: tuple[tuple[str, str], ...] = ()
 
 
+# Asked of one pair of texts by syrupy, for the exit status and for the record.
+@lru_cache(maxsize=8)
 def compare(measured_text: str, accepted_text: str) -> Comparison:
     """Hold a measured result against its baseline, both as the texts of baseline files; "" where there is none."""
     if not accepted_text:
@@ -223,7 +226,7 @@ def _circumstances(measured: Content, accepted: Content) -> list[str]:
     """Beside a curve that moved: where its tolerance comes from, what else changed, and what to do."""
     changed = _changes(measured["environment"], accepted["environment"])
     return [
-        f"tolerance {baselines.device_class(measured, accepted)}: {accepted['tolerance'].get('from', 'the file does not say where it is from')}",
+        f"tolerance {baselines.device_class(measured, accepted)}: {accepted['tolerance'].get('from', 'of no source')}",
         _metric_line(measured, accepted),
         "what else differs from when the baseline was accepted:" if changed else
         "nothing else differs (same weights, versions, device): the measuring code changed the number",

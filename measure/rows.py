@@ -291,8 +291,9 @@ class BaselineRow:
 class TestRow:
     """One test of a suite, as it ended.
 
-    `role`: what it is to its claim; `claim` and `place`: its title, and where in the paper it stands; `subject`: what
-    it was asked of; `specs`: ids of the results that it used; `controls`: verdicts on counterfeits.
+    `order`: its place among the run's tests; `role`: what it is to its claim; `claim` and `place`: the claim's title,
+    and where in the paper it stands; `subject`: what it was asked of; `specs`: ids of the results that it used;
+    `controls`: verdicts on counterfeits.
     """
 
     # Not one of pytest's tests.
@@ -300,6 +301,7 @@ class TestRow:
 
     test: str
     role: Role
+    order: int = 0
     claim: str | None = None
     place: str = ""
     subject: str = ""

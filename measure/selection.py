@@ -25,13 +25,16 @@ def named(choice: str) -> set[str] | None:
     for text in choice.split(","):
         name, _, revision = text.strip().partition("@")
         revisions.setdefault(name, []).append(revision or "main")
-    return {_shipped(name, found) or _add(name, found) for name, found in revisions.items()}
+    return {_known(name, found) or _add(name, found) for name, found in revisions.items()}
 
 
-def _shipped(name: str, revisions: list[str]) -> str | None:
-    """The name of a shipped model by its name or its hub id. Raises `MeasureError` for revisions: it has its own."""
-    shipped = [model for model in catalog.models().values() if model.origin != "added"]
-    found = next((model for model in shipped if name in (model.name, model.location)), None)
+def _known(name: str, revisions: list[str]) -> str | None:
+    """The name of a model that the catalog has by its name, or ships by its hub id.
+
+    Raises `MeasureError` for revisions: it has its own.
+    """
+    models = catalog.models().values()
+    found = next((m for m in models if name == m.name or (name == m.location and m.origin != "added")), None)
     if found is not None and revisions != ["main"]:
         raise MeasureError(
             f"{name}@{revisions[0]}: the suites measure {found.name} at the catalog's revisions, "

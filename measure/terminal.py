@@ -55,7 +55,9 @@ def summarized(rows: Sequence[TestRow]) -> Iterator[str]:
     if not summary:
         return
     try:
-        with Path(summary).open("a") as file:
-            file.write(report.step_summary(rows))
+        # Half of a surrogate pair, which a token's text may be, has no bytes.
+        text = report.step_summary(rows).encode("utf-8", "backslashreplace")
+        with Path(summary).open("ab") as file:
+            file.write(text)
     except OSError as error:
         yield f"GITHUB_STEP_SUMMARY names a file that cannot be written ({error}); the run stands."

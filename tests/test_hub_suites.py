@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from measure import catalog, hub, plugin, prompts, selection
+from measure import catalog, hub, prompts, records, selection
+from measure.exits import EXIT_NOT_MEASURED
+from measure.rows import TestRow
 from tests.hub import TOKENIZER, Failure, LocalHub
 
 ROOT = Path(__file__).parent.parent
@@ -47,9 +47,9 @@ def run(pytester: pytest.Pytester, *options: str, models: str = MODELS) -> pytes
     return pytester.runpytest("suites", "--models", models, "--corpus", str(prompts.DEFAULT_CORPUS), *options)
 
 
-def records(pytester: pytest.Pytester) -> list[dict[str, Any]]:
-    lines = (pytester.path / "reports" / "records.jsonl").read_text().splitlines()
-    return [row for row in map(json.loads, lines) if "test" in row]
+def rows(pytester: pytest.Pytester) -> tuple[TestRow, ...]:
+    """The tests of the last run."""
+    return records.read([records.runs(pytester.path / "reports" / "runs")[-1]]).tests
 
 
 FAILURES = (
@@ -73,22 +73,20 @@ def test_the_suite_on_training_is_as_on_the_ladder_whatever_the_hub_does(
     for failure in FAILURES:
         local.fail(failure)
     result = run(pytester, "-k", "test_training", "--keep", "none")
-    result.assert_outcomes(passed=2, skipped=3, deselected=result.parseoutcomes()["deselected"])
+    # Claim and control; baselines of three revisions and three counterfeits.
+    result.assert_outcomes(passed=2, skipped=6, deselected=result.parseoutcomes()["deselected"])
     assert result.ret == 0
     assert local.failures == []
     assert not list(pytester.path.glob("cache/**/*.safetensors"))
-    claim = next(row for row in records(pytester) if row["kind"] == "claim")
-    rise = claim["verdict"]["effects"][0]
+    (claim,) = (row for row in rows(pytester) if row.role == "claim")
+    assert claim.verdict is not None
+    rise = claim.verdict.effects[0]
     # As on the ladder: reports/ladder/claims.txt.
-    assert (round(rise["estimate"], 3), round(rise["low"], 3), round(rise["high"], 3), rise["n"]) == (
-        0.791,
-        0.686,
-        0.863,
-        400,
-    )
-    assert [row["reason"] for row in records(pytester) if row["kind"] == "baseline"] == [
+    assert (rise.estimate, rise.low, rise.high) == tuple(pytest.approx(v, abs=5e-4) for v in (0.791, 0.686, 0.863))
+    assert rise.n == 400
+    assert [row.reason for row in rows(pytester) if row.role == "baseline"] == [
         "baselines belong to protocol paper with the default pairs; the claim is tested all the same"
-    ] * 3
+    ] * 6
 
 
 def test_every_suite_takes_a_model_of_ones_own(pytester: pytest.Pytester, local: LocalHub) -> None:
@@ -100,7 +98,7 @@ def test_every_suite_takes_a_model_of_ones_own(pytester: pytest.Pytester, local:
     shutil.copytree(TOKENIZER, alone, dirs_exist_ok=True)
     result = run(pytester, "-k", "logit_difference", models=str(alone))
     result.assert_outcomes(passed=2, deselected=result.parseoutcomes()["deselected"])
-    assert {row["subject"] for row in records(pytester)} == {"mine"}
+    assert {row.subject for row in rows(pytester)} == {"mine"}
 
 
 def test_a_model_that_cannot_be_had_is_told_apart_from_a_claim_that_fails(
@@ -109,7 +107,7 @@ def test_a_model_that_cannot_be_had_is_told_apart_from_a_claim_that_fails(
     hub.fetch(REPO, weights=False)
     local.fail(Failure("gated", path="model.safetensors", times=-1, method=""))
     result = run(pytester, "-k", "logit_difference and claim", models=REPO)
-    assert result.ret == plugin.EXIT_NOT_MEASURED
+    assert result.ret == EXIT_NOT_MEASURED
     result.stdout.fnmatch_lines(
         ["*someone/olmo-small is gated. Ask for access*", "exit status 11: no claim failed and no curve moved*"]
     )

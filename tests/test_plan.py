@@ -93,7 +93,22 @@ def test_a_choice_of_nothing_says_so(project: LocalHub, capsys: pytest.CaptureFi
     assert "model 'nobody' is unknown" in capsys.readouterr().err
     shutil.rmtree("suites")
     assert cli.main(["plan"]) == 2
-    assert "there is no folder suites/ here; run `measure plan` in the root of the project" in capsys.readouterr().err
+    assert capsys.readouterr().err == (
+        "measure: there is no suites here; run `measure plan` in the root of the project, or name the tests: "
+        "measure plan PATH.\n"
+    )
+    assert cli.main(["plan", "elsewhere/test_planned.py::test_it"]) == 2
+    assert "there is no elsewhere/test_planned.py::test_it here" in capsys.readouterr().err
+
+
+def test_tests_that_lie_elsewhere_are_planned_where_they_are_named(
+    project: LocalHub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("suites").rename("elsewhere")
+    planned = table(capsys, "elsewhere/test_planned.py::test_it", "--models", "ladder-olmo-0.2m")
+    assert planned["ladder-olmo-0.2m"][1:5] == ["1", "2", "0", "-"]
+    assert cli.main(["plan", "elsewhere", "-k", "nothing"]) == 2
+    assert "-k 'nothing': no test has such a name; see `pytest elsewhere --collect-only -q`." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

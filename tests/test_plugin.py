@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from measure import catalog, engine, plugin, report
-from measure.rows import TestRow
-from measure.spec import CurveSpec
+from measure import catalog, engine, measurements, records, report
+from measure.claims import Claim
+from measure.exits import EXIT_CLAIM_FAILED, EXIT_DRIFT, EXIT_NOT_MEASURED
+from measure.items import specs_in
+from measure.records import Run
+from measure.rows import EffectRow, State, TestRow
+from measure.spec import CurveSpec, NotMeasuredError
 from measure.stats import Effect, Interval, Verdict
 from tests.conftest import tiny_network
 
@@ -61,10 +64,14 @@ def write(pytester: pytest.Pytester, claim: str = "0.2, 0.4", control: str = "-0
     (folder / "test_it.py").write_text(SUITE.format(claim=claim, control=control))
 
 
-def rows(pytester: pytest.Pytester) -> list[dict[str, Any]]:
-    """The records of the tests of a run."""
-    lines = (pytester.path / "reports" / "records.jsonl").read_text().splitlines()
-    return [row for row in map(json.loads, lines) if "test" in row]
+def run_of(pytester: pytest.Pytester) -> Run:
+    """What the last run left behind."""
+    return records.read([records.runs(pytester.path / "reports" / "runs")[-1]])
+
+
+def rows(pytester: pytest.Pytester) -> tuple[TestRow, ...]:
+    """The tests of the last run."""
+    return run_of(pytester).tests
 
 
 def test_the_ladder_runs_and_hub_models_say_why_not(suite: pytest.Pytester) -> None:
@@ -100,7 +107,9 @@ def test_an_accepted_negative_is_an_expected_failure(pytester: pytest.Pytester) 
     result = pytester.runpytest("suites", "-k", "claim")
     result.assert_outcomes(xfailed=1, skipped=1, deselected=4)
     result.stdout.fnmatch_lines(["  ladder-olmo-0.2m * contradicted (expected) n = 4 *"])
-    assert rows(pytester)[0]["outcome"] == "xfailed"
+    (judged, skipped) = rows(pytester)
+    assert (judged.role, judged.outcome, judged.expected) == ("claim", "xfailed", "contradicted")
+    assert skipped.outcome == "skipped"
     write(pytester, claim='0.2, 0.4), {"ladder-olmo-0.2m": "contradicted"}, *(()')
     pytester.runpytest("suites", "-k", "claim").assert_outcomes(failed=1, skipped=1, deselected=4)
 
@@ -116,19 +125,23 @@ def test_a_believed_counterfeit_fails_the_control(pytester: pytest.Pytester) -> 
 
 def test_each_test_leaves_one_record_as_it_ends(suite: pytest.Pytester) -> None:
     suite.runpytest("suites")
-    records = rows(suite)
-    assert len(records) == 6
-    claim = next(record for record in records if record["kind"] == "claim" and record["outcome"] == "passed")
-    assert claim["claim"] == "Curves exist (Fig. 0)"
-    assert claim["verdict"]["effects"][0] == {
-        "estimate": pytest.approx(0.3), "low": 0.2, "high": 0.4, "n": 4,
-        "name": "an effect", "margin": 0.1, "outcome": "supported",
-    }  # fmt: skip
-    skipped = [record for record in records if record["outcome"] == "skipped"]
+    found = rows(suite)
+    assert len(found) == 6
+    claim = next(row for row in found if row.role == "claim" and row.outcome == "passed")
+    assert (claim.claim, claim.place) == ("Curves exist (Fig. 0)", "Fig. 0)")
+    assert (claim.subject, claim.name, claim.protocol) == ("ladder-olmo-0.2m", "test_claim", "paper")
+    assert claim.verdict is not None
+    assert claim.verdict.effects[0] == EffectRow(
+        "an effect", pytest.approx(0.3), low=0.2, high=0.4, n=4, margin=0.1, outcome="supported"
+    )
+    skipped = [row for row in found if row.outcome == "skipped"]
     assert len(skipped) == 3
-    assert all(record["reason"].startswith("not measured: 5.1 GB") for record in skipped)
-    failed = next(record for record in records if record["kind"] == "baseline" and record["outcome"] == "failed")
-    assert "no baseline yet" in failed["reason"]
+    assert all(row.reason is not None and row.reason.startswith("not measured: 5.1 GB") for row in skipped)
+    failed = next(row for row in found if row.role == "baseline" and row.outcome == "failed")
+    assert failed.reason is not None
+    assert "no baseline yet" in failed.reason
+    assert failed.baseline is not None
+    assert failed.baseline.state is State.NEW
 
 
 @pytest.mark.parametrize("option", [("--pairs", "16"), ("--protocol", "strict"), ("--precision", "float64")])
@@ -170,12 +183,29 @@ def test_too_few_pairs_for_an_interval_are_refused(suite: pytest.Pytester, pairs
     result.stderr.fnmatch_lines([f"*--pairs {pairs}: half of them are independent*give 12 or more*"])
 
 
-def test_nothing_is_confirmed_or_refuted_on_no_data(pytester: pytest.Pytester) -> None:
+@pytest.mark.parametrize(
+    ("options", "status", "told"),
+    [
+        ((), EXIT_CLAIM_FAILED, "On the ladder's default sample every claim can be measured"),
+        (("--pairs", "12"), EXIT_NOT_MEASURED, "measure more pairs, see --pairs"),
+    ],
+)
+def test_nothing_is_confirmed_or_refuted_on_no_data(
+    pytester: pytest.Pytester, options: tuple[str, ...], status: int, told: str
+) -> None:
     nan = "float('nan'), float('nan')"
     write(pytester, claim=f'{nan}), {{"ladder-olmo-0.2m": "inconclusive"}}, *(()', control=nan)
-    result = pytester.runpytest("suites", "-k", "claim or control", "--models", "ladder-olmo-0.2m")
-    result.assert_outcomes(skipped=2, deselected=4)
+    result = pytester.runpytest("suites", "-k", "claim or control", "--models", "ladder-olmo-0.2m", *options)
+    result.assert_outcomes(failed=2, deselected=4)
+    assert result.ret == status
     result.stdout.fnmatch_lines(["  ladder-olmo-0.2m * not measured: the claim has no interval (n = 4)*"])
+    claim, control = rows(pytester)
+    assert (claim.outcome, control.outcome) == ("failed", "failed")
+    assert claim.verdict is not None
+    assert claim.verdict.outcome == control.controls["a counterfeit"].outcome == "not measured"
+    for row in (claim, control):
+        assert row.reason is not None
+        assert told in row.reason
 
 
 def test_strict_asks_every_claim_with_each_read_and_says_which_survive(suite: pytest.Pytester) -> None:
@@ -189,7 +219,7 @@ def test_strict_asks_every_claim_with_each_read_and_says_which_survive(suite: py
             "  ladder-olmo-0.2m * yes * yes * yes",
         ]
     )
-    assert [row["read"] for row in rows(suite)] == ["final_norm", "residual", "logits"] * 2 + [None]
+    assert [row.read for row in rows(suite)] == ["final_norm", "residual", "logits"] * 2 + [None]
 
 
 def test_the_read_of_strict_reaches_the_measurement_and_not_where_a_suite_has_its_own(
@@ -221,12 +251,15 @@ def test_a_believed_counterfeit_is_not_hidden_by_one_that_has_no_data() -> None:
     def verdict(low: float, high: float, n: int) -> Verdict:
         return Verdict((Effect("e", Interval(low, low, high, n), 0.1),))
 
-    note: dict[str, Any] = {}
     nan = float("nan")
+    claim = Claim("x")
     with pytest.raises(pytest.fail.Exception, match="supported by data on which it must not hold"):
-        plugin.Claim(note, "x").refute({"dead": verdict(nan, nan, 0), "believed": verdict(0.5, 0.6, 20)})
-    with pytest.raises(pytest.skip.Exception, match="every pair is degenerate or left out"):
-        plugin.Claim(note, "x").refute({"dead": verdict(nan, nan, 0)})
+        claim.refute({"dead": verdict(nan, nan, 0), "believed": verdict(0.5, 0.6, 20)})
+    assert claim.controls.keys() == {"dead", "believed"}
+    with pytest.raises(NotMeasuredError, match="every pair is degenerate or left out"):
+        Claim("x").refute({"dead": verdict(nan, nan, 0)})
+    with pytest.raises(pytest.fail.Exception, match="every pair is degenerate or left out"):
+        Claim("x", must_be_measured=True).refute({"dead": verdict(nan, nan, 0)})
 
 
 def test_a_suite_that_asks_for_strict_gets_strict(pytester: pytest.Pytester) -> None:
@@ -251,11 +284,12 @@ def test_a_control_alone_says_what_it_found(suite: pytest.Pytester) -> None:
 
 def test_collecting_keeps_the_records_of_the_last_run(suite: pytest.Pytester) -> None:
     suite.runpytest("suites")
-    records = suite.path / "reports" / "records.jsonl"
-    before = records.read_text()
+    (path,) = records.runs(suite.path / "reports" / "runs")
+    before = path.read_text()
     suite.runpytest("suites", "--collect-only")
     suite.runpytest("--fixtures", "suites")
-    assert records.read_text() == before
+    assert records.runs(suite.path / "reports" / "runs") == [path]
+    assert path.read_text() == before
 
 
 def test_an_id_that_cannot_name_a_file_is_refused_at_collection(suite: pytest.Pytester) -> None:
@@ -296,8 +330,8 @@ def test_it(spec, measured):
 
 def test_specs_are_found_wherever_they_stand() -> None:
     a, b = CurveSpec("a"), CurveSpec("b")
-    assert list(plugin.specs_in({"x": [a, (b,)], "y": 3})) == [a, b]
-    assert list(plugin.specs_in("text")) == []
+    assert list(specs_in({"x": [a, (b,)], "y": 3})) == [a, b]
+    assert list(specs_in("text")) == []
 
 
 def test_a_claim_test_that_died_has_no_verdict(tmp_path: Path) -> None:
@@ -308,10 +342,10 @@ def test_a_claim_test_that_died_has_no_verdict(tmp_path: Path) -> None:
 def test_exit_statuses_tell_claim_drift_and_not_measured_apart_in_that_order(pytester: pytest.Pytester) -> None:
     broken = '"ladder-olmo-0.2m", "no-such-model"'
     for claim, models, options, status, said in (
-        ("0.2, 0.4", '"ladder-olmo-0.2m"', (), plugin.EXIT_DRIFT, "curves are not their baselines"),
-        ("0.2, 0.4", '"no-such-model"', ("-k", "claim"), plugin.EXIT_NOT_MEASURED, "could not be measured"),
-        ("0.2, 0.4", broken, (), plugin.EXIT_DRIFT, "curves are not their baselines"),
-        ("0.05, 0.4", broken, (), plugin.EXIT_CLAIM_FAILED, "a claim, a control or another test failed"),
+        ("0.2, 0.4", '"ladder-olmo-0.2m"', (), EXIT_DRIFT, "curves are not their baselines"),
+        ("0.2, 0.4", '"no-such-model"', ("-k", "claim"), EXIT_NOT_MEASURED, "could not be measured"),
+        ("0.2, 0.4", broken, (), EXIT_DRIFT, "curves are not their baselines"),
+        ("0.05, 0.4", broken, (), EXIT_CLAIM_FAILED, "a claim, a control or another test failed"),
         ("0.2, 0.4", '"ladder-olmo-0.2m"', ("--snapshot-update",), 0, None),
     ):
         write(pytester, claim=claim)
@@ -331,7 +365,7 @@ def test_a_suite_that_cannot_be_read_is_neither_drift_nor_a_missing_model(pytest
     path.write_text(path.read_text().replace('"ladder-olmo-0.2m", "olmo-1b"', '"no-such-model"'))
     (pytester.path / "suites" / "test_broken.py").write_text("import no_such_module")
     result = pytester.runpytest("suites", "-k", "claim", "--continue-on-collection-errors")
-    assert result.ret == plugin.EXIT_CLAIM_FAILED
+    assert result.ret == EXIT_CLAIM_FAILED
 
 
 def test_an_error_of_the_judging_code_is_no_missing_measurement(pytester: pytest.Pytester) -> None:
@@ -340,12 +374,12 @@ def test_an_error_of_the_judging_code_is_no_missing_measurement(pytester: pytest
     path.write_text(
         path.read_text().replace("claim.check(", "raise __import__('measure').MeasureError('judge'); claim.check(")
     )
-    assert pytester.runpytest("suites", "-k", "claim").ret == plugin.EXIT_CLAIM_FAILED
+    assert pytester.runpytest("suites", "-k", "claim").ret == EXIT_CLAIM_FAILED
 
 
 def test_a_control_that_believes_a_counterfeit_is_a_failed_claim(pytester: pytest.Pytester) -> None:
     write(pytester, control="0.2, 0.3")
-    assert pytester.runpytest("suites", "-k", "control").ret == plugin.EXIT_CLAIM_FAILED
+    assert pytester.runpytest("suites", "-k", "control").ret == EXIT_CLAIM_FAILED
 
 
 def test_a_hub_model_without_a_baseline_says_how_to_get_one(pytester: pytest.Pytester, tmp_path: Path) -> None:
@@ -381,3 +415,350 @@ def test_a_step_summary_stays_below_what_is_taken_and_is_no_markup() -> None:
     long = report.step_summary([replace(row, reason="x" * 2_000_000)])
     assert len(long.encode()) < report.SUMMARY_BYTES
     assert long.endswith("cut here: the whole is in the run's records\n")
+
+
+BODY = """
+import pytest
+from measure.spec import CurveSpec
+from measure.stats import Effect, Interval, Verdict
+
+CURVE = CurveSpec("ladder-olmo-0.2m", pairs=12, steps=5)
+CASES = pytest.mark.parametrize("spec", [pytest.param(CURVE, id="case")])
+
+def verdict(low, high):
+    return Verdict((Effect("an effect", Interval((low + high) / 2, low, high, 12), 0.1),))
+
+SUPPORTED, COUNTERFEIT = verdict(0.2, 0.4), {"a counterfeit": verdict(-0.1, 0.1)}
+"""
+
+
+def write_suites(pytester: pytest.Pytester, **bodies: str) -> None:
+    """Suites by their modules' names."""
+    pytester.makeconftest('pytest_plugins = ["measure.plugin"]')
+    folder = pytester.path / "suites"
+    folder.mkdir(exist_ok=True)
+    for name, body in bodies.items():
+        (folder / f"{name}.py").write_text(BODY + body)
+
+
+def test_a_role_is_what_a_test_did_and_not_its_name(pytester: pytest.Pytester) -> None:
+    write_suites(
+        pytester,
+        test_roles="""
+CLAIM = "Roles are told apart (Fig. 0)"
+
+@CASES
+def test_anything(spec, measured, claim):
+    claim.check(SUPPORTED)
+
+@CASES
+def test_control_of_size(spec, measured, claim):
+    claim.check(SUPPORTED)
+
+@CASES
+def test_claim_on_counterfeits(spec, claim):
+    claim.refute(COUNTERFEIT)
+
+@CASES
+def test_both(spec, claim):
+    claim.check(SUPPORTED)
+    claim.refute(COUNTERFEIT)
+
+@CASES
+def test_claim_that_is_a_baseline(spec, measured, baseline):
+    assert baseline == measured(spec)
+
+@CASES
+def test_claim_of_no_kind(spec, measured):
+    assert len(measured(spec)) == 12
+
+@CASES
+def test_that_dies(spec, claim):
+    raise ValueError
+
+@CASES
+def test_control_that_dies(spec, claim):
+    raise ValueError
+""",
+    )
+    pytester.runpytest("suites", "--snapshot-update").assert_outcomes(passed=6, failed=2)
+    assert {row.name: row.role for row in rows(pytester)} == {
+        "test_anything": "claim",
+        "test_control_of_size": "claim",
+        "test_claim_on_counterfeits": "control",
+        "test_both": "claim",
+        "test_claim_that_is_a_baseline": "baseline",
+        "test_claim_of_no_kind": "other",
+        # What came to nothing is called by its name.
+        "test_that_dies": "claim",
+        "test_control_that_dies": "control",
+    }
+    assert {row.claim for row in rows(pytester)} == {"Roles are told apart (Fig. 0)"}
+
+
+def test_a_claim_without_parameters_is_asked_of_its_module(pytester: pytest.Pytester) -> None:
+    write_suites(
+        pytester,
+        test_lone="""
+def test_claim(measured, claim):
+    assert len(measured(CURVE)) == 12
+    claim.check(verdict(-0.4, -0.2), {"lone": "contradicted"})
+
+def test_control(claim):
+    claim.refute(COUNTERFEIT)
+""",
+    )
+    result = pytester.runpytest("suites", "--models", "ladder-olmo-0.2m")
+    result.assert_outcomes(xfailed=1, passed=1)
+    result.stdout.fnmatch_lines(["lone", "  lone * contradicted (expected) n = 12 * control: held against 1"])
+    claim, control = rows(pytester)
+    assert (claim.subject, control.subject) == ("lone", "lone")
+    assert (claim.claim, claim.place, control.claim) == ("lone", "lone", "lone")
+
+
+def test_what_is_measured_beside_the_parameters_leaves_its_rows(pytester: pytest.Pytester) -> None:
+    write_suites(
+        pytester,
+        test_beside="""
+from dataclasses import replace
+
+@CASES
+def test_it(spec, measured):
+    assert len(measured(replace(spec, layer=2))) == 12
+
+def test_alone(measured):
+    assert len(measured(replace(CURVE, layer=3))) == 12
+
+def test_hub(measured):
+    measured(CurveSpec("olmo-1b"))
+""",
+    )
+    result = pytester.runpytest("suites", "-rs")
+    result.assert_outcomes(passed=2, skipped=1)
+    result.stdout.fnmatch_lines(["*not measured: 5.1 GB of float32 weights need an accelerator*"])
+    run = run_of(pytester)
+    layers = {row.name: [run.results[name].spec["layer"] for name in row.specs] for row in run.tests}
+    assert layers == {"test_it": [2], "test_alone": [3], "test_hub": []}
+    # What stood in the parameters was measured with it.
+    assert sorted(int(str(result.spec["layer"])) for result in run.results.values()) == [1, 2, 3]
+
+
+def test_a_marker_names_a_claim_and_its_place(pytester: pytest.Pytester) -> None:
+    write_suites(
+        pytester,
+        test_marked="""
+CLAIM = "Of the module (Fig. 1)"
+
+@pytest.mark.claim("Of the test", place="Fig. 9")
+@CASES
+def test_marked(spec, claim):
+    claim.check(SUPPORTED)
+
+@pytest.mark.claim("Of another (Figs. 2, 3)")
+@CASES
+def test_marked_without_a_place(spec, claim):
+    claim.check(SUPPORTED)
+
+@CASES
+def test_unmarked(spec, claim):
+    claim.check(SUPPORTED)
+""",
+    )
+    result = pytester.runpytest("suites", "--strict-markers")
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines(["Of the module (Fig. 1)", "Of the test"])
+    assert {row.name: (row.claim, row.place) for row in rows(pytester)} == {
+        "test_marked": ("Of the test", "Fig. 9"),
+        "test_marked_without_a_place": ("Of another (Figs. 2, 3)", "Figs. 2, 3)"),
+        "test_unmarked": ("Of the module (Fig. 1)", "Fig. 1)"),
+    }
+
+
+@pytest.mark.parametrize(
+    "given", ["", "()", "('')", "('  ')", "('a text', where='Fig. 9')", "('a text', 'another')", "(3)",
+              "('a text', place=9)"],
+)  # fmt: skip
+def test_a_marker_that_names_no_claim_is_refused(pytester: pytest.Pytester, given: str) -> None:
+    write_suites(pytester, test_marked=f"@pytest.mark.claim{given}\n@CASES\ndef test_it(spec, claim): pass\n")
+    result = pytester.runpytest("suites")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "".join(result.errlines).strip() == (
+        "ERROR: suites/test_marked.py::test_it[case]: the marker claim needs the claim's text, and its place at most, "
+        'as in @pytest.mark.claim("Sharpness grows with training", place="Fig. 4").'
+    )
+    result.stdout.no_fnmatch_line("*INTERNALERROR*")
+
+
+def test_two_modules_with_one_claim_are_refused(pytester: pytest.Pytester) -> None:
+    claim = 'CLAIM = "Curves exist (Fig. 0)"\n\n@CASES\ndef test_it(spec, claim): claim.check(SUPPORTED)\n'
+    write_suites(pytester, test_one=claim, test_two=claim)
+    result = pytester.runpytest("suites")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    folder = pytester.path / "suites"
+    assert "".join(result.errlines).strip() == (
+        f"ERROR: {folder / 'test_one.py'} and {folder / 'test_two.py'} both hold the claim 'Curves exist (Fig. 0)', "
+        "and verdicts are told apart by their claims; give one of them another text."
+    )
+    write_suites(pytester, test_two=claim.replace("exist", "are there"))
+    pytester.runpytest("suites").assert_outcomes(passed=2)
+
+
+def test_records_are_written_where_they_are_asked_for(suite: pytest.Pytester) -> None:
+    result = suite.runpytest("suites", "-k", "claim", "--records", "kept/here.jsonl")
+    result.assert_outcomes(passed=1, skipped=1, deselected=4)
+    result.stdout.fnmatch_lines(["records: kept/here.jsonl"])
+    assert len(records.read([suite.path / "kept" / "here.jsonl"]).tests) == 2
+    assert not (suite.path / "reports").exists()
+
+
+def test_records_that_cannot_be_written_are_one_sentence(suite: pytest.Pytester) -> None:
+    taken = suite.path / "taken.jsonl"
+    taken.write_text("of another run")
+    for given, said in (
+        (taken, f"{taken} is there already, and records of another run are never written over"),
+        (taken / "below" / "it.jsonl", f"records cannot be written to {taken}/below/it.jsonl (Not a directory)"),
+        (None, f"records cannot be written to {suite.path}/reports/runs/"),
+    ):
+        if given is None:
+            (suite.path / "reports").write_text("no folder")
+        result = suite.runpytest("suites", "-k", "claim", *(["--records", str(given)] if given else []))
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        (line,) = filter(None, result.errlines)
+        assert line.startswith(f"ERROR: {said}")
+        assert "--records FILE" in line
+        result.stdout.no_fnmatch_line("*INTERNALERROR*")
+        result.assert_outcomes(deselected=4)
+    assert taken.read_text() == "of another run"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [
+        (AssertionError("never so"), EXIT_CLAIM_FAILED, "unexpected error while measuring, a defect of the harness"),
+        (KeyError("x"), EXIT_CLAIM_FAILED, "unexpected error while measuring, a defect of the harness"),
+        (MemoryError("64 GiB"), EXIT_NOT_MEASURED, "the machine has no memory left (64 GiB)"),
+        (OSError(28, "No space left on device"), EXIT_NOT_MEASURED, "the disk is full"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
+)
+def test_a_defect_is_told_apart_from_what_the_world_denies(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int, told: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(measurements, "measure_specs", fail)
+    result = suite.runpytest("suites", "-k", "claim or baseline", "--models", "ladder-olmo-0.2m", "--snapshot-update")
+    result.assert_outcomes(failed=2, deselected=4)
+    assert result.ret == status
+    result.stdout.fnmatch_lines([f"exit status {status}: *"])
+    run = run_of(suite)
+    assert [row.outcome for row in run.tests] == ["failed", "failed"]
+    assert all(row.reason is not None and told in row.reason for row in run.tests)
+    (result_row,) = run.results.values()
+    assert result_row.error is not None
+    assert told in result_row.error
+    # A defect is told whole.
+    assert ("in fail" in result_row.error) == (status == EXIT_CLAIM_FAILED)
+    assert not list(suite.path.rglob("*.json"))
+
+
+HOOK = """
+from dataclasses import replace
+from measure import catalog
+
+pytest_plugins = ["measure.plugin"]
+
+def pytest_measure_models(config):
+    rung = catalog.models()["ladder-olmo-0.2m"]
+    return [%s]
+"""
+
+
+@pytest.fixture
+def own(pytester: pytest.Pytester) -> Iterator[pytest.Pytester]:
+    """A repository whose hook names a folder and a model of the catalog by another name."""
+    folder = shutil.copytree(catalog.LADDER / "ladder-qwen2-0.2m" / "main", pytester.path / "mine" / "step1")
+    shutil.copytree(catalog.LADDER / "tokenizer", folder, dirs_exist_ok=True)
+    write_suites(
+        pytester,
+        test_own="""
+from measure import catalog
+
+OWN = [model for model in catalog.models().values() if model.name in ("step1", "renamed")]
+
+@pytest.mark.parametrize("name", [model.name for model in OWN])
+def test_name(name): pass
+
+@pytest.mark.parametrize("spec", [pytest.param(CurveSpec(m.name, pairs=12, steps=5), id=m.name) for m in OWN])
+def test_it(spec, measured):
+    assert len(measured(spec)) == 12
+""",
+    )
+    pytester.makeconftest(HOOK % "'mine/step1', replace(rung, name='renamed', origin='added')")
+    yield pytester
+    catalog.forget_added()
+
+
+def test_a_repository_names_models_of_its_own(own: pytest.Pytester) -> None:
+    result = own.runpytest("suites", "-v")
+    result.assert_outcomes(passed=4)
+    result.stdout.fnmatch_lines(["*test_it[[]step1[]] PASSED*", "*test_it[[]renamed[]] PASSED*"])
+    run = run_of(own)
+    assert run.header is not None
+    assert set(run.header.catalog) == {"step1", "renamed"}
+    # A later session in the same process begins with the shipped ones.
+    write_suites(own)
+    own.runpytest("suites").assert_outcomes(skipped=2)
+
+
+def test_a_model_that_a_repository_names_can_be_chosen(own: pytest.Pytester) -> None:
+    result = own.runpytest("suites", "--models", "step1")
+    assert result.errlines == []
+    result.assert_outcomes(passed=3, deselected=1)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("3", "pytest_measure_models gave 3; expected names, or objects of measure.catalog.Model"),
+        ("'no/such/folder'", "model 'no/such/folder' is unknown"),
+        ("replace(rung, location='elsewhere')", "elsewhere would be called ladder-olmo-0.2m"),
+    ],
+)
+def test_what_is_no_model_is_refused_by_name(own: pytest.Pytester, given: str, said: str) -> None:
+    own.makeconftest(HOOK % given)
+    result = own.runpytest("suites")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    (line,) = filter(None, result.errlines)
+    assert said in line
+    result.stdout.no_fnmatch_line("*INTERNALERROR*")
+
+
+@pytest.mark.parametrize("place", ["no/such/folder/summary.md", "suites"])
+def test_a_step_summary_that_cannot_be_written_ends_nothing(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(suite.path / place))
+    result = suite.runpytest("suites", "-k", "claim")
+    result.assert_outcomes(passed=1, skipped=1, deselected=4)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        ["GITHUB_STEP_SUMMARY names a file that cannot be written (*); the run stands.", "records: reports/runs/*"]
+    )
+    result.stdout.no_fnmatch_line("*INTERNALERROR*")
+
+
+def test_a_reason_of_half_a_surrogate_pair_ends_nothing(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A token's text may be one, and stand in the message of an assertion."""
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "summary.md"))
+    write_suites(pytester, test_half="@CASES\ndef test_it(spec, claim): pytest.fail('token \\ud800')\n")
+    result = pytester.runpytest("suites")
+    result.assert_outcomes(failed=1)
+    assert result.ret == EXIT_CLAIM_FAILED
+    (row,) = rows(pytester)
+    assert row.reason is not None
+    assert "token \ud800" in row.reason
+    assert "1 of 1 suite tests failed" in (pytester.path / "summary.md").read_text(errors="replace")

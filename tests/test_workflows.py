@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from measure import plugin
+from measure.exits import EXIT_CLAIM_FAILED, EXIT_DRIFT, EXIT_NOT_MEASURED
 
 ROOT = Path(__file__).parent.parent
 TEXTS = {path.name: path.read_text() for path in sorted((ROOT / ".github" / "workflows").glob("*.yml"))}
@@ -128,8 +128,8 @@ def test_the_hubs_token_is_for_fetching_and_measuring_is_offline() -> None:
 
 def test_each_exit_status_is_told_apart(tmp_path: Path) -> None:
     code = script("gpu.yml", "measure", "Say what the exit status means")
-    titles = {plugin.EXIT_CLAIM_FAILED: "claim failed", plugin.EXIT_DRIFT: "drift"}
-    titles |= {plugin.EXIT_NOT_MEASURED: "could not be measured", "": "no result", 4: "pytest ended with 4"}
+    titles = {EXIT_CLAIM_FAILED: "claim failed", EXIT_DRIFT: "drift"}
+    titles |= {EXIT_NOT_MEASURED: "could not be measured", "": "no result", 4: "pytest ended with 4"}
     for status, title in titles.items():
         assert f"::error title={title}::" in bash(code, tmp_path, STATUS=str(status)).stdout
     assert bash(code, tmp_path, STATUS="0").stdout == ""

@@ -1,0 +1,178 @@
+"""The package in somebody else's repository: the wheel in an environment of its own, and the suite of the docs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CONFTEST, SUITE = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "own-suite.md").read_text(), re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Environment:
+    """An environment that holds the built wheel, and sees this one's dependencies, but not this checkout."""
+
+    folder: Path
+
+    def run(self, repository: Path, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        program = str(self.folder / "bin" / command[0])
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "GITHUB"))}
+        return subprocess.run(
+            [program, *command[1:]],
+            cwd=repository,
+            env={**kept, **variables},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def pytest(self, repository: Path, *options: str) -> subprocess.CompletedProcess[str]:
+        return self.run(repository, "python", "-m", "pytest", *options)
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    folder = tmp_path_factory.mktemp("wheel")
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    built = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(ROOT)]
+    subprocess.run(built, check=True, capture_output=True)
+    environment = folder / "environment"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
+    python = str(environment / "bin" / "python")
+    wheel = str(next(folder.glob("*.whl")))
+    subprocess.run([*pip, "--python", python, "install", "--no-deps", "--no-index", wheel], check=True)
+    # As a path, so that what installs this checkout there is not followed.
+    packages = next(environment.glob("lib/python*/site-packages"))
+    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    return Environment(environment)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A repository with the suite of the docs, two folders deep, and a test that has nothing to do with it."""
+    (tmp_path / "conftest.py").write_text(CONFTEST)
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers\nfilterwarnings = error\n")
+    (tmp_path / "tests" / "regions").mkdir(parents=True)
+    (tmp_path / "tests" / "regions" / "test_mine.py").write_text(SUITE)
+    (tmp_path / "tests" / "test_other.py").write_text("def test_other():\n    pass\n")
+    return tmp_path
+
+
+def test_the_suite_of_the_docs_does_all_that_they_say(installed: Environment, repository: Path) -> None:
+    assert len(SUITE.splitlines()) <= 35
+    imported = installed.run(repository, "python", "-c", "import measure; print(measure.__file__)").stdout
+    assert imported.startswith(str(installed.folder))
+
+    first = installed.pytest(repository)
+    assert first.returncode == 10, first.stdout + first.stderr
+    assert "1 were never accepted" in first.stdout
+    assert installed.pytest(repository, "--snapshot-update").returncode == 0
+    kept = [path.relative_to(repository) for path in repository.rglob("*.json") if ".store" not in path.parts]
+    assert list(map(str, kept)) == ["tests/regions/baselines/test_mine/test_baseline[mine].json"]
+
+    second = installed.pytest(repository)
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert re.search(
+        r"Training sharpens my model's regions\n  mine +supported +n = 400 +control: held against 1", second.stdout
+    )
+    assert "baselines: 1 as accepted, 0 moved or missing, 0 not measured" in second.stdout
+    assert "4 passed" in second.stdout
+    assert len(list((repository / "reports" / "runs").glob("*.jsonl"))) == 3
+
+    report = installed.run(repository, "measure", "report", "--previous")
+    assert "1 case of 1 claim" in report.stdout
+    assert "0 verdicts or controls changed, 0 of 2 results moved" in report.stdout
+    assert (repository / "reports" / "index.html").stat().st_size > 50_000
+    assert re.search(r"ladder-olmo-0.2m +1 +2 +2 ", installed.run(repository, "measure", "plan", ".").stdout)
+    refreshed = installed.run(repository, "measure", "refresh", ".", "-k", "mine", "--dry-run")
+    assert "would write 0 baselines" in refreshed.stdout, refreshed.stderr
+    assert "mine                       supported, stands" in refreshed.stdout
+    orphan = repository / "tests" / "regions" / "baselines" / "test_mine" / "test_baseline[gone].json"
+    orphan.write_text("{}")
+    assert installed.run(repository, "measure", "refresh", ".", "--orphans").stdout.split() == [str(orphan)]
+
+
+def test_its_suite_is_typed_as_strictly_as_can_be(installed: Environment, repository: Path) -> None:
+    suite = "tests/regions/test_mine.py"
+    typed = [sys.executable, "-m", "mypy", "--strict", "--python-executable", str(installed.folder / "bin" / "python")]
+    done = subprocess.run([*typed, suite], cwd=repository, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    path = repository / suite
+    path.write_text(path.read_text().replace('by_unit("max_slope")', "by_unit(7)"))
+    done = subprocess.run([*typed, suite], cwd=repository, capture_output=True, text=True, check=False)
+    assert 'expected "str"' in done.stdout, "what the package returns is known"
+
+
+def test_what_does_not_opt_in_is_left_alone(installed: Environment, repository: Path) -> None:
+    (repository / "conftest.py").unlink()
+    options = installed.pytest(repository, "--help").stdout
+    for name in ("--models", "--pairs", "--store", "--keep", "--corpus", "--precision", "--protocol", "--records"):
+        assert not re.search(rf"^ +{name}[ =]", options, re.MULTILINE)
+    assert installed.pytest(repository, "tests/test_other.py").returncode == 0
+    assert not (repository / "reports").exists()
+
+
+def test_opting_in_costs_no_torch_and_leaves_nothing_where_no_spec_is_collected(
+    installed: Environment, repository: Path
+) -> None:
+    (repository / "tests" / "test_other.py").write_text(
+        "import sys\n\ndef test_other():\n    assert 'measure.plugin' in sys.modules\n"
+        "    assert not {'torch', 'transformers', 'scipy'} & set(sys.modules)\n"
+    )
+    done = installed.pytest(repository, "tests/test_other.py")
+    assert done.returncode == 0, done.stdout
+    assert "claims" not in done.stdout
+    assert not (repository / "reports").exists()
+    assert not (repository / ".store").exists()
+
+
+def test_an_ini_setting_moves_baselines_and_not_out_of_the_root_folder(
+    installed: Environment, repository: Path
+) -> None:
+    settings = repository / "pytest.ini"
+    whole = settings.read_text()
+    settings.write_text(f"{whole}measure_baselines = accepted/curves\n")
+    assert installed.pytest(repository, "--snapshot-update").returncode == 0
+    assert (repository / "accepted" / "curves" / "test_mine" / "test_baseline[mine].json").is_file()
+    settings.write_text(f"{whole}measure_baselines = ../elsewhere\n")
+    done = installed.pytest(repository, "--snapshot-update")
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "outside the root folder" in done.stderr
+    assert "set measure_baselines" in done.stderr
+    assert not (repository.parent / "elsewhere").exists()
+
+
+def test_a_model_of_ones_own_is_in_the_catalog_before_suites_are_collected(
+    installed: Environment, repository: Path
+) -> None:
+    (repository / "conftest.py").write_text(f"{CONFTEST}\n\ndef pytest_measure_models(config):\n    return ['mine']\n")
+    rung = repository / "mine"
+    rung.mkdir()
+    (rung / "config.json").write_text(
+        json.dumps(
+            {
+                "model_type": "llama",
+                "hidden_size": 16,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 2,
+                "intermediate_size": 32,
+                "vocab_size": 50,
+                "architectures": ["LlamaForCausalLM"],
+            }
+        )
+    )
+    (repository / "tests" / "test_other.py").write_text(
+        "from measure import catalog\n\nLAYERS = catalog.models()['mine'].layers\n\n"
+        "def test_it():\n    assert LAYERS == 2\n"
+    )
+    done = installed.pytest(repository, "tests/test_other.py")
+    assert done.returncode == 0, done.stdout + done.stderr
