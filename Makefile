@@ -4,7 +4,7 @@ BIN := .venv/bin
 # The figures in `reports/ladder`: as many as fit into 6 MB with the page.
 SAMPLE := fig1 fig1-regions fig2 fig3 fig4 fig5 fig23-24 edge-drift layer-sweep gates reads
 # Shapes and types are checked under test only, in the modules that compute.
-CHECKED := measure.paths,measure.stats,measure.results,measure.predictions,measure.crossings,measure.slices,measure.figures,measure.token_files,measure.prompts,measure.models,measure.linear,measure.forward,measure.inputs,measure.runs,measure.measurements,beartype.beartype
+CHECKED := measure.paths,measure.stats,measure.results,measure.predictions,measure.crossings,measure.slices,measure.figures,measure.token_files,measure.prompts,measure.models,measure.linear,measure.forward,measure.finite,measure.recording,measure.inputs,measure.runs,measure.measurements,beartype.beartype
 
 .PHONY: setup suites test check bench sample
 
@@ -19,8 +19,9 @@ setup: .venv/done
 suites: setup
 	$(BIN)/pytest suites/; status=$$?; $(BIN)/measure report; exit $$status
 
+# Two processes of one thread each: small models gain nothing from more threads.
 test: setup
-	$(BIN)/pytest tests/ --quiet --jaxtyping-packages=$(CHECKED)
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/ --quiet --numprocesses 2 --dist loadfile --jaxtyping-packages=$(CHECKED)
 
 check: setup
 	$(BIN)/ruff check .
@@ -32,10 +33,10 @@ check: setup
 # What is shown in `reports/ladder`: the ladder measured, not read from the store, and only the figures that are looked at.
 sample: setup
 	rm -rf .store/sample reports/ladder/figures
-	$(BIN)/pytest suites/ --models ladder --store .store/sample
-	$(BIN)/measure report --out reports/ladder --figures png --only $(SAMPLE)
-	$(BIN)/pytest suites/ --models ladder --store .store/sample --protocol strict
-	$(BIN)/measure report --out .store/sample/strict
+	$(BIN)/pytest suites/ --models ladder --store .store/sample --records .store/sample/paper.jsonl
+	$(BIN)/measure report .store/sample/paper.jsonl --out reports/ladder --figures png --only $(SAMPLE)
+	$(BIN)/pytest suites/ --models ladder --store .store/sample --records .store/sample/strict.jsonl --protocol strict
+	$(BIN)/measure report .store/sample/strict.jsonl --out .store/sample/strict
 	cp .store/sample/strict/claims.txt reports/ladder/claims-strict.txt
 	rm -rf .store/sample
 

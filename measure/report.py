@@ -254,9 +254,10 @@ def step_summary(rows: Sequence[TestRow]) -> str:
         parts.append(f"<details open><summary>{_escaped(row.test)}</summary>\n\n{_block(row.reason or '')}</details>")
     parts.append(_block("\n".join((*claim_table(rows), *reads_table(rows)))))
     text = "\n\n".join(parts) + "\n"
-    whole = text.encode()
+    # Half of a surrogate pair, which a token's text may be, has no bytes.
+    whole = text.encode("utf-8", "backslashreplace")
     if len(whole) < SUMMARY_BYTES:
-        return text
+        return whole.decode()
     note = "\n```\n\ncut here: the whole is in the run's records\n"
     return whole[: SUMMARY_BYTES - len(note) - 1].decode(errors="ignore") + note
 

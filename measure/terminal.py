@@ -55,9 +55,7 @@ def summarized(rows: Sequence[TestRow]) -> Iterator[str]:
     if not summary:
         return
     try:
-        # Half of a surrogate pair, which a token's text may be, has no bytes.
-        text = report.step_summary(rows).encode("utf-8", "backslashreplace")
-        with Path(summary).open("ab") as file:
-            file.write(text)
+        with Path(summary).open("a", encoding="utf-8") as file:
+            file.write(report.step_summary(rows))
     except OSError as error:
         yield f"GITHUB_STEP_SUMMARY names a file that cannot be written ({error}); the run stands."
