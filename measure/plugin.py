@@ -90,13 +90,15 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
     config = session.config
     catalog.forget_added()
+    by = "pytest_measure_models"
     try:
         for given in config.hook.pytest_measure_models(config=config):
             for model in given:
                 _add(model)
+        by = "--models"
         config.stash[_NAMED] = _named(config.getoption("--models"))
     except MeasureError as error:
-        raise pytest.UsageError(f"--models: {error}") from None
+        raise pytest.UsageError(f"{by}: {error}") from None
 
 
 def _named(choice: str) -> set[str] | None:
@@ -116,9 +118,7 @@ def _add(model: object) -> None:
     elif isinstance(model, str):
         _named(model)
     else:
-        raise MeasureError(
-            f"pytest_measure_models gave {model!r}; expected names, or objects of measure.catalog.Model."
-        )
+        raise MeasureError(f"the hook gave {model!r}; expected names, or objects of measure.catalog.Model.")
 
 
 @pytest.hookimpl(trylast=True)
@@ -204,7 +204,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     config = session.config
     if config.option.collectonly or session.testsfailed:
         return
-    # The controller of pytest-xdist has no tests of its own, and learns from the reports whether to record.
+    # The controller of pytest-xdist has no tests of its own; it begins when a worker's report brings a header.
     if any(map(is_of_a_suite, session.items)):
         from measure.session import header
 
@@ -342,6 +342,8 @@ def pytest_runtest_makereport(
             report.longrepr = str(call.excinfo.value) if call.excinfo is not None else ""
         if report.when == "call" or (report.when == "setup" and not report.passed):
             _emit(item.config, outcomes.row_of(item, report))
+    if HARNESS in item.config.stash and (problem := item.config.stash[HARNESS].store.problem):
+        told["measure_problem"] = problem
     if _is_worker(item.config):
         told["measure_rows"] = _posted(item.config.stash[_OUTBOX])
     # pytest-xdist carries what a report has to the controller.
@@ -364,11 +366,15 @@ class _Reports:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self.failures: set[int] = set()
+        # What could not be kept, a sentence each; as a mapping, to hold their order.
+        self.problems: dict[str, None] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take note of what failed, and of the rows that came with a worker's report."""
         if status := getattr(report, "measure_status", None):
             self.failures.add(status)
+        if problem := getattr(report, "measure_problem", None):
+            self.problems[problem] = None
         lines = getattr(report, "measure_rows", ())
         if lines:
             from measure import records
@@ -414,19 +420,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         return
     from measure import terminal
 
-    harness = config.stash.get(HARNESS, None)
-    problems = [recorder.problem, harness.store.problem if harness is not None else None]
+    told = config.stash[_REPORTS]
+    problems = [*told.problems, *([recorder.problem] if recorder.problem else [])]
     # As without pytest-xdist, whose workers' rows come as they end.
     rows = sorted(recorder.rows, key=lambda row: row.order)
     lines = terminal.lines_of(rows, config.getoption("--protocol") or "paper")
     terminalreporter.ensure_newline()
     terminalreporter.section(next(lines))
-    for line in (*lines, *filter(None, problems), *terminal.summarized(rows)):
+    for line in (*lines, *problems, *terminal.summarized(rows)):
         terminalreporter.write_line(line)
     if recorder.written is not None:
         terminalreporter.write_line(f"records: {terminal.seen_from(config.invocation_params.dir, recorder.written)}")
-    if failures := config.stash[_REPORTS].failures:
-        terminalreporter.write_line(terminal.ending(min(failures), rows))
+    if told.failures:
+        terminalreporter.write_line(terminal.ending(min(told.failures), rows))
 
 
 def __getattr__(name: str) -> Any:

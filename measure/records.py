@@ -114,8 +114,7 @@ class Writer:
         self.path = path
         self.problem: str | None = None
         try:
-            if not path.parent.is_dir():
-                path.parent.mkdir(parents=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o644)
         except OSError as error:
             raise self._refusal(path, error) from None

@@ -186,7 +186,10 @@ def project(pytester: pytest.Pytester, pairs: int = 200) -> Path:
     return rung
 
 
-def test_a_scaled_matrix_fails_its_baseline_also_after_a_run_that_filled_the_store(pytester: pytest.Pytester) -> None:
+@pytest.mark.parametrize("factor", [1.1, 1.0003])
+def test_a_scaled_matrix_fails_its_baseline_also_after_a_run_that_filled_the_store(
+    pytester: pytest.Pytester, factor: float
+) -> None:
     rung = project(pytester)
     pytester.runpytest("suites", "--snapshot-update").assert_outcomes(passed=1)
     path = pytester.path / "suites" / "baselines" / "test_rung" / "test_baseline[rung].json"
@@ -194,7 +197,7 @@ def test_a_scaled_matrix_fails_its_baseline_also_after_a_run_that_filled_the_sto
     pytester.runpytest("suites").assert_outcomes(passed=1)
 
     weights = load_file(rung / "model.safetensors")
-    weights["model.layers.2.mlp.down_proj.weight"] *= 1.1
+    weights["model.layers.2.mlp.down_proj.weight"] *= factor
     save_file(weights, rung / "model.safetensors", metadata={"format": "pt"})
     result = pytester.runpytest("suites")
     result.assert_outcomes(failed=1)

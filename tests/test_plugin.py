@@ -721,9 +721,9 @@ def test_a_model_that_a_repository_names_can_be_chosen(own: pytest.Pytester) -> 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("3", "pytest_measure_models gave 3; expected names, or objects of measure.catalog.Model"),
-        ("'no/such/folder'", "model 'no/such/folder' is unknown"),
-        ("replace(rung, location='elsewhere')", "elsewhere would be called ladder-olmo-0.2m"),
+        ("3", "pytest_measure_models: the hook gave 3; expected names, or objects of measure.catalog.Model"),
+        ("'no/such/folder'", "pytest_measure_models: model 'no/such/folder' is unknown"),
+        ("replace(rung, location='elsewhere')", "pytest_measure_models: elsewhere would be called ladder-olmo-0.2m"),
     ],
 )
 def test_what_is_no_model_is_refused_by_name(own: pytest.Pytester, given: str, said: str) -> None:

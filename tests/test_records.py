@@ -98,7 +98,7 @@ def test_what_is_no_number_becomes_null_wherever_it_lies() -> None:
     assert compared.baseline.changed == {"x": (None, [1.0, {"y": None}])}
 
 
-@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999"])
 def test_what_another_writer_calls_no_number_is_read_as_null(number: str) -> None:
     line = f'{{"kind":"result","id":"a","type":"CurveSpec","spec":{{"model":"m","x":{number}}},"how":"stored"}}'
     found = records.from_json(line.encode())
@@ -133,6 +133,18 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path, place: str
         records.Writer(path)
     assert str(error.value).startswith(f"records cannot be written to {path} (")
     assert str(error.value).endswith("give a file in a folder that can be written with --records FILE.")
+
+
+def test_two_runs_may_make_the_folder_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Path.mkdir
+
+    def after_another_run(folder: Path, *args: Any, **kwargs: Any) -> None:
+        os.makedirs(folder, exist_ok=True)
+        whole(folder, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "mkdir", after_another_run)
+    records.Writer(tmp_path / "new" / "runs" / "run.jsonl").close()
+    assert (tmp_path / "new" / "runs" / "run.jsonl").exists()
 
 
 def test_a_full_disk_ends_the_records_and_not_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -515,9 +527,14 @@ def test_a_baseline_that_moved_is_recorded_beside_what_was_measured(project: pyt
 
 @pytest.mark.parametrize(
     ("values", "means"),
-    [([], []), ([1], [1]), ([0, 10], [4, 6]), ([1, 2, 3, 4, 5, 6], [1.6, 2.2, 3, 4, 4.8, 5.4]),
-     ([1, 1, 1, 1, 1, None], [1, 1, 1, None, None, None])],
-)  # fmt: skip
+    [
+        ([], []),
+        ([1.0], [1.0]),
+        ([0.0, 10.0], [4.0, 6.0]),
+        ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [1.6, 2.2, 3.0, 4.0, 4.8, 5.4]),
+        ([1.0, 1.0, 1.0, 1.0, 1.0, None], [1.0, 1.0, 1.0, None, None, None]),
+    ],
+)
 def test_running_means_are_over_five_neighbours(values: list[float | None], means: list[float | None]) -> None:
     assert records.running_mean(values) == means
 
