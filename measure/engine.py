@@ -263,6 +263,9 @@ def _measure_alike(
         )
     prompts.check_rows(corpus.rows, model.vocabulary, model.context, corpus.name, model.name)
     drawn = _drawn(first, source, _Tokenizer.of(model.tokenizer))
+    # A tokenizer may know more than the model that it lies beside.
+    every = (*drawn.a, *drawn.b, *(drawn.c if isinstance(drawn, prompts.Triples) else ()))
+    prompts.check_rows(every, model.vocabulary, model.context, "the prompts drawn", model.name)
     versions = measurements.environment(model)
     conditions = {
         "weights": model.sha256,

@@ -277,10 +277,10 @@ def _notes(measured: Content, accepted: Content) -> list[str]:
         if differ:
             more = f" and {len(differ) - 3} more" if len(differ) > 3 else ""
             told.append(
-                f"its tolerance {devices} is not the code's: {', '.join(differ[:3])}{more}; {_REWRITE} takes the code's"
+                f"tolerance {devices} is not the code's: {', '.join(differ[:3])}{more}; {_REWRITE} takes the code's"
             )
     if accepted["format"] != measured["format"]:
-        told.append(f"it is of format {accepted['format']}; {_REWRITE} writes it in format {measured['format']}")
+        told.append(f"of format {accepted['format']}; {_REWRITE} writes format {measured['format']}")
     return told
 
 

@@ -31,7 +31,8 @@ def lines_of(rows: Sequence[TestRow], protocol: str) -> Iterator[str]:
     yield report.baseline_line(rows)
     noted = [note for row in rows if row.baseline is not None for note in row.baseline.notes]
     for note in dict.fromkeys(noted):
-        yield f"of {noted.count(note)} baselines: {note}"
+        count = noted.count(note)
+        yield f"{count} baseline{'s' * (count != 1)}: {note}"
 
 
 def ending(status: int, rows: Sequence[TestRow]) -> str:

@@ -197,7 +197,7 @@ def test_a_file_of_format_1_is_read_and_rewritten() -> None:
     old = baselines.to_text(content)
     found = compare(text(curves()), old)
     assert found.state is State.AS_ACCEPTED
-    assert "it is of format 1" in found.notes[-1]
+    assert "of format 1; " in found.notes[-1]
     assert compare(text(curves(CurveSpec("rung", layer=3))), old).state is State.REFUSED
     assert rewritten(text(curves()), old) == text(curves())
 

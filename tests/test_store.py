@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from measure import engine, store
+from measure import catalog, engine, store
 from measure.results import Curves
 from measure.spec import CurveSpec
 from measure.store import Store
@@ -90,6 +91,16 @@ def test_a_model_without_a_tokenizer_says_so(tmp_path: Path) -> None:
     tiny_network("olmo").save_pretrained(tmp_path / "model")
     bare = replace(SPEC, model=str(tmp_path / "model"))
     assert "has no tokenizer to draw prompts with" in str(measured(Store(tmp_path), bare)[1][bare])
+
+
+def test_a_tokenizer_of_another_model_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    tiny_network("olmo").save_pretrained(folder)
+    shutil.copytree(catalog.LADDER / "tokenizer", folder, dirs_exist_ok=True)
+    asked = replace(SPEC, model=str(folder))
+    said = str(measured(Store(tmp_path), asked)[1][asked])
+    assert said.startswith("the prompts drawn[")
+    assert "knows ids 0 to 96" in said
 
 
 def test_a_model_is_loaded_once_for_all_its_specs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
