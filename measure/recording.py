@@ -6,7 +6,8 @@ import base64
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -119,25 +120,26 @@ def of_verdict(verdict: stats.Verdict) -> VerdictRow:
 
 def of_result(spec: AnySpec, how: str, outcome: object, texts: Texts | None = None) -> ResultRow:
     """The row of one spec's outcome: a result, a shape or an error. `texts` tells tokens by their ids."""
+    row = ResultRow(id=spec.id, type=type(spec).__name__, spec=dataclasses.asdict(spec), how=how)
     # What is no number is written as null, and must not end a run in which warnings are errors.
     with np.errstate(divide="ignore", invalid="ignore"):
-        parts = _of_outcome(outcome, texts or _numbers)
-    return ResultRow(id=spec.id, type=type(spec).__name__, spec=dataclasses.asdict(spec), how=how, **parts)
+        return _with_outcome(row, outcome, texts or _numbers)
 
 
-def _of_outcome(outcome: object, texts: Texts) -> Mapping[str, Any]:
-    """The fields of a result's row that its kind has."""
+def _with_outcome(row: ResultRow, outcome: object, texts: Texts) -> ResultRow:
+    """The row with the fields that its kind has."""
     if isinstance(outcome, Exception):
-        return {"error": str(outcome)}
+        return replace(row, error=str(outcome))
     if isinstance(outcome, Result):
         provenance = {name: value for name, value in outcome.provenance.items() if name != "spec"}
+        row = replace(row, provenance=provenance)
         if isinstance(outcome, Slices):
-            return {"provenance": provenance, **_of_slices(outcome, texts)}
+            return _with_slices(row, outcome, texts)
         assert isinstance(outcome, Curves)
-        return {"provenance": provenance, **_of_curves(outcome, texts)}
+        return _with_curves(row, outcome, texts)
     assert dataclasses.is_dataclass(outcome)
     assert not isinstance(outcome, type)
-    return {"shape": dataclasses.asdict(outcome)}
+    return replace(row, shape=dataclasses.asdict(outcome))
 
 
 def _numbers(ids: Sequence[int]) -> list[str]:
@@ -145,24 +147,22 @@ def _numbers(ids: Sequence[int]) -> list[str]:
     return [f"token {number}" for number in ids]
 
 
-def _of_curves(curves: Curves, texts: Texts) -> dict[str, Any]:
+def _with_curves(row: ResultRow, curves: Curves, texts: Texts) -> ResultRow:
     names: tuple[str, ...] = ()
-    parts: dict[str, Any] = {}
     if isinstance(curves, Predictions):
-        names, parts = _PREDICTION_METRICS, _of_predictions(curves)
+        names, row = _PREDICTION_METRICS, _with_predictions(row, curves)
     if isinstance(curves, Crossings):
-        names, parts = _CROSSING_METRICS, _of_crossings(curves)
-    null = {name: Spread(*rounded(curves.null.metric_quartiles(name))) for name in METRICS}
-    return {
-        "n": len(curves),
-        "degenerate": int(curves.degenerate.sum()),
-        "curve": CurveRow(*rounded(curves.quartiles()), alphas=rounded(curves.alphas)),
-        "null": Quartiles(*rounded(curves.null.quartiles())),
-        "metrics": {name: _metric(curves, name) for name in (*METRICS, *names)},
-        "null_metrics": null,
-        "pairs": _each_pair(curves, texts) if len(curves) <= FEW else None,
-        **parts,
-    }
+        names, row = _CROSSING_METRICS, _with_crossings(row, curves)
+    return replace(
+        row,
+        n=len(curves),
+        degenerate=int(curves.degenerate.sum()),
+        curve=CurveRow(*rounded(curves.quartiles()), alphas=rounded(curves.alphas)),
+        null=Quartiles(*rounded(curves.null.quartiles())),
+        metrics={name: _metric(curves, name) for name in (*METRICS, *names)},
+        null_metrics={name: Spread(*rounded(curves.null.metric_quartiles(name))) for name in METRICS},
+        pairs=_each_pair(curves, texts) if len(curves) <= FEW else None,
+    )
 
 
 def _metric(curves: Curves, name: str) -> Metric:
@@ -182,25 +182,26 @@ def _quantiles(rows: Float[np.ndarray, "pairs steps"]) -> Quartiles:
     return Quartiles(*rounded(np.quantile(kept, [0.25, 0.5, 0.75], axis=0) if len(kept) else nothing))
 
 
-def _of_predictions(result: Predictions) -> dict[str, Any]:
-    return {"logit": _quantiles(result.scaled_logit_difference), "equal_tops": int(result.equal_tops.sum())}
+def _with_predictions(row: ResultRow, result: Predictions) -> ResultRow:
+    return replace(row, logit=_quantiles(result.scaled_logit_difference), equal_tops=int(result.equal_tops.sum()))
 
 
-def _of_crossings(result: Crossings) -> dict[str, Any]:
+def _with_crossings(row: ResultRow, result: Crossings) -> ResultRow:
     kept = result.flat[~result.degenerate]
-    return {
-        "gates": tuple(result.gates.tolist()),
-        "ends": rounded(np.median(result.end_crossings, axis=0)),
-        "crossings": _quantiles(result.crossings.sum(axis=1).astype(float)),
-        "flat": rounded(kept.mean(axis=0)) if len(kept) else None,
-    }
+    return replace(
+        row,
+        gates=tuple(result.gates.tolist()),
+        ends=rounded(np.median(result.end_crossings, axis=0)),
+        crossings=_quantiles(result.crossings.sum(axis=1).astype(float)),
+        flat=rounded(kept.mean(axis=0)) if len(kept) else None,
+    )
 
 
 def _each_pair(curves: Curves, texts: Texts) -> PairRows:
     rows = PairRows(rounded(curves.relative), rounded(curves.max_slope))
     if not isinstance(curves, Predictions):
         return rows
-    return dataclasses.replace(
+    return replace(
         rows,
         logit=rounded(curves.scaled_logit_difference),
         last_tokens=tuple(tuple(texts(row)) for row in curves.last_tokens.tolist()),
@@ -208,21 +209,22 @@ def _each_pair(curves: Curves, texts: Texts) -> PairRows:
     )
 
 
-def _of_slices(slices: Slices, texts: Texts) -> dict[str, Any]:
+def _with_slices(row: ResultRow, slices: Slices, texts: Texts) -> ResultRow:
     metrics = {}
     for name in SLICE_METRICS:
         values = getattr(slices, name)
         known = values[np.isfinite(values)]
         quartiles = np.quantile(known, [0.25, 0.5, 0.75]) if len(known) else np.full(3, np.nan)
         metrics[name] = _with_interval(quartiles, stats.median_interval(values))
-    return {
-        "n": len(slices),
-        "degenerate": int(slices.degenerate.sum()),
-        "size": len(slices.alphas),
-        "extent": rounded(slices.alphas[[0, -1]]),
-        "metrics": metrics,
-        "triples": tuple(_triple(slices, number, texts) for number in range(len(slices))),
-    }
+    return replace(
+        row,
+        n=len(slices),
+        degenerate=int(slices.degenerate.sum()),
+        size=len(slices.alphas),
+        extent=rounded(slices.alphas[[0, -1]]),
+        metrics=metrics,
+        triples=tuple(_triple(slices, number, texts) for number in range(len(slices))),
+    )
 
 
 def _triple(slices: Slices, number: int, texts: Texts) -> Triple:
