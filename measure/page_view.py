@@ -29,6 +29,8 @@ from measure.view_rows import (
 NOT_ACCEPTED = tuple(state.value for state in State if state is not State.AS_ACCEPTED)
 OUTCOMES = ("supported", "contradicted", "inconclusive", NOT_MEASURED)
 OTHER = "Tests that judge no claim"
+# Of a baseline that is as accepted, how many kinds of numbers are shown, those nearest their tolerance.
+WORST = 5
 
 
 def view(run: Run, before: Run | None = None) -> View:
@@ -230,7 +232,7 @@ def _baseline(row: TestRow) -> BaselineView:
         why=found.why,
         reason=row.reason,
         file=found.file,
-        farthest=found.farthest,
+        farthest=found.farthest[: WORST if found.state is State.AS_ACCEPTED else None],
         changed=tuple((name, _cut(old), _cut(new)) for name, (old, new) in found.changed.items()),
         curve=_against(found),
         notes=found.notes or UNSET,

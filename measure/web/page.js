@@ -655,7 +655,7 @@
     if (farthest.every((one) => one.excess === 0)) return make("p", {}, "Every number compared is exactly the accepted one.");
     const most = Math.max(1.2, ...farthest.map((one) => (known(one.excess) ? Math.min(one.excess, 3) : 3)));
     const said = (value) => (known(value) ? String(+value.toPrecision(6)).replace("-", "−") : "none");
-    return table("Of each kind of number the one farthest off, and how many times its tolerance that is (dashed: once; drawn up to three)",
+    return table("Of each kind of number the one farthest off (as accepted: the five nearest their tolerance), and how many times its tolerance that is (dashed: once; drawn up to three)",
       ["Number", "accepted", "measured", "off by", "tolerance", "times", "Drawn"], farthest.map((one) => {
         const off = known(one.measured) && known(one.accepted) ? one.measured - one.accepted : null;
         const share = known(one.excess) ? Math.min(one.excess, most) : most;
