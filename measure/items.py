@@ -32,19 +32,23 @@ def specs_in(value: object) -> Iterator[AnySpec]:
 
 
 def parameters(item: pytest.Item) -> Mapping[str, object]:
+    """A test's parameters by name."""
     callspec = getattr(item, "callspec", None)
     return callspec.params if callspec is not None else {}
 
 
 def specs_of(item: pytest.Item) -> list[AnySpec]:
+    """The specs in a test's parameters."""
     return list(specs_in(parameters(item)))
 
 
 def models_of(item: pytest.Item) -> set[str]:
+    """The models that they name, without their revisions."""
     return {spec.model.partition("@")[0] for spec in specs_of(item)}
 
 
 def strict_read_of(item: pytest.Item) -> str | None:
+    """What is read, where --protocol strict asks for it."""
     read = parameters(item).get(READ)
     return None if read is None else str(read)
 
