@@ -97,6 +97,7 @@ def title_of(item: pytest.Item) -> tuple[str | None, str]:
 
 
 def check_marker(item: pytest.Item) -> None:
+    """Raise `UsageError` where a test's marker `claim` does not hold a text, and its place at most."""
     for marker in item.iter_markers("claim"):
         texts = [*marker.args, marker.kwargs.get("place", "")]
         known = len(marker.args) == 1 and set(marker.kwargs) <= {"place"}
