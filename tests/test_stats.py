@@ -200,3 +200,15 @@ def test_resampled_medians_are_those_of_the_values_to_the_last_bit(n: int) -> No
     values = np.random.default_rng(1).normal(size=n).round(1)
     rows = np.random.default_rng(3).integers(0, n, size=(50, n))
     assert np.array_equal(stats._resampled_medians(values.tobytes(), 3, 50), np.median(values[rows], axis=1))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_medians_over_resampled_clusters_are_those_of_the_rows_themselves(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    units = int(generator.integers(20, 90))
+    # Few digits, so that there are ties.
+    table = generator.normal(size=(units, 2)).round(int(generator.integers(1, 6)))
+    clusters = generator.integers(0, 12, size=units)
+    plain = stats._clustered(lambda rows: np.median(table[rows], axis=0), clusters, seed, 200)
+    np.testing.assert_array_equal(stats._clustered_medians(table, clusters, seed, 200), plain)
+    assert stats._clustered_medians(table, clusters % 5, seed, 200) is None
