@@ -360,14 +360,14 @@ def _runs(options: argparse.Namespace) -> list[Path]:
     if not options.previous:
         return [_last(path) if path.is_dir() else path for path in options.runs or [_last(records.FOLDER)]]
     if len(found := records.runs()) < 2:
-        raise MeasureError(f"--previous: {records.FOLDER} holds {len(found)} runs, and two are needed to compare.")
+        raise MeasureError(f"--previous: {records.FOLDER} holds {len(found)} of the two runs that it takes.")
     return found[-2:]
 
 
 def _last(folder: Path) -> Path:
     from measure import records
 
-    found = records.runs(folder)
+    found = records.runs(folder / records.FOLDER.name) or records.runs(folder)
     if not found:
         raise MeasureError(f"{folder} holds no records of a run; run the suites first (`make suites`), or name a file.")
     return found[-1]

@@ -16,6 +16,7 @@ from measure import catalog, cli
 from measure.models import no_progress_bars
 from measure.results import Curves
 from measure.slices import Slices
+from tests import written_runs as written
 
 
 def test_models_as_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -172,3 +173,26 @@ def test_the_command_is_installed() -> None:
     )
     assert done.returncode == 0
     assert "models | curve | slice | plan | fetch | report | refresh | ladder" in " ".join(done.stdout.split())
+
+
+def test_of_a_folder_of_records_the_last_run_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["report"]) == 2
+    assert "reports/runs holds no records of a run; run the suites first" in capsys.readouterr().err
+    folder = tmp_path / "reports" / "runs"
+    folder.mkdir(parents=True)
+    for name, model in (("20260101T000000.0Z-1", "rung-a"), ("20260102T000000.0Z-1", "rung-b")):
+        written.write(folder / f"{name}.jsonl", written.whole_run(model))
+    for asked in ([], ["reports"], ["reports/runs"]):
+        assert cli.main(["report", *asked]) == 0
+        assert 'content="reports/runs/20260102T000000.0Z-1.jsonl"' in (tmp_path / "reports" / "index.html").read_text()
+    capsys.readouterr()
+    assert cli.main(["report", "--previous"]) == 0
+    assert "compared with reports/runs/20260101T000000.0Z-1.jsonl" in capsys.readouterr().out
+    assert cli.main(["report", "--previous", "reports"]) == 2
+    assert "--previous compares the last two runs" in capsys.readouterr().err
+    next(folder.glob("20260101*")).unlink()
+    assert cli.main(["report", "--previous"]) == 2
+    assert "holds 1 of the two runs that it takes" in capsys.readouterr().err
