@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from measure import metrics
 from measure.results import METRICS, Curves
 from measure.rows import QUARTILES
 from measure.slices import SLICE_METRICS, Slices
@@ -25,60 +26,19 @@ FORMAT = 2
 DIGITS = 6
 PROCESSORS = "on processors"
 ACROSS = "across devices"
-# Largest accepted change of a point of the quartile curves, and of a quartile of each metric, whatever the devices.
+# Largest accepted change of a point of the quartile curves, and of a quartile of each metric (`metrics.TABLE`).
 # `scale`: of d(1) and ||F(A)||, which r hides, relative to the number itself.
-_ACROSS: dict[str, float] = {
-    "curve": 2e-4,
-    "scale": 2e-4,
-    "max_slope": 1e-2,
-    "transition_width": 1e-3,
-    "edge_drift": 2e-4,
-    "jump_location": 1e-3,
-    "end_divergence": 1e-3,
-    "flat_divergence": 1e-3,
-    "straddling_divergence": 1e-3,
-    "flat_agreement": 1e-3,
-    "straddling_agreement": 1e-3,
-    "separation": 2e-4,
-    "logit_deviation": 1e-3,
-    "logit_deviation_from_line": 1e-3,
-    "logit_deviation_from_other": 1e-3,
-    "logit_correlation": 5e-3,
-    "total": 2.0,
-    "flat_share": 0.01,
-    "flat_crossings": 2.0,
-    "flat_crossing_share": 0.01,
-    "crossing_rate_ratio": 0.05,
-    "missed_by_half": 1e-3,
-    "region_boundaries": 0.5,
-}
+_CURVES = (*metrics.CURVES, *metrics.PREDICTIONS, *metrics.CROSSINGS)
+_ACROSS = {"curve": 2e-4, "scale": 2e-4} | {one.name: one.devices for one in _CURVES}
 # The same where both were measured on a processor: threads, instruction sets and libraries move a number by rounding.
-_PROCESSORS: dict[str, float] = _ACROSS | {
-    "curve": 1e-5,
-    "scale": 1e-5,
-    "max_slope": 5e-4,
-    "transition_width": 5e-5,
-    "edge_drift": 1e-5,
-    "jump_location": 5e-5,
-    "end_divergence": 1e-5,
-    "flat_divergence": 5e-5,
-    "straddling_divergence": 5e-5,
-    "separation": 1e-5,
-    "logit_deviation": 5e-5,
-    "logit_deviation_from_line": 5e-5,
-    "logit_deviation_from_other": 5e-5,
-    "logit_correlation": 2.5e-4,
-}
+_PROCESSORS = {"curve": 1e-5, "scale": 1e-5} | {one.name: one.processors for one in _CURVES}
 TOLERANCE = {PROCESSORS: _PROCESSORS, ACROSS: _ACROSS}
 TOLERANCE_FROM = (
     "ten times what threads, instruction sets and libraries of processors moved them by, counts aside; across devices "
     "twice the 1e-4 allowed between processor and accelerator (tests/test_baselines.py)"
 )
 # Of each triple: a cell whose colour is within rounding of the bound may fall on either side of it.
-_SLICES_ACROSS: dict[str, float] = {
-    "solid_share": 5e-3,
-    "steep_share": 1e-3,
-    "boundary_width": 5e-3,
+_SLICES_ACROSS = {one.name: one.devices for one in metrics.SLICES} | {
     "foot": 1e-3,
     "red": 2e-4,
     "green": 2e-4,

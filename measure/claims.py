@@ -1,31 +1,51 @@
-"""What claims share: which curves may be compared, what counts as sharper, a verdict held against the expected."""
+"""What claims share: what is sharper, what is a plateau, which counterfeits; verdicts held against the expected.
+
+Decided on 2026-11-27, after looking at ladder-olmo-0.2m and ladder-olmo-1.1m and their counterfeits (and knowing of the
+other rungs the two-sided drift alone, which an earlier audit had told), before any other rung was judged by it:
+
+- Everything is told beyond the pair's own norm-only null, which the final norm makes of a straight line. Slopes by
+  subtraction; what a plateau lacks (speed at the ends, distance from them) as the log of the ratio to the null's, so
+  that a tenth is a tenth on a toy and on a model whose null and curve are both nearly flat.
+- *Jumps*: max slope above the null's by 0.1; edge speed below the null's by a tenth; two-sided drift above the null's
+  by no more than a fifth. Slowing at the ends alone can be had by going a long way round in the middle: shuffled
+  blocks of those two rungs have 0.3 to 0.9 more two-sided drift than their null, in logs, the trained rungs 0.06.
+- *A plateau*: jumps, and two-sided drift *below* the null's by a tenth. The output stays near its ends, not only slows.
+- *Sharper*: the second of two curves has more of each: slope by 0.1, edge speed by a tenth, drift no more by a fifth.
+- No part compares with a counterfeit. Each is judged by the same parts in the trained model's place, so that a control
+  can fail; a planted curve with plateaus must pass, so that it can succeed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
 import pytest
+from jaxtyping import Float
 
 from measure import stats
 from measure.results import Curves
-from measure.spec import MeasureError, NotMeasuredError, Read
+from measure.spec import MeasureError, NotMeasuredError, Read, Spec
 from measure.stats import Effect, Interval, Trend, Verdict
 
-# Fixed before measuring: two training seeds already differ by 0.03 in median max slope.
+# In max slope, a straight line's being 1.
 SLOPE_MARGIN = 0.1
-DRIFT_MARGIN = 0.01
-# In units of alpha; a straight line's width is 0.8. Chosen when the rungs' median widths were known.
-WIDTH_MARGIN = 0.05
+# A tenth, of the null's: a margin in logs.
+TENTH = 0.1
+# By how much of its null's a curve's two-sided drift may exceed it before its slow ends count as a way round.
+DETOUR_MARGIN = 0.2
+# Of curves' mean absolute deviations, in units of r.
+DEVIATION_MARGIN = 0.01
 # Of pairs, or of the probability that one is above another.
 SHARE_MARGIN = 0.1
 # In bits, of the Jensen-Shannon divergence, which goes from 0 to 1.
 DIVERGENCE_MARGIN = 0.1
-# Near linear: a straight line has max slope 1 and edge drift 0.184.
+# Near linear: a straight line has max slope 1.
 LINEAR_SLOPE = 1.2
-LINEAR_DRIFT = 0.16
+# Draws of each counterfeit.
+DRAWS = 3
 
 
 _NOTHING: Mapping[str, str] = {}
@@ -43,6 +63,7 @@ class Claim:
         self.verdict: Verdict | None = None
         self.expected = "supported"
         self.controls: dict[str, Verdict] = {}
+        self.planted: dict[str, Verdict] = {}
         self._must_be_measured = must_be_measured
 
     def check(self, verdict: Verdict, accepted: Mapping[str, str] = _NOTHING) -> None:
@@ -72,6 +93,17 @@ class Claim:
             pytest.fail("claim.refute was given no counterfeit, and a control that cannot fail is none", pytrace=False)
         self._check_measured(counterfeits)
 
+    def confirm(self, planted: Mapping[str, Verdict]) -> None:
+        """Pass when the claim is supported by each of `planted`: data built to have what it says.
+
+        Without it a control could be one that nothing passes.
+        """
+        self.planted |= planted
+        refused = {name: verdict for name, verdict in planted.items() if verdict.outcome != "supported"}
+        if refused or not planted:
+            lines = "\n".join(f"  {name}: {verdict}" for name, verdict in refused.items()) or "  none was given"
+            pytest.fail(f"the claim is not supported by data built to support it:\n{lines}", pytrace=False)
+
     def _check_measured(self, verdicts: Mapping[str, Verdict]) -> None:
         for name, verdict in verdicts.items():
             if verdict.outcome == "not measured":
@@ -90,14 +122,27 @@ def under_strict(case: str, verdict: str, *reads: Read) -> dict[str, str]:
 C = TypeVar("C", bound=Curves)
 
 
+_EXCHANGED = ("distance", "step_distance", "end_side_distance")
+
+
 def mixed(first: C, second: C) -> tuple[C, C]:
-    """Two results on as many units with the curves of every unit exchanged by a coin, the same at each call."""
+    """Two results on as many units with the curves of every unit exchanged by a coin, the same at each call.
+
+    Curves and their nulls, each in units of its own d(1).
+    """
     heads = np.random.default_rng(0).integers(0, 2, first.units.max() + 1).astype(bool)
     swap = np.where(first.units >= 0, heads[first.units], False)[:, None]
-    return (
-        replace(first, distance=np.where(swap, second.relative, first.relative), reference_norm=np.ones(len(first))),
-        replace(second, distance=np.where(swap, first.relative, second.relative), reference_norm=np.ones(len(second))),
-    )
+    names = [*_EXCHANGED, *(f"null_{name}" for name in _EXCHANGED)]
+    scaled = [{name: _over_end(result, getattr(result, name)) for name in names} for result in (first, second)]
+    one = {name: np.where(swap, scaled[1][name], scaled[0][name]) for name in names}
+    other = {name: np.where(swap, scaled[0][name], scaled[1][name]) for name in names}
+    ones = np.ones(len(first))
+    return replace(first, **one, reference_norm=ones), replace(second, **other, reference_norm=ones)
+
+
+def _over_end(result: Curves, values: Float[np.ndarray, "pairs some"] | None) -> Float[np.ndarray, "pairs some"]:
+    known = np.full((len(result), 1), np.nan) if values is None else values
+    return known / result.end_distance[:, None]
 
 
 def check_paired(curves: Sequence[Curves]) -> None:
@@ -111,24 +156,92 @@ def check_paired(curves: Sequence[Curves]) -> None:
         )
 
 
-def sharper(before: Curves, after: Curves, scrambled: Curves, between: str) -> tuple[Effect, ...]:
-    """What must hold for `after` to have sharper regions than `before`, `between` saying which the two are.
+# One value of a result per independent unit.
+Of = Callable[[Curves], Float[np.ndarray, " units"]]
 
-    Median max slope rises and median edge drift falls; and since shuffled weights have as steep a slope as trained
-    ones, the edges must be flatter than those of `scrambled`, the shuffled copy of `after`.
-    """
-    check_paired([before, after, scrambled])
-    slopes = [result.by_unit("max_slope") for result in (before, after)]
-    drifts = [result.by_unit("edge_drift") for result in (before, after, scrambled)]
+
+def steepness(curves: Curves) -> Float[np.ndarray, " units"]:
+    """Max slope above the pair's own null's, (units,)."""
+    return curves.beyond_null("max_slope")
+
+
+def slowness(curves: Curves) -> Float[np.ndarray, " units"]:
+    """By how much, in logs, edge speed is below the pair's own null's, (units,)."""
+    return -curves.against_null("edge_speed")
+
+
+def nearness(curves: Curves) -> Float[np.ndarray, " units"]:
+    """By how much, in logs, two-sided drift is below the pair's own null's, (units,)."""
+    return -curves.against_null("two_sided_drift")
+
+
+def narrowness(curves: Curves) -> Float[np.ndarray, " units"]:
+    """By how much, in logs, the path's width is below the pair's own null's, (units,)."""
+    return -curves.against_null("variation_width")
+
+
+def level(of: Of, curves: Curves) -> Interval:
+    """Median of `of` over units, its interval wide enough for pairs that share a last token."""
+    return contrast(of, [curves], [1.0])
+
+
+def rise(of: Of, before: Curves, after: Curves) -> Interval:
+    """By how much the median of `of` is higher in `after`, on the same units."""
+    return contrast(of, [before, after], [-1.0, 1.0])
+
+
+def contrast(of: Of, results: Sequence[Curves], weights: Sequence[float]) -> Interval:
+    """sum_i weights[i] median(of(results[i])), all on the same units. Raises `MeasureError` where they are not."""
+    check_paired(results)
+    return stats.median_contrast([of(result) for result in results], weights, ends=results[0].unit_ends)
+
+
+def jumps(curves: Curves) -> tuple[Effect, ...]:
+    """What must hold for the output to jump, and not to bend: see the head of this module."""
     return (
-        Effect(f"max slope rises, {between}", stats.median_rise(slopes[0], slopes[1]), SLOPE_MARGIN),
-        Effect(f"edge drift falls, {between}", stats.median_rise(drifts[1], drifts[0]), DRIFT_MARGIN),
-        Effect("edge drift below shuffled weights'", stats.median_rise(drifts[1], drifts[2]), DRIFT_MARGIN),
+        Effect("max slope above its null's", level(steepness, curves), SLOPE_MARGIN),
+        Effect("edge speed below its null's, log", level(slowness, curves), TENTH),
+        Effect("two-sided drift not above its null's, log + 0.2", _by_no_detour(level(nearness, curves)), 0.0),
+    )
+
+
+def plateau(curves: Curves) -> tuple[Effect, ...]:
+    """What must hold for the output to stay near its ends and jump between: see the head of this module."""
+    return (*jumps(curves)[:2], Effect("two-sided drift below its null's, log", level(nearness, curves), TENTH))
+
+
+def sharper(before: Curves, after: Curves, between: str) -> tuple[Effect, ...]:
+    """What must hold for `after` to jump more than `before`, `between` saying which the two are."""
+    return (
+        Effect(f"max slope above its null's rises, {between}", rise(steepness, before, after), SLOPE_MARGIN),
+        Effect(f"edge speed below its null's falls, log, {between}", rise(slowness, before, after), TENTH),
+        Effect(
+            f"two-sided drift does not rise against its null's, log + 0.2, {between}",
+            _by_no_detour(rise(nearness, before, after)),
+            0.0,
+        ),
+    )
+
+
+def _by_no_detour(nearer: Interval) -> Interval:
+    return stats.shifted(nearer, DETOUR_MARGIN)
+
+
+def near_linear(curves: Curves, called: str) -> tuple[Effect, ...]:
+    """What must hold for a curve to be near a straight line: a slope below 1.2, ends within a tenth of its null's."""
+    slope = level(lambda result: -result.by_unit("max_slope"), curves)
+    return (
+        Effect(f"{called}: max slope below {LINEAR_SLOPE}", stats.shifted(slope, LINEAR_SLOPE), 0.0),
+        Effect(
+            f"{called}: edge speed within a tenth of its null's",
+            stats.shifted(stats.negated(level(slowness, curves)), TENTH),
+            0.0,
+        ),
     )
 
 
 def sharpening_trends(ordered: Sequence[Curves]) -> tuple[Trend, ...]:
-    """Page's test, adjusted by Holm, that max slope rises and edge drift falls along `ordered`; none below three.
+    """Page's test, adjusted by Holm, that slope and slow ends beyond the null grow along `ordered`; none below three.
 
     Raises `MeasureError` when there is nothing to compare.
     """
@@ -137,33 +250,91 @@ def sharpening_trends(ordered: Sequence[Curves]) -> tuple[Trend, ...]:
     check_paired(ordered)
     return stats.page_trends(
         {
-            "trend: max slope rises": [result.by_unit("max_slope") for result in ordered],
-            "trend: edge drift falls": [-result.by_unit("edge_drift") for result in ordered],
-        }
+            "trend: max slope above its null's rises": [steepness(result) for result in ordered],
+            "trend: edge speed below its null's falls": [slowness(result) for result in ordered],
+        },
+        ends=ordered[0].unit_ends,
     )
 
 
 def onsets(labels: Sequence[str], ordered: Sequence[Curves]) -> tuple[str, ...]:
     """From which of `labels` on the simultaneous 95 % band of the change since the first lies beyond the margin."""
-    slopes = stats.rises_band(labels, [result.by_unit("max_slope") for result in ordered])
-    drifts = stats.rises_band(labels, [-result.by_unit("edge_drift") for result in ordered])
-    return (f"onset (95 % band): max slope {slopes.onset(SLOPE_MARGIN)}, edge drift {drifts.onset(DRIFT_MARGIN)}",)
+    ends = ordered[0].unit_ends
+    slopes, speeds = (
+        stats.rises_band(labels, [of(result) for result in ordered], ends=ends) for of in (steepness, slowness)
+    )
+    return (f"onset (95 % band): max slope {slopes.onset(SLOPE_MARGIN)}, edge speed {speeds.onset(TENTH)}",)
 
 
 def null_note(curves: Curves) -> str:
-    """Median metrics of the norm-only null beside which the curve is to be read."""
-    slope, drift = (stats.median_interval(curves.null.by_unit(metric)) for metric in ("max_slope", "edge_drift"))
-    return f"norm-only null of the last: max slope {_short(slope, 2)}, edge drift {_short(drift, 3)}"
+    """Median metrics beside those of the norm-only null."""
+    parts = []
+    for metric, called, digits in _NOTED:
+        own, null = curves.interval(metric), curves.null.interval(metric)
+        parts.append(f"{called} {_short(own, digits)}, null {_short(null, digits)}")
+    return f"the last, and its norm-only null: {'; '.join(parts)}"
+
+
+_NOTED = (("max_slope", "max slope", 2), ("edge_speed", "edge speed", 2), ("two_sided_drift", "two-sided drift", 3))
 
 
 def seed_note(seeds: Sequence[Curves]) -> str:
-    """Smallest and largest median of max slope and edge drift over training seeds of one model."""
+    """Smallest and largest median of max slope and edge speed over training seeds of one model."""
     ranges = []
-    for metric, called in (("max_slope", "max slope"), ("edge_drift", "edge drift")):
+    for metric, called, digits in _NOTED[:2]:
         medians = [stats.median_interval(result.by_unit(metric)).estimate for result in seeds]
-        ranges.append(f"{called} {min(medians):.3f} to {max(medians):.3f}")
+        ranges.append(f"{called} {min(medians):.{digits + 1}f} to {max(medians):.{digits + 1}f}")
     return f"{len(seeds)} training seeds of the smallest: {', '.join(ranges)}"
 
 
 def _short(interval: Interval, digits: int) -> str:
     return f"{interval.estimate:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+
+
+# Counterfeits
+
+
+S = TypeVar("S", bound=Spec)
+# What is left of the trained model's A and B and of the blocks after the patch, by what the kind is called.
+_LATER = {
+    "later blocks shuffled": "shuffled",
+    "later blocks shuffled within rows": "rows",
+    "later blocks of equal spectrum": "spectrum",
+    "later blocks Gaussian": "gaussian",
+    "later MLP neurons permuted": "neurons",
+}
+
+
+def counterfeits(spec: S, kinds: Sequence[str] = (*_LATER, "all weights shuffled"), draws: int = DRAWS) -> dict[str, S]:
+    """Counterfeits of a trained model, by name: of each of `kinds` so many draws, on the same prompts as `spec`.
+
+    The later blocks are those after `spec.layer`, so that A and B stay what they were.
+    """
+    found: dict[str, S] = {}
+    for kind in kinds:
+        for draw in range(draws):
+            later = f"{_LATER[kind]}_after_{spec.layer}:{draw}" if kind in _LATER else f"scrambled:{draw}"
+            found[f"{kind} {draw}"] = replace(spec, weights=later)
+    return found
+
+
+def planted(curves: C, slope: float = 6.0) -> C:
+    """The same pairs with plateaus: an output that runs straight from F(A) to F(B), and r a sigmoid of that slope.
+
+    Where it jumps differs from row to row, from alpha = 0.4 to 0.6.
+    """
+    place = np.linspace(0.4, 0.6, len(curves))[:, None]
+    rows = 1 / (1 + np.exp(-4 * slope * (curves.alphas - place)))
+    rows = (rows - rows[:, :1]) / (rows[:, -1:] - rows[:, :1])
+    distance = rows * curves.distance[:, -1:]
+    return straight(curves, distance)
+
+
+def straight(curves: C, distance: Float[np.ndarray, "pairs steps"]) -> C:
+    """The same pairs with an output at `distance` from F(A), straight on the way to F(B)."""
+    return replace(
+        curves,
+        distance=distance,
+        step_distance=np.abs(np.diff(distance, axis=1)),
+        end_side_distance=np.abs(distance[:, -1:] - distance),
+    )

@@ -8,10 +8,9 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from measure import metrics
 from measure.results import METRICS, Curves
 
-# The output stands still where it moves at less than this share of its mean speed over the segment.
-FLAT_SPEED = 0.5
 # It crosses a boundary where it moves at more than this many times its mean speed.
 FAST_SPEED = 1.5
 
@@ -27,25 +26,17 @@ class Crossings(Curves, kind="crossings"):
     `crossings` (pairs, blocks, steps - 1): gates whose pre-activation changes sign in each step.
     `coarse` (pairs, blocks): sign changes counted on every second point: what a grid half as fine would find.
     `end_crossings` (pairs, blocks): gates whose sign differs between alpha 0 and alpha 1.
-    `step_distance` (pairs, steps - 1): ||F(X[i+1]) - F(X[i])||, how far the output moves in each step.
     """
 
     kept_metrics: ClassVar[tuple[str, ...]] = (
         *METRICS,
-        "total",
-        "flat_share",
-        "flat_crossings",
-        "flat_crossing_share",
-        "crossing_rate_ratio",
-        "missed_by_half",
-        "region_boundaries",
+        *(one.name for one in metrics.CROSSINGS),
     )
 
     gates: Int[np.ndarray, " blocks"]
     crossings: Int[np.ndarray, "pairs blocks spans"]
     coarse: Int[np.ndarray, "pairs blocks"]
     end_crossings: Int[np.ndarray, "pairs blocks"]
-    step_distance: Float[np.ndarray, "pairs spans"]
 
     @property
     def total(self) -> Float[np.ndarray, " pairs"]:
@@ -59,21 +50,14 @@ class Crossings(Curves, kind="crossings"):
         return 1 - self.coarse.sum(axis=1) / total
 
     @property
-    def speed(self) -> Float[np.ndarray, "pairs spans"]:
-        """||dF|| / d(1) per unit of alpha, (pairs, steps - 1): 1 throughout on a straight run; NaN if degenerate."""
-        end = np.where(self.degenerate, np.nan, self.distance[:, -1])
-        return self.step_distance * self.step_distance.shape[1] / end[:, None]
-
-    @property
     def flat(self) -> Bool[np.ndarray, "pairs spans"]:
         """Steps in which the output moves at less than half its mean speed over the segment, (pairs, steps - 1)."""
-        speed = self.speed
-        return speed < FLAT_SPEED * speed.mean(axis=1, keepdims=True)
+        return self.speed < metrics.STILL
 
     @property
     def flat_share(self) -> Float[np.ndarray, " pairs"]:
         """Share of the segment in which the output stands still, (pairs,); NaN if degenerate."""
-        return np.where(self.degenerate, np.nan, self.flat.mean(axis=1))
+        return self.plateau_fraction
 
     @property
     def flat_crossings(self) -> Float[np.ndarray, " pairs"]:
@@ -104,7 +88,6 @@ class Crossings(Curves, kind="crossings"):
 
         They are the boundaries between regions. A straight run hovers about its mean and has none.
         """
-        speed = self.speed
-        fast = speed > FAST_SPEED * speed.mean(axis=1, keepdims=True)
+        fast = self.speed > FAST_SPEED
         starts = fast[:, :1].astype(int).sum(axis=1) + (fast[:, 1:] & ~fast[:, :-1]).sum(axis=1)
         return np.where(self.degenerate, np.nan, starts)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from jaxtyping import Float
 
+from measure import metrics
 from measure.records import Run
 from measure.rows import CurveRow, Field, ModelRow, Number, ResultRow, Revision
 
@@ -68,8 +69,8 @@ STYLE: Any = {
 }
 # Revisions in a row of slices, and in a panel of curves.
 FEW = 5
-STRAIGHT = {"max_slope": 1.0, "edge_drift": 0.184}
-CALLED = {"max_slope": "max slope", "edge_drift": "edge drift"}
+# The two metrics that figures set side by side.
+SHOWN = (metrics.TABLE["max_slope"], metrics.TABLE["edge_speed"])
 BAND = "lines: medians; bands and bars: quartiles"
 
 
@@ -114,7 +115,8 @@ def items_of(run: Run, kind: str = "CurveSpec") -> list[Item]:
 
     Those in float32, where the run has any.
     """
-    rows = [row for row in run.results.values() if row.type == kind and (row.curve is not None or row.triples)]
+    found = [row for row in run.results.values() if row.type == kind and (row.curve is not None or row.triples)]
+    rows = [row for row in found if row.weights[0] in WEIGHTS]
     precisions = [_precision(row) for row in rows]
     precision = "float32" if not precisions or "float32" in precisions else precisions[-1]
     return [_item(row) for row in rows if row.weights[1] in ("", "0") and _precision(row) == precision]

@@ -314,14 +314,15 @@ def _along_segments(
         if keep is not None:
             _fill(shared, rows, len(pairs), keep(part))
         for read in reads:
-            _fill(by_read[read], rows, len(pairs), _distances(part, alphas, read, steps_too=gates))
+            _fill(by_read[read], rows, len(pairs), _distances(part, alphas, read))
 
     with as_measured(model.network, tf32=model.tf32):
         bound = choice.room.positions
         for rows in runs.chunks(model, pairs.a, pairs.b, steps, bound, logits=logits or "logits" in reads):
             a, b = len(pairs.a[rows[0]]), len(pairs.b[rows[0]])
             choice.room.run(model, rows, work, max(runs.positions_of(model, a, steps), a + b))
-    same = {"alphas": alphas, "units": np.array(pairs.units), **shared}
+    last = np.array([[a[-1], b[-1]] for a, b in zip(pairs.a, pairs.b, strict=True)])
+    same = {"alphas": alphas, "units": np.array(pairs.units), "last_tokens": last, **shared}
     return {read: {**same, **arrays} for read, arrays in by_read.items()}
 
 
@@ -349,19 +350,28 @@ def _fill(whole: _Arrays, rows: list[int], count: int, part: _Arrays) -> None:
         whole.setdefault(name, np.empty((count, *values.shape[1:]), values.dtype))[rows] = values
 
 
-def _distances(part: _Segments, alphas: np.ndarray, read: Read, *, steps_too: bool) -> _Arrays:
-    """What depends on the read: the curve, its norm-only null and scale, and with `steps_too` each step's length."""
+def _distances(part: _Segments, alphas: np.ndarray, read: Read) -> _Arrays:
+    """What depends on the read: the curve seen from both ends, each step's length, the same of its null, its scale."""
     residual, found = part.found["residual"], part.found[read]
     distance = runs.from_start(found)
     finite.check(part.model, distance, part.a, part.b, part.points, part.layer, read)
     line = paths.segment(residual[:, 0], residual[:, -1], alphas)
     null = runs.norm_only(part.model, line, read, part.known, part.path)
-    curve = {
+    return {
         "distance": distance,
+        **_along(found, ""),
         "null_distance": runs.from_start(null),
+        **_along(null, "null_"),
         "reference_norm": runs.norms(found[:, 0]),
     }
-    return {**curve, "step_distance": runs.distances(found[:, 1:], found[:, :-1])} if steps_too else curve
+
+
+def _along(found: Float[Tensor, "pairs steps units"], prefix: str) -> _Arrays:
+    """How far the output moves in each step, and how far it is from its end."""
+    return {
+        f"{prefix}step_distance": runs.distances(found[:, 1:], found[:, :-1]),
+        f"{prefix}end_side_distance": runs.distances(found, found[:, -1:]),
+    }
 
 
 def _predicted(part: _Segments, span: int) -> _Arrays:
@@ -380,7 +390,6 @@ def _predicted(part: _Segments, span: int) -> _Arrays:
     distribution = logits.float().softmax(-1)
     return {
         "separation": runs.norms(states_b - states_a),
-        "last_tokens": np.array([[a[-1], b[-1]] for a, b in zip(part.a, part.b, strict=True)]),
         "end_tokens": torch.stack([first, second], dim=1).cpu().numpy(),
         "top_tokens": logits.argmax(-1).cpu().numpy(),
         "logit_difference": torch.where((first == second)[:, None], torch.nan, difference).double().cpu().numpy(),

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from measure import catalog, hub
+from measure import catalog, counterfeits, hub
 from measure.spec import MeasureError, Precision
 
 _DTYPES = {
@@ -56,9 +56,7 @@ class LoadedModel:
 
     @property
     def block_list(self) -> nn.ModuleList:
-        found = self.base.get_submodule(".".join(self.blocks))
-        assert isinstance(found, nn.ModuleList)
-        return found
+        return network_blocks(self.network, self.blocks)
 
     @property
     def depth(self) -> int:
@@ -111,6 +109,14 @@ def find_blocks(network: Any) -> tuple[str, ...]:
     )
 
 
+def network_blocks(network: Any, path: tuple[str, ...] = ()) -> nn.ModuleList:
+    """The list of blocks of a model, at `path` in its base model where that is known already."""
+    base: nn.Module = getattr(network, network.base_model_prefix)
+    found = base.get_submodule(".".join(path or find_blocks(network)))
+    assert isinstance(found, nn.ModuleList)
+    return found
+
+
 def weights_hash(network: nn.Module) -> str:
     """sha256 over every parameter and buffer that is saved: names, dtypes, shapes and bytes."""
     digest = hashlib.sha256()
@@ -140,7 +146,9 @@ def load(
     else:
         network = _stored(name, place.folder, precision, allow_pickle=allow_pickle)
     if weights.startswith("scrambled"):
-        network = _scrambled(network, int(weights.partition(":")[2]))
+        counterfeits.scramble(network, int(weights.partition(":")[2]))
+    if "_after_" in weights:
+        counterfeits.change_later(network_blocks(network), weights)
     _check_dtype(name, network, precision)
     network = network.to(device_of(reference))
     tokenizer = _tokenizer(reference, place.folder)
@@ -409,17 +417,6 @@ def _tokenizer(reference: catalog.Reference, folder: Path) -> Any:
                     f"the tokenizer in {place} could not be loaded ({error}); restore its files."
                 ) from error
     return None
-
-
-@torch.no_grad()
-def _scrambled(network: Any, seed: int) -> Any:
-    """Shuffle the entries of each weight matrix: same values, same scales, nothing that was learnt."""
-    generator = torch.Generator().manual_seed(seed)
-    for parameter in network.parameters():
-        if parameter.ndim > 1:
-            order = torch.randperm(parameter.numel(), generator=generator)
-            parameter.copy_(parameter.flatten()[order].view_as(parameter))
-    return network
 
 
 @contextmanager

@@ -18,12 +18,11 @@ from measure import records
 from measure.figure_parts import (
     BAND,
     BLUE,
-    CALLED,
     FAMILY_COLOURS,
     GREEN,
     GREY,
     ORANGE,
-    STRAIGHT,
+    SHOWN,
     STYLE,
     WEIGHTS,
     WIDTH,
@@ -59,6 +58,7 @@ from measure.figure_parts import (
     trajectories,
     usual,
 )
+from measure.metrics import TABLE
 from measure.records import Run
 from measure.rows import Metric, Revision, Triple
 from measure.slices import SAME_COLOUR
@@ -347,7 +347,7 @@ def _along_training(axes: Axes, found: Mapping[str, list[tuple[Revision, Item]]]
         items = [item for _, item in found[model]]
         medians = draw_bars(axes, places, items, metric, colour)
         labels.append((places[-1], float(medians[-1]), model, colour))
-    axes.set(xscale="log", ylabel=CALLED[metric], xlabel=unit)
+    axes.set(xscale="log", ylabel=TABLE[metric].label, xlabel=unit)
     ticks = _spaced(sorted(set(positive)), 3.5 if max(positive) / zero < 1e4 else 9)
     _plain_ticks(axes, ticks)
     if any(0 in row for row in amounts.values()):
@@ -423,15 +423,15 @@ def edge_drift(run: Run) -> Figure | None:
     if not models:
         return None
     figure, axes = new_figure(1, 2, 0.85 + 0.28 * len(models), share=False)
-    for panel, metric in zip(axes[0], CALLED, strict=True):
-        panel.axvline(STRAIGHT[metric], color="0.6", linestyle=":", linewidth=0.7)
+    for panel, metric in zip(axes[0], SHOWN, strict=True):
+        panel.axvline(metric.straight, color="0.6", linestyle=":", linewidth=0.7)
         for (model, weights), item in by_place.items():
             if model in models:
                 # A little apart, so that none hides another.
                 height = len(models) - models.index(model) + {"stored": 0.16, "scrambled": 0.0}.get(weights, -0.16)
-                _dot(panel, item.row.metrics[metric], height, weights)
-        panel.set(xlabel=CALLED[metric], ylim=(0.4, len(models) + 0.6), yticks=range(1, len(models) + 1))
-        panel.set_yticklabels(models[::-1] if metric == "max_slope" else [])
+                _dot(panel, item.row.metrics[metric.name], height, weights)
+        panel.set(xlabel=metric.label, ylim=(0.4, len(models) + 0.6), yticks=range(1, len(models) + 1))
+        panel.set_yticklabels(models[::-1] if metric is SHOWN[0] else [])
         panel.tick_params(axis="y", length=0)
         panel.spines["left"].set_visible(False)
     _named_marks(figure)
@@ -482,16 +482,16 @@ def layer_sweep(run: Run) -> Figure | None:
     if not sweeps:
         return None
     figure, axes = new_figure(2, 1, 3.4, share=False)
-    for panel, metric in zip(axes[:, 0], CALLED, strict=True):
-        panel.axhline(STRAIGHT[metric], color="0.6", linestyle=":", linewidth=0.7)
+    for panel, metric in zip(axes[:, 0], SHOWN, strict=True):
+        panel.axhline(metric.straight, color="0.6", linestyle=":", linewidth=0.7)
         for place, (model, sweep) in enumerate(sweeps.items()):
             colour = FAMILY_COLOURS[place % len(FAMILY_COLOURS)]
             shift = 0.08 * (place - (len(sweeps) - 1) / 2)
-            draw_bars(panel, [item.layer + shift for item in sweep], sweep, metric, colour)
-            if metric == "edge_drift":
+            draw_bars(panel, [item.layer + shift for item in sweep], sweep, metric.name, colour)
+            if metric is SHOWN[1]:
                 panel.annotate(model, (0, 1), (4, -12 - 7.5 * place), xycoords="axes fraction",
                                textcoords="offset points", color=colour, fontsize=6)  # fmt: skip
-        panel.set(ylabel=CALLED[metric], xticks=range(1, 1 + max(s[-1].layer for s in sweeps.values())))
+        panel.set(ylabel=metric.label, xticks=range(1, 1 + max(s[-1].layer for s in sweeps.values())))
     axes[1, 0].set_xlabel("layer patched after")
     used = [item for sweep in sweeps.values() for item in sweep]
     return add_caption(
@@ -561,14 +561,14 @@ def protocols(run: Run) -> Figure | None:
     if not places:
         return None
     figure, axes = new_figure(1, 2, 2.1, share=False)
-    for panel, metric in zip(axes[0], CALLED, strict=True):
-        both = [[by_place[*place, name].row.metrics[metric] for name in ("paper", "strict")] for place in places]
+    for panel, metric in zip(axes[0], SHOWN, strict=True):
+        both = [[by_place[*place, name].row.metrics[metric.name] for name in ("paper", "strict")] for place in places]
         for place, (paper, strict) in zip(places, both, strict=True):
             _cross(panel, paper, strict, place[2])
         values = numbers([side.estimate for pair in both for side in pair])
         ends = [np.nanmin(values), np.nanmax(values)]
         panel.plot(ends, ends, ":", color="0.6", linewidth=0.7, zorder=0)
-        panel.set(xlabel=f"{CALLED[metric]}, paper", ylabel=f"{CALLED[metric]}, strict", box_aspect=1)
+        panel.set(xlabel=f"{metric.label}, paper", ylabel=f"{metric.label}, strict", box_aspect=1)
     _named_marks(figure)
     used = [by_place[*place, name] for place in places for name in ("paper", "strict")]
     bars = "medians over independent units with 95 % intervals"

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
+from measure import metrics
 from measure.results import METRICS, Curves
 
 
@@ -25,16 +26,7 @@ class Predictions(Curves, kind="predictions"):
 
     kept_metrics: ClassVar[tuple[str, ...]] = (
         *METRICS,
-        "end_divergence",
-        "flat_divergence",
-        "straddling_divergence",
-        "flat_agreement",
-        "straddling_agreement",
-        "separation",
-        "logit_deviation",
-        "logit_deviation_from_line",
-        "logit_deviation_from_other",
-        "logit_correlation",
+        *(one.name for one in metrics.PREDICTIONS),
     )
 
     separation: Float[np.ndarray, " pairs"]

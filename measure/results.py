@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import numpy as np
 from jaxtyping import Float, Int
 
-from measure import figures, stats
+from measure import figures, metrics, stats
+from measure.metrics import first_crossing
 from measure.spec import MeasureError
 
 if TYPE_CHECKING:
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
 
 # A pair whose two ends give (nearly) the same output has no relative distance: see `Curves.degenerate`.
 DEGENERATE = 1e-5
-EDGE = 0.2
-METRICS = ("max_slope", "transition_width", "edge_drift", "jump_location")
+METRICS = metrics.NAMES
+# Of the null's value: what is less counts as this in `Curves.against_null`.
+LEAST_SHARE = 0.01
 _FORMAT = 1
 R = TypeVar("R", bound="Result")
 
@@ -46,48 +48,6 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise
 
 
-def max_slope(relative: Float[np.ndarray, "pairs steps"]) -> Float[np.ndarray, " pairs"]:
-    """The paper's sharpness, max_i (r[i+1] - r[i]) (steps - 1): 1 for a straight line, at most about steps - 1."""
-    return np.diff(relative, axis=1).max(axis=1) * (relative.shape[1] - 1)
-
-
-def first_crossing(
-    relative: Float[np.ndarray, "pairs steps"], alphas: Float[np.ndarray, " steps"], level: float
-) -> Float[np.ndarray, " pairs"]:
-    """First alpha at which r reaches `level`, interpolated between grid points; NaN where it never does."""
-    reached = relative >= level
-    after = reached.argmax(axis=1)
-    before = np.maximum(after - 1, 0)
-    rows = np.arange(len(relative))
-    low, high = relative[rows, before], relative[rows, after]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share = np.where(after > 0, (level - low) / (high - low), 0.0)
-    crossing = alphas[before] + share * (alphas[after] - alphas[before])
-    return np.where(reached.any(axis=1), crossing, np.nan)
-
-
-def transition_width(
-    relative: Float[np.ndarray, "pairs steps"], alphas: Float[np.ndarray, " steps"]
-) -> Float[np.ndarray, " pairs"]:
-    """alpha(r = 0.9) - alpha(r = 0.1), first crossings: 0.8 for a straight line, near 0 for a step."""
-    return first_crossing(relative, alphas, 0.9) - first_crossing(relative, alphas, 0.1)
-
-
-def edge_drift(
-    relative: Float[np.ndarray, "pairs steps"], alphas: Float[np.ndarray, " steps"]
-) -> Float[np.ndarray, " pairs"]:
-    """How far r moves near its ends: mean of r(t) - r(0) over t <= 0.2 plus mean of r(1) - r(t) over t >= 0.8.
-
-    Near 0 on plateaus, 0.184 for a straight line at 50 points; a sharp curve without plateaus stays high. NaN on a
-    grid so coarse that an edge holds its end point alone: nothing could drift there.
-    """
-    head = alphas <= EDGE + 1e-9
-    tail = alphas >= 1 - EDGE - 1e-9
-    if head.sum() < 2:
-        return np.full(len(relative), np.nan)
-    return (relative[:, head] - relative[:, :1]).mean(axis=1) + (relative[:, -1:] - relative[:, tail]).mean(axis=1)
-
-
 class Result:
     """What every measurement returns: frozen arrays and their provenance, to and from one `.npz` file.
 
@@ -104,7 +64,8 @@ class Result:
 
     def to_bytes(self) -> bytes:
         """The result as one `.npz` archive, provenance included; not compressed, which took a tenth of a run's time."""
-        names = [entry.name for entry in dataclasses.fields(self) if entry.name != "provenance"]  # type: ignore[arg-type]
+        every = [entry.name for entry in dataclasses.fields(self) if entry.name != "provenance"]  # type: ignore[arg-type]
+        names = [name for name in every if getattr(self, name) is not None]
         header = json.dumps({"format": _FORMAT, "kind": self.kind, "provenance": self.provenance})
         buffer = io.BytesIO()
         np.savez(buffer, **{name: getattr(self, name) for name in names}, header=np.array(header))
@@ -153,6 +114,12 @@ class Curves(Result, kind="curves"):
     `units` (pairs,): rows with the same number are one independent unit of inference (the two directions of a pair,
     say), -1 marks rows that share a prompt with an earlier unit and are left out of every interval;
     `provenance`: what was measured, on what, with which versions.
+
+    What metrics that look from both ends need, in the units of the read, each with its null's; without them (None, as
+    in files of older versions) such metrics are NaN:
+    `step_distance` (pairs, steps - 1): s_i = ||F(X[i+1]) - F(X[i])||, how far the output moves in each step;
+    `end_side_distance` (pairs, steps): ||F(X(alpha)) - F(X(1))||, the distance seen from B's end.
+    `last_tokens` (pairs, 2): the ids that prompts A and B end on; units that share one are alike. None: not known.
     """
 
     alphas: Float[np.ndarray, " steps"]
@@ -161,6 +128,11 @@ class Curves(Result, kind="curves"):
     reference_norm: Float[np.ndarray, " pairs"]
     units: Int[np.ndarray, " pairs"]
     provenance: dict[str, Any] = field(default_factory=dict)
+    step_distance: Float[np.ndarray, "pairs spans"] | None = None
+    null_step_distance: Float[np.ndarray, "pairs spans"] | None = None
+    end_side_distance: Float[np.ndarray, "pairs steps"] | None = None
+    null_end_side_distance: Float[np.ndarray, "pairs steps"] | None = None
+    last_tokens: Int[np.ndarray, "pairs 2"] | None = None
 
     # What a baseline compares beside the curve.
     kept_metrics: ClassVar[tuple[str, ...]] = METRICS
@@ -186,24 +158,77 @@ class Curves(Result, kind="curves"):
         return np.where(self.degenerate, np.nan, self.distance[:, -1])
 
     @cached_property
+    def steps(self) -> Float[np.ndarray, "pairs spans"]:
+        """s_i, (pairs, steps - 1); NaN for degenerate pairs, and where it was not measured."""
+        shape = len(self), len(self.alphas) - 1
+        known = np.full(shape, np.nan) if self.step_distance is None else self.step_distance
+        return np.where(self.degenerate[:, None], np.nan, known)
+
+    @property
+    def speed(self) -> Float[np.ndarray, "pairs spans"]:
+        """v_i = s_i / mean(s), (pairs, steps - 1): 1 throughout on a straight, even run; NaN if degenerate."""
+        return metrics.speed(self.steps)
+
+    @cached_property
     def max_slope(self) -> Float[np.ndarray, " pairs"]:
-        """The paper's sharpness per pair, (pairs,); see `measure.results.max_slope`."""
-        return max_slope(self.relative)
+        """The paper's sharpness per pair, (pairs,); see `measure.metrics.max_slope`."""
+        return metrics.max_slope(self.relative)
 
     @cached_property
     def transition_width(self) -> Float[np.ndarray, " pairs"]:
         """alpha(r = 0.9) - alpha(r = 0.1) per pair, (pairs,)."""
-        return transition_width(self.relative, self.alphas)
+        return metrics.transition_width(self.relative, self.alphas)
 
     @cached_property
     def edge_drift(self) -> Float[np.ndarray, " pairs"]:
-        """Movement near the two ends per pair, (pairs,); see `measure.results.edge_drift`."""
-        return edge_drift(self.relative, self.alphas)
+        """Movement near the two ends per pair, both seen from A, (pairs,); see `measure.metrics.edge_drift`."""
+        return metrics.edge_drift(self.relative, self.alphas)
 
     @cached_property
     def jump_location(self) -> Float[np.ndarray, " pairs"]:
         """First alpha with r = 0.5, interpolated, per pair, (pairs,)."""
         return first_crossing(self.relative, self.alphas, 0.5)
+
+    @cached_property
+    def edge_speed(self) -> Float[np.ndarray, " pairs"]:
+        """Mean speed of the output in the outer fifths over its mean, (pairs,): 1 straight, near 0 on plateaus."""
+        return metrics.edge_speed(self.steps, self.alphas)
+
+    @cached_property
+    def peak_speed(self) -> Float[np.ndarray, " pairs"]:
+        """The output's largest speed over its mean, (pairs,): 1 on a straight, even run."""
+        return self.speed.max(axis=1)
+
+    @cached_property
+    def detour(self) -> Float[np.ndarray, " pairs"]:
+        """Length of the output's path over d(1), (pairs,): 1 where it runs straight."""
+        return self.steps.sum(axis=1) / self.end_distance
+
+    @cached_property
+    def two_sided_drift(self) -> Float[np.ndarray, " pairs"]:
+        """Distance from each end near it, over d(1), (pairs,); see `measure.metrics.two_sided_drift`."""
+        known = np.full(self.distance.shape, np.nan) if self.end_side_distance is None else self.end_side_distance
+        return metrics.two_sided_drift(self.relative, known / self.end_distance[:, None], self.alphas)
+
+    @cached_property
+    def variation_width(self) -> Float[np.ndarray, " pairs"]:
+        """Transition width of the path's length, (pairs,); see `measure.metrics.variation_width`."""
+        return metrics.variation_width(self.steps, self.alphas)
+
+    @cached_property
+    def plateau_fraction(self) -> Float[np.ndarray, " pairs"]:
+        """Share of the segment on which the output moves at less than half its mean speed, (pairs,)."""
+        return metrics.plateau_fraction(self.steps)
+
+    @cached_property
+    def fall(self) -> Float[np.ndarray, " pairs"]:
+        """By how much r falls on its way, (pairs,): 0 for a monotone curve."""
+        return metrics.fall(self.relative)
+
+    @property
+    def monotone(self) -> Float[np.ndarray, " pairs"]:
+        """1.0 where r never falls by more than rounding, else 0.0, (pairs,); its mean is the share of such curves."""
+        return np.where(self.degenerate, np.nan, self.fall <= metrics.ROUNDING)
 
     @cached_property
     def null(self) -> Curves:
@@ -212,7 +237,35 @@ class Curves(Result, kind="curves"):
         The final norm alone bends a straight line (two orthogonal residuals give max slope 1.32): what a curve has
         beyond its null is the blocks' doing.
         """
-        return replace(self, distance=self.null_distance, null_distance=self.null_distance)
+        return replace(
+            self,
+            distance=self.null_distance,
+            step_distance=self.null_step_distance,
+            end_side_distance=self.null_end_side_distance,
+        )
+
+    def beyond_null(self, metric: str) -> Float[np.ndarray, " units"]:
+        """`metric` minus the same metric of the pair's own norm-only null, (units,)."""
+        return self.by_unit(metric) - self.null.by_unit(metric)
+
+    def against_null(self, metric: str) -> Float[np.ndarray, " units"]:
+        """ln of `metric` over the same metric of the pair's own norm-only null, (units,): 0 where the two are equal.
+
+        A metric below a hundredth of the null's counts as a hundredth, since a perfect plateau has no logarithm. NaN
+        where the null's is 0.
+        """
+        null = self.null.by_unit(metric)
+        share = self.by_unit(metric) / np.where(null > 0, null, np.nan)
+        return np.log(np.maximum(share, LEAST_SHARE))
+
+    @property
+    def unit_ends(self) -> Int[np.ndarray, "units 2"] | None:
+        """The ids that A and B of each independent unit end on, (units, 2), those of its first row; None: not known."""
+        if self.last_tokens is None:
+            return None
+        used = np.flatnonzero(self.units >= 0)
+        _, first = np.unique(self.units[used], return_index=True)
+        return self.last_tokens[used[first]]
 
     def by_unit(self, metric: str) -> Float[np.ndarray, " units"]:
         """One value of `metric` per independent unit, (units,): rows of a unit are averaged, NaN where one is NaN.
@@ -244,9 +297,13 @@ class Curves(Result, kind="curves"):
         """
         return {metric: self._summary(metric) for metric in METRICS}
 
+    def interval(self, metric: str) -> stats.Interval:
+        """Median of `metric` over independent units, with its 95 % interval."""
+        return stats.median_interval(self.by_unit(metric), ends=self.unit_ends)
+
     def _summary(self, metric: str) -> dict[str, float | int]:
         q25, median, q75 = self.metric_quartiles(metric)
-        interval = stats.median_interval(self.by_unit(metric))
+        interval = self.interval(metric)
         return {
             "median": float(median),
             "q25": float(q25),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from measure import figures, stats
+from measure import figures, metrics, stats
 from measure.results import Result
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ STEEPEST = 0.1
 SMALLEST_REGION = 0.02
 SLOW = 0.5
 SPLIT_SHARE = 0.2
-SLICE_METRICS = ("solid_share", "steep_share", "boundary_width")
+SLICE_METRICS = tuple(one.name for one in metrics.SLICES)
 
 
 @dataclass(frozen=True, eq=False)

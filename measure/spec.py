@@ -30,7 +30,9 @@ DEFAULT_PAIRS = 800
 FEWER_PAIRS = 420
 PROMPT_TOKENS = 10
 UNSAFE_IN_FILE_NAMES = re.compile(r'[\\/:*?|"<>]')
-_WEIGHTS = re.compile(r"stored|(scrambled|untrained):\d+")
+# What the blocks after a layer are made into: its kind, the layer, a seed; see `counterfeits`.
+AFTER = re.compile(r"(shuffled|rows|spectrum|gaussian|neurons|attention|reordered)_after_(\d+):(\d+)")
+_WEIGHTS = re.compile(rf"stored|(?:scrambled|untrained):\d+|{AFTER.pattern}")
 
 
 class MeasureError(ValueError):
@@ -85,8 +87,10 @@ class Spec:
     """What every measurement names: a model, its weights, where it is patched and read, and what prompts come from.
 
     `model` is a catalog name, a local folder or a hub id, each with an optional `@revision`.
-    `weights` is `stored`, or a counterfeit for a control: `scrambled:SEED` shuffles the entries of each
-    weight matrix, `untrained:SEED` initialises the model afresh.
+    `weights` is `stored`, or a counterfeit for a control: `untrained:SEED` initialises the model afresh,
+    `scrambled:SEED` shuffles the entries of each weight matrix; `KIND_after_LAYER:SEED` changes the blocks after a
+    layer alone, so that A and B stay: entries `shuffled`, shuffled within `rows`, random matrices of equal `spectrum`,
+    `gaussian` ones of equal norm, MLP `neurons` permuted; for readings, `attention` alone shuffled, blocks `reordered`.
     `corpus` is what `prompts.load_corpus` takes: `default`, texts to draw prompts from, or a file of token ids, whose
     prompts are taken as they stand, in order, whatever `seed` says; a file may be on the hub, `hf://OWNER/NAME/FILE`.
     """
@@ -106,7 +110,8 @@ class Spec:
         check_choice("precision", self.precision, PRECISIONS)
         if not _WEIGHTS.fullmatch(self.weights):
             raise MeasureError(
-                f"weights={self.weights!r} is not known; use 'stored', 'scrambled:SEED' or 'untrained:SEED'."
+                f"weights={self.weights!r} is not known; use 'stored', 'scrambled:SEED', 'untrained:SEED' or "
+                "'KIND_after_LAYER:SEED' with shuffled, rows, spectrum, gaussian, neurons, attention or reordered."
             )
         if self.layer < 1:
             raise MeasureError(f"layer={self.layer}: layers are counted from 1, 'after the first layer' is layer=1.")
@@ -126,7 +131,7 @@ class Spec:
 def _short(field: str, value: object) -> str:
     """A field's part of an id: no character of it that a file name cannot hold."""
     if field == "weights":
-        return str(value).replace(":", "")
+        return str(value).replace(":", "-" if "_after_" in str(value) else "")
     text = str(value)
     if field == "corpus" and UNSAFE_IN_FILE_NAMES.search(text):
         # The end of its name for the reader; the hash tells two folders, repositories or revisions apart.

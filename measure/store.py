@@ -23,6 +23,7 @@ MEASURING_MODULES = (
     "slices",
     "token_files",
     "prompts",
+    "counterfeits",
     "models",
     "forward",
     "finite",
