@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from measure import metrics
-from measure.results import METRICS, Curves
+from measure.results import Curves
 from measure.rows import QUARTILES
 from measure.slices import SLICE_METRICS, Slices
 from measure.spec import KINDS, MeasureError
@@ -122,7 +122,7 @@ def _describe_curves(curves: Curves) -> Content:
     return {
         "curve": {q: [_number(value) for value in row] for q, row in zip(QUARTILES, curves.quartiles(), strict=True)},
         "metrics": _metrics(curves, curves.kept_metrics),
-        "null_metrics": _metrics(curves.null, METRICS),
+        "null_metrics": _metrics(curves.null, curves.null_metrics),
         "scale": {
             "end_distance": _by_quartile(_quartiles(curves.distance[:, -1])),
             "reference_norm": _by_quartile(_quartiles(curves.reference_norm)),

@@ -128,6 +128,18 @@ def check_told_apart(items: Sequence[pytest.Item]) -> None:
             )
 
 
+def accepted_file(item: pytest.Item) -> Path:
+    """Where a suite's accepted verdicts are kept. Raises `UsageError` as `baseline_folder` does."""
+    folder = baseline_folder(item)
+    return folder.parent / "verdicts" / f"{folder.name}.json"
+
+
+def unwanted_draws(items: Sequence[pytest.Item], draws: int) -> list[pytest.Item]:
+    """Tests of a counterfeit's draw that was not asked for, the first being draw 0."""
+    markers = ((item, item.get_closest_marker("draw")) for item in items)
+    return [item for item, marker in markers if marker is not None and marker.args[0] >= draws]
+
+
 def baseline_folder(item: pytest.Item) -> Path:
     """The folder of a suite's baselines. Raises `UsageError` for one outside the root folder."""
     root = item.config.rootpath.resolve()

@@ -154,6 +154,7 @@ def measure_specs(
     else:
         assert isinstance(drawn, Pairs)
         assert isinstance(spec, CurveSpec)
+        drawn = drawn.independent() if spec.rows == "independent" else drawn
         if isinstance(spec, PredictionSpec):
             found = predictions(
                 model, drawn, layer=spec.layer, reads=reads, steps=spec.steps, span=spec.span, origin=origin
@@ -314,7 +315,7 @@ def _along_segments(
         if keep is not None:
             _fill(shared, rows, len(pairs), keep(part))
         for read in reads:
-            _fill(by_read[read], rows, len(pairs), _distances(part, alphas, read))
+            _fill(by_read[read], rows, len(pairs), _distances(part, read))
 
     with as_measured(model.network, tf32=model.tf32):
         bound = choice.room.positions
@@ -350,13 +351,12 @@ def _fill(whole: _Arrays, rows: list[int], count: int, part: _Arrays) -> None:
         whole.setdefault(name, np.empty((count, *values.shape[1:]), values.dtype))[rows] = values
 
 
-def _distances(part: _Segments, alphas: np.ndarray, read: Read) -> _Arrays:
+def _distances(part: _Segments, read: Read) -> _Arrays:
     """What depends on the read: the curve seen from both ends, each step's length, the same of its null, its scale."""
-    residual, found = part.found["residual"], part.found[read]
+    found = part.found[read]
     distance = runs.from_start(found)
     finite.check(part.model, distance, part.a, part.b, part.points, part.layer, read)
-    line = paths.segment(residual[:, 0], residual[:, -1], alphas)
-    null = runs.norm_only(part.model, line, read, part.known, part.path)
+    null = runs.norm_only(part.model, _straight(part), read, part.known, part.path)
     return {
         "distance": distance,
         **_along(found, ""),
@@ -379,23 +379,42 @@ def _predicted(part: _Segments, span: int) -> _Arrays:
     model, known, path = part.model, part.known, part.path
     states_a, states_b = known.last(part.a), known.last(part.b)
     logits = runs.norm_only(model, part.found["residual"], "logits", known, path)
+    straight = _straight(part)
     # A's clean run is the alpha = 0 point; B's is B in its own context.
     clean = runs.outputs(model, known, part.b, states_b[:, None], part.layer, ["residual"], path)
     first, second = (
         logits[:, 0].argmax(-1),
         runs.norm_only(model, clean["residual"], "logits", known, path)[:, 0].argmax(-1),
     )
-    rows = torch.arange(len(part.a), device=logits.device)
-    difference = logits[rows, :, first] - logits[rows, :, second]
     distribution = logits.float().softmax(-1)
+    null = runs.norm_only(model, straight, "logits", known, path)
+    null_distribution = null.float().softmax(-1)
     return {
         "separation": runs.norms(states_b - states_a),
         "end_tokens": torch.stack([first, second], dim=1).cpu().numpy(),
         "top_tokens": logits.argmax(-1).cpu().numpy(),
-        "logit_difference": torch.where((first == second)[:, None], torch.nan, difference).double().cpu().numpy(),
+        "logit_difference": _difference(logits, first, second),
         "end_divergence": divergence(distribution[:, 0], distribution[:, -1]),
         "span_divergence": divergence(distribution[:, :-span], distribution[:, span:]),
+        "null_top_tokens": null.argmax(-1).cpu().numpy(),
+        "null_logit_difference": _difference(null, first, second),
+        "null_span_divergence": divergence(null_distribution[:, :-span], null_distribution[:, span:]),
     }
+
+
+def _straight(part: _Segments) -> Float[Tensor, "pairs steps width"]:
+    """The straight line between the two final residual states, which the norm-only null starts from."""
+    residual = part.found["residual"]
+    return paths.segment(residual[:, 0], residual[:, -1], paths.alphas(residual.shape[1]))
+
+
+def _difference(
+    logits: Float[Tensor, "pairs steps tokens"], first: Int[Tensor, " pairs"], second: Int[Tensor, " pairs"]
+) -> Float[np.ndarray, "pairs steps"]:
+    """logit[first] - logit[second] at every point; NaN where the two are one token."""
+    rows = torch.arange(len(logits), device=logits.device)
+    difference = logits[rows, :, first] - logits[rows, :, second]
+    return torch.where((first == second)[:, None], torch.nan, difference).double().cpu().numpy()
 
 
 def divergence(p: Float[Tensor, "*rows tokens"], q: Float[Tensor, "*rows tokens"]) -> Float[np.ndarray, "*rows"]:
@@ -567,6 +586,7 @@ def _provenance(
         "config_sha256": model.config_sha256,
         "card": model.card,
         "prompts_sha256": drawn.sha256,
+        **({"independent_sha256": drawn.independent().sha256} if isinstance(drawn, Pairs) else {}),
         "layer": layer,
         "read": read,
         **choice.provenance,

@@ -8,6 +8,9 @@ import pytest
 
 from measure.spec import DEFAULT_PAIRS, KEEP, PRECISIONS, PROTOCOLS
 
+# Draws that suites have of each counterfeit; `measure.claims` asks here, since reading it takes longer.
+MOST_DRAWS = 3
+
 
 def add_options(parser: pytest.Parser) -> None:
     """Add every option, and the ini setting that moves baselines."""
@@ -40,6 +43,14 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--refresh", choices=("write", "dry", "rewrite", "dry-rewrite"), default=None, help=argparse.SUPPRESS
     )
+    group.addoption(
+        "--draws",
+        type=int,
+        default=1,
+        metavar="N",
+        help="draws of each counterfeit that claims are held against (default 1, at most 3)",
+    )
+    group.addoption("--seed", type=int, default=None, help="draw other pairs of prompts (default 0)")
     group.addoption("--store", metavar="DIR", default=None, help="folder of measured results (default .store)")
     group.addoption(
         "--records", metavar="FILE", default=None, help="write the run's records here (default reports/runs/WHEN.jsonl)"
@@ -51,8 +62,13 @@ def add_options(parser: pytest.Parser) -> None:
     )
 
 
-def check_pairs(pairs: int | None) -> None:
-    """Raise `UsageError` for fewer pairs than an interval stands on."""
+def check_sample(config: pytest.Config) -> None:
+    """Raise `UsageError` for fewer pairs than an interval stands on, and for a seed or draws that are none."""
+    draws, seed, pairs = (config.getoption(f"--{name}") for name in ("draws", "seed", "pairs"))
+    if not 1 <= draws <= MOST_DRAWS:
+        raise pytest.UsageError(f"--draws {draws}: each counterfeit has {MOST_DRAWS} draws; give 1 to {MOST_DRAWS}.")
+    if seed is not None and seed < 0:
+        raise pytest.UsageError(f"--seed {seed}: seeds are 0 or above; leave it out for the default draw, 0.")
     if pairs is None:
         return
     from measure.stats import FEWEST
@@ -64,7 +80,12 @@ def check_pairs(pairs: int | None) -> None:
         )
 
 
-def is_default_sample(config: pytest.Config) -> bool:
-    """Whether pairs, protocol and corpus are those that the baselines were made with."""
+def is_usual_sample(config: pytest.Config, *, any_seed: bool = False) -> bool:
+    """Whether pairs, corpus and seed are those that verdicts were accepted at, whatever the protocol."""
     own = [config.getoption(f"--{name}") for name in ("pairs", "corpus", "precision")]
-    return own == [None] * 3 and config.getoption("--protocol") in (None, "paper")
+    return own == [None] * 3 and (any_seed or not config.getoption("--seed"))
+
+
+def is_default_sample(config: pytest.Config, *, any_seed: bool = False) -> bool:
+    """Whether pairs, protocol and corpus are those that the baselines were made with."""
+    return is_usual_sample(config, any_seed=any_seed) and config.getoption("--protocol") in (None, "paper")

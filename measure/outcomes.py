@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from measure import recording, regression
+from measure import accepted, recording, regression
 from measure.claims import Claim
 from measure.exits import EXIT_CLAIM_FAILED, EXIT_DRIFT, EXIT_NOT_MEASURED
-from measure.items import ORDER, strict_read_of, subject_of, title_of, uses
+from measure.items import ORDER, accepted_file, strict_read_of, subject_of, title_of, uses
+from measure.options import is_default_sample
 from measure.results import write_atomically
 from measure.rows import BaselineRow, Role, State, TestRow
 from measure.spec import MeasureError, NotMeasuredError
+from measure.stats import Verdict
 
 # What the fixtures of a test leave behind: its comparison, its claim, the ids of the results that it used.
 BASELINE = pytest.StashKey[SnapshotAssertion]()
@@ -30,13 +34,24 @@ def exit_status(item: pytest.Item, call: pytest.CallInfo[None]) -> int:
     """What a failed test makes of the run."""
     if is_denied(call):
         return EXIT_NOT_MEASURED
-    compared = _baseline_row(item)
+    compared, claim = _baseline_row(item), item.stash.get(CLAIM, None)
+    if claim is not None and claim.drift:
+        return EXIT_DRIFT
     return EXIT_DRIFT if compared is not None and compared.state is not State.AS_ACCEPTED else EXIT_CLAIM_FAILED
 
 
 def is_denied(call: pytest.CallInfo[None]) -> bool:
     """Whether a test ended because the world denied it something, or a verdict had no interval."""
     return call.excinfo is not None and call.excinfo.errisinstance(NotMeasuredError)
+
+
+def verdicts_of(item: pytest.Item) -> tuple[accepted.Accepted | None, Callable[[Verdict], None] | None]:
+    """What was accepted of a claim's case, and under --snapshot-update what keeps its verdict."""
+    config = item.config
+    path, subject = accepted_file(item), subject_of(item)
+    if not (config.option.update_snapshots and is_default_sample(config, any_seed=True)):
+        return accepted.read(path).get(subject), None
+    return None, partial(accepted.keep, path, subject, seed=config.getoption("--seed") or 0)
 
 
 def row_of(item: pytest.Item, report: pytest.TestReport) -> TestRow:
@@ -62,6 +77,7 @@ def row_of(item: pytest.Item, report: pytest.TestReport) -> TestRow:
         expected=claim.expected if claim is not None else "supported",
         verdict=recording.of_verdict(verdict) if verdict is not None else None,
         controls={n: recording.of_verdict(v) for n, v in claim.controls.items()} if claim is not None else {},
+        planted={n: recording.of_verdict(v) for n, v in claim.planted.items()} if claim is not None else {},
         baseline=_baseline_row(item),
     )
 

@@ -26,9 +26,10 @@ from measure.items import (
     specs_of,
     strict_read_of,
     subject_of,
+    unwanted_draws,
     uses,
 )
-from measure.options import add_options, check_pairs, is_default_sample
+from measure.options import add_options, check_sample, is_default_sample, is_usual_sample
 from measure.spec import (
     READS,
     UNSAFE_IN_FILE_NAMES,
@@ -76,7 +77,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "claim(text, place=''): the claim that a test judges or controls, and its place in the paper"
     )
-    check_pairs(config.getoption("--pairs"))
+    config.addinivalue_line("markers", "draw(number): which draw of its counterfeits a control takes, see --draws")
+    check_sample(config)
     if _is_worker(config):
         config.stash[_OUTBOX] = []
     else:
@@ -138,6 +140,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 "such ids could share one file. Give the parameter another id."
             )
     check_told_apart(items)
+    _drop(config, items, unwanted_draws(items, config.getoption("--draws")))
     _select_models(config, items)
     order = {name: place for place, name in enumerate(catalog.models())}
 
@@ -161,17 +164,22 @@ def _select_models(config: pytest.Config, items: list[pytest.Item]) -> None:
             selection.check_present(names, set().union(*map(models_of, items)))
         except MeasureError as error:
             raise pytest.UsageError(f"--models: {error}") from None
-    kept: list[pytest.Item] = []
     dropped: list[pytest.Item] = []
     for item in items:
         chosen = models_of(item)
         weights = not all(isinstance(spec, ConfigSpec) for spec in specs_of(item))
-        (kept if names is None or chosen <= names else dropped).append(item)
+        if not (names is None or chosen <= names):
+            dropped.append(item)
         if names is None and (reason := selection.not_measured(chosen, choice, weights=weights)):
             item.add_marker(pytest.mark.skip(reason=reason))
+    _drop(config, items, dropped)
+
+
+def _drop(config: pytest.Config, items: list[pytest.Item], dropped: list[pytest.Item]) -> None:
     if dropped:
         config.hook.pytest_deselected(items=dropped)
-        items[:] = kept
+        gone = set(map(id, dropped))
+        items[:] = [item for item in items if id(item) not in gone]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -284,12 +292,16 @@ def claim(request: pytest.FixtureRequest) -> Claim:
     """The claim that this test is about; see `Claim.check` and `Claim.refute`."""
     from measure import catalog
     from measure.claims import Claim
-    from measure.outcomes import CLAIM
+    from measure.outcomes import CLAIM, verdicts_of
 
-    known = [catalog.models().get(name) for name in models_of(request.node)]
-    ladder = bool(known) and all(model is not None and model.source == "ladder" for model in known)
+    names = [catalog.models().get(name) for name in models_of(request.node)]
+    ladder = bool(names) and all(model is not None and model.source == "ladder" for model in names)
     must = ladder and is_default_sample(request.config)
-    request.node.stash[CLAIM] = Claim(subject_of(request.node), must_be_measured=must)
+    held = is_usual_sample(request.config)
+    known, keep = verdicts_of(request.node)
+    request.node.stash[CLAIM] = Claim(
+        subject_of(request.node), must_be_measured=must, known=known, held=held, keep=keep
+    )
     return request.node.stash[CLAIM]
 
 

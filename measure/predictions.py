@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -10,6 +11,9 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from measure import metrics
 from measure.results import METRICS, Curves
+
+# In the place of a token that was not measured.
+NO_TOKEN = -1
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -22,11 +26,24 @@ class Predictions(Curves, kind="predictions"):
     `logit_difference` (pairs, steps): logit[top of p_A] - logit[top of p_B]; NaN where the two are one token.
     `end_divergence` (pairs,): Jensen-Shannon divergence, in bits, of the next-token distributions at alpha 0 and 1.
     `span_divergence` (pairs, steps - span): the same between each point and the one `span` steps on.
+    `null_top_tokens`, `null_logit_difference`, `null_span_divergence`: the same along the norm-only null; None where
+    they were not measured, as in files of older versions.
     """
 
     kept_metrics: ClassVar[tuple[str, ...]] = (
         *METRICS,
         *(one.name for one in metrics.PREDICTIONS),
+    )
+
+    null_metrics: ClassVar[tuple[str, ...]] = (
+        *METRICS,
+        "flat_divergence",
+        "straddling_divergence",
+        "flat_agreement",
+        "straddling_agreement",
+        "logit_deviation",
+        "logit_deviation_from_line",
+        "logit_deviation_from_other",
     )
 
     separation: Float[np.ndarray, " pairs"]
@@ -36,6 +53,20 @@ class Predictions(Curves, kind="predictions"):
     logit_difference: Float[np.ndarray, "pairs steps"]
     end_divergence: Float[np.ndarray, " pairs"]
     span_divergence: Float[np.ndarray, "pairs spans"]
+    null_top_tokens: Int[np.ndarray, "pairs steps"] | None = None
+    null_logit_difference: Float[np.ndarray, "pairs steps"] | None = None
+    null_span_divergence: Float[np.ndarray, "pairs spans"] | None = None
+
+    @cached_property
+    def null(self) -> Predictions:
+        """The norm-only null with what is predicted along it; see `Curves.null`. NaN where that was not measured."""
+        top, difference, spans = self.null_top_tokens, self.null_logit_difference, self.null_span_divergence
+        return replace(
+            super().null,
+            top_tokens=np.full(self.top_tokens.shape, NO_TOKEN) if top is None else top,
+            logit_difference=np.full(self.logit_difference.shape, np.nan) if difference is None else difference,
+            span_divergence=np.full(self.span_divergence.shape, np.nan) if spans is None else spans,
+        )
 
     @property
     def same_last_token(self) -> Bool[np.ndarray, " pairs"]:
@@ -97,7 +128,8 @@ class Predictions(Curves, kind="predictions"):
     @property
     def span_agreement(self) -> Float[np.ndarray, "pairs spans"]:
         """1.0 where a point and the one `span` steps on have the same top token, else 0.0; (pairs, steps - span)."""
-        return (self.top_tokens[:, self.span :] == self.top_tokens[:, : -self.span]).astype(float)
+        ahead, behind = self.top_tokens[:, self.span :], self.top_tokens[:, : -self.span]
+        return np.where(ahead == NO_TOKEN, np.nan, (ahead == behind).astype(float))
 
     def _in_window(self, values: Float[np.ndarray, "pairs spans"], *, moving: bool) -> Float[np.ndarray, " pairs"]:
         """`values` where r moves most, or least, over a span; NaN where degenerate."""

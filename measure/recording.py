@@ -109,12 +109,15 @@ def of_verdict(verdict: stats.Verdict) -> VerdictRow:
         outcome=verdict.outcome,
         n=verdict.n,
         effects=tuple(
-            EffectRow(**dataclasses.asdict(e.interval), name=e.name, margin=e.margin, outcome=e.outcome)
+            EffectRow(**dataclasses.asdict(e.interval), name=e.name, margin=e.margin, outcome=verdict.outcome_of(e))
             for e in verdict.effects
         ),
-        trends=tuple(TrendRow(**dataclasses.asdict(trend), outcome=trend.outcome) for trend in verdict.trends),
+        trends=tuple(
+            TrendRow(**dataclasses.asdict(trend), outcome=verdict.outcome_of(trend)) for trend in verdict.trends
+        ),
         facts=tuple(FactRow(**dataclasses.asdict(fact), outcome=fact.outcome) for fact in verdict.facts),
         notes=verdict.notes,
+        draws=verdict.draws,
     )
 
 
@@ -160,13 +163,13 @@ def _with_curves(row: ResultRow, curves: Curves, texts: Texts) -> ResultRow:
         curve=CurveRow(*rounded(curves.quartiles()), alphas=rounded(curves.alphas)),
         null=Quartiles(*rounded(curves.null.quartiles())),
         metrics={name: _metric(curves, name) for name in (*METRICS, *names)},
-        null_metrics={name: Spread(*rounded(curves.null.metric_quartiles(name))) for name in METRICS},
+        null_metrics={name: Spread(*rounded(curves.null.metric_quartiles(name))) for name in curves.null_metrics},
         pairs=_each_pair(curves, texts) if len(curves) <= FEW else None,
     )
 
 
 def _metric(curves: Curves, name: str) -> Metric:
-    return _with_interval(curves.metric_quartiles(name), stats.median_interval(curves.by_unit(name)))
+    return _with_interval(curves.metric_quartiles(name), curves.interval(name))
 
 
 def _with_interval(quartiles: Iterable[float], interval: stats.Interval) -> Metric:

@@ -136,6 +136,8 @@ class Curves(Result, kind="curves"):
 
     # What a baseline compares beside the curve.
     kept_metrics: ClassVar[tuple[str, ...]] = METRICS
+    # And of the norm-only null.
+    null_metrics: ClassVar[tuple[str, ...]] = METRICS
 
     def __len__(self) -> int:
         return len(self.distance)

@@ -243,6 +243,8 @@ class VerdictRow:
     trends: tuple[TrendRow, ...] = ()
     facts: tuple[FactRow, ...] = ()
     notes: tuple[str, ...] = ()
+    # Outcomes under other draws of pairs.
+    draws: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -293,7 +295,7 @@ class TestRow:
 
     `order`: its place among the run's tests; `role`: what it is to its claim; `claim` and `place`: the claim's title,
     and where in the paper it stands; `subject`: what it was asked of; `specs`: ids of the results that it used;
-    `controls`: verdicts on counterfeits.
+    `controls`: verdicts on counterfeits; `planted`: on data built to support the claim.
     """
 
     # Not one of pytest's tests.
@@ -314,6 +316,7 @@ class TestRow:
     expected: str = "supported"
     verdict: VerdictRow | None = None
     controls: Mapping[str, VerdictRow] = field(default_factory=dict)
+    planted: Mapping[str, VerdictRow] = field(default_factory=dict)
     baseline: BaselineRow | None = None
 
     @property

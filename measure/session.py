@@ -56,9 +56,9 @@ class Harness:
 
     def effective(self, spec: AnySpec, read: str | None = None) -> AnySpec:
         """`spec` under this session's --pairs and --protocol, and the read that --protocol strict asks for."""
-        given = {name: self.config.getoption(f"--{name}") for name in ("pairs", "protocol", "corpus", "precision")} | {
-            "read": read
-        }
+        given = {
+            name: self.config.getoption(f"--{name}") for name in ("pairs", "protocol", "corpus", "precision", "seed")
+        } | {"read": read}
         fields = {field.name for field in dataclasses.fields(spec)}
         return dataclasses.replace(
             spec, **{n: value for n, value in given.items() if value is not None and n in fields}

@@ -18,11 +18,13 @@ Keep = Literal["none", "last", "all"]
 Pairing = Literal[
     "random", "random_with_bos", "same_last_token", "similar", "dissimilar", "printed_similar", "printed_dissimilar"
 ]  # fmt: skip
+Rows = Literal["all", "independent"]
 
 READS: tuple[str, ...] = get_args(Read)
 PROTOCOLS: tuple[str, ...] = get_args(Protocol)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 PAIRINGS: tuple[str, ...] = get_args(Pairing)
+ROWS: tuple[str, ...] = get_args(Rows)
 KEEP: tuple[str, ...] = get_args(Keep)
 
 DEFAULT_PAIRS = 800
@@ -150,16 +152,19 @@ class CurveSpec(Spec):
     `printed_dissimilar`, the paper's S1 to S3 and D1 to D3.
     `pairs` counts the pairs drawn: chained under protocol `paper` (every second one is disjoint and used for
     inference), disjoint and measured in both directions under `strict`. A file's pairs are all taken, both ways.
+    `rows` says which of them are measured: `all`, or those that inference uses alone, `independent`.
     """
 
     steps: int = 50
     pairs: int = DEFAULT_PAIRS
     pairing: Pairing = "random"
+    rows: Rows = "all"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_steps(self.steps)
         check_choice("pairing", self.pairing, PAIRINGS)
+        check_choice("rows", self.rows, ROWS)
         if self.pairs < 2:
             raise MeasureError(f"pairs={self.pairs}: at least 2 pairs are needed for a median with an interval.")
 

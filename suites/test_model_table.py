@@ -2,7 +2,7 @@
 
 What the table prints and what the catalog says of each model must be what the model's own config says. The paper's
 table has two errors, which are reported as errata and not repeated: OLMo-1B-0724 has untied embeddings, and Qwen2-7B
-a vocabulary of 152,064. The ladder's rungs, which are not in the table, are held against their configs too.
+a vocabulary of 152,064. The ladder's rungs are not in the table: that they are as the catalog says is a test, no claim.
 """
 
 from __future__ import annotations
@@ -35,13 +35,12 @@ READS: tuple[str, ...] = ()
 # Every model is expected to be as the catalog says.
 EXPECTED: dict[str, str] = {}
 
-CASES = [pytest.param(ConfigSpec(m.name), id=m.name) for m in catalog.studied() if m.origin == "paper"]
+CASES = [pytest.param(ConfigSpec(name), id=name) for name in TABLE_1]
+RUNGS = [pytest.param(ConfigSpec(m.name), id=m.name) for m in catalog.studied() if m.source == "ladder"]
 
 
 def corrected(name: str) -> Shape:
-    """A row of the paper's table with its errata mended; a rung's dimensions by the catalog."""
-    if name not in TABLE_1:
-        return catalog.models()[name].shape
+    """A row of the paper's table with its errata mended."""
     errata = {dimension: value for (model, dimension), value in ERRATA.items() if model == name}
     return dataclasses.replace(TABLE_1[name], **errata)
 
@@ -73,6 +72,11 @@ def test_control(spec: ConfigSpec, measured: Callable[[ConfigSpec], Shape], clai
     others = {name: judge(spec.model, config, shape) for name, shape in TABLE_1.items() if name != spec.model}
     flipped = dataclasses.replace(corrected(spec.model), tied=not config.tied)
     claim.refute({"one dimension wrong": judge(spec.model, config, flipped), **others})
+
+
+@pytest.mark.parametrize("spec", RUNGS)
+def test_a_rung_is_as_the_catalog_says(spec: ConfigSpec, measured: Callable[[ConfigSpec], Shape]) -> None:
+    assert measured(spec) == catalog.models()[spec.model].shape
 
 
 def test_the_catalog_is_the_table_with_two_errors_corrected() -> None:

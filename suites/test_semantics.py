@@ -5,14 +5,14 @@ within regions, and activations from the same region lead to similar next token 
 
 On each pair's segment two points a fifth of ||A - B|| apart are compared, and two others as far apart: where r moves
 least, both inside a flat part, and where it moves most, astride the transition. The distance in the residual stream
-is the same. Next-token distributions must diverge more and top tokens agree less across the transition, and inside
-the flat part they must diverge by less than a tenth of a bit. (At first that last part was held against the shuffled
-copy, whose own divergence depends on the size of its logits; it stands beside the verdict now.)
+is the same. Next-token distributions must diverge more and top tokens agree less across the transition, each by more
+than along the norm-only null, where no block runs and the same is so by a tenth of a bit; and inside the flat part they
+must diverge by less than that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -34,54 +34,85 @@ EXPECTED: dict[str, str] = {}
 
 @dataclass(frozen=True)
 class Case:
-    """One model and its counterfeits on random pairs."""
+    """One model on random pairs, trained and not, and patched after its last block."""
 
     trained: PredictionSpec
     untrained: PredictionSpec
-    scrambled: PredictionSpec
+    last_block: PredictionSpec
 
 
-def case(model: str) -> Case:
-    trained = PredictionSpec(f"{model}@main")
-    return Case(trained, replace(trained, weights="untrained:0"), replace(trained, weights="scrambled:0"))
+def case(model: catalog.Model) -> Case:
+    trained = PredictionSpec(f"{model.name}@main")
+    return Case(trained, replace(trained, weights="untrained:0"), replace(trained, layer=model.layers))
 
 
-def weights_id(name: str, spec: PredictionSpec) -> str:
-    return name if spec.weights == "stored" else f"{name}-{spec.weights.replace(':', '')}"
+MODELS = catalog.studied()
+CASES = [pytest.param(case(model), id=model.name) for model in MODELS]
 
 
-MODELS = [model.name for model in catalog.studied()]
-CASES = [pytest.param(case(name), id=name) for name in MODELS]
+def counterfeits(case: Case, draw: int) -> dict[str, PredictionSpec]:
+    return claims.counterfeits(case.trained, draw)
+
+
+CONTROLS = claims.controls(CASES, counterfeits)
 # What stands beside the curves here, divergences and logit differences, stands nowhere else.
-SPECS = [pytest.param(spec, id=weights_id(name, spec)) for name in MODELS for spec in vars(case(name)).values()]
+SPECS = [
+    pytest.param(spec, id=spec.id)
+    for group in map(case, MODELS)
+    for spec in (*vars(group).values(), *counterfeits(group, 0).values())
+]
 
 
 def judge(result: Predictions, notes: tuple[str, ...] = ()) -> Verdict:
     """The claim on one model's pairs."""
-    flat, astride = result.by_unit("flat_divergence"), result.by_unit("straddling_divergence")
-    agreement = result.by_unit("flat_agreement") - result.by_unit("straddling_agreement")
-    inside = stats.shifted(stats.negated(stats.median_interval(flat)), claims.DIVERGENCE_MARGIN)
+    inside = claims.level(lambda curves: -curves.by_unit("flat_divergence"), result)
+    agreement = agrees_less_astride(result) - agrees_less_astride(result.null)
     return Verdict(
         effects=(
-            Effect("bits of divergence, astride - inside", stats.median_rise(flat, astride), claims.DIVERGENCE_MARGIN),
-            Effect("same top token, inside - astride", stats.mean_interval(agreement), claims.SHARE_MARGIN),
-            Effect("divergence inside, below 0.1 bits", inside, 0.0),
+            Effect(
+                "bits of divergence, astride - inside, above its null's",
+                stats.median_rise(
+                    diverges_more_astride(result.null), diverges_more_astride(result), ends=result.unit_ends
+                ),
+                claims.DIVERGENCE_MARGIN,
+            ),
+            Effect(
+                "same top token, inside - astride, above its null's",
+                stats.mean_interval(agreement, ends=result.unit_ends),
+                claims.SHARE_MARGIN,
+            ),
+            Effect("divergence inside, below 0.1 bits", stats.shifted(inside, claims.DIVERGENCE_MARGIN), 0.0),
         ),
         notes=notes,
     )
 
 
-def described(result: Predictions, scrambled: Predictions) -> tuple[str, ...]:
-    """Both sides of the comparison, and the pairs of low slope by their last tokens."""
-    bits = [stats.median_interval(result.by_unit(f"{side}_divergence")).estimate for side in ("flat", "straddling")]
-    tops = [stats.mean_interval(result.by_unit(f"{side}_agreement")).estimate for side in ("flat", "straddling")]
+def diverges_more_astride(result: Predictions) -> np.ndarray:
+    """Bits of divergence astride the transition, minus those inside the flat part, (units,)."""
+    return result.by_unit("straddling_divergence") - result.by_unit("flat_divergence")
+
+
+def agrees_less_astride(result: Predictions) -> np.ndarray:
+    """Agreement of top tokens inside the flat part, minus that astride, (units,)."""
+    return result.by_unit("flat_agreement") - result.by_unit("straddling_agreement")
+
+
+def described(result: Predictions) -> tuple[str, ...]:
+    """Both sides of the comparison, of the model and of its null, and the pairs of low slope by their last tokens."""
     low = result.max_slope < LOW_SLOPE
     return (
-        f"divergence {bits[0]:.3f} bits inside, {bits[1]:.3f} astride; top token kept {tops[0]:.2f} and {tops[1]:.2f}",
-        f"in the shuffled copy {np.nanmedian(scrambled.flat_divergence):.3f} bits inside, "
-        f"{np.nanmedian(scrambled.straddling_divergence):.3f} astride",
+        f"the model: {both_sides(result)}",
+        f"its norm-only null: {both_sides(result.null)}",
         f"{int(low.sum())} of {len(result)} pairs have max slope below {LOW_SLOPE}, "
         f"{int(result.same_last_token[low].sum())} of them share their last token",
+    )
+
+
+def both_sides(result: Predictions) -> str:
+    bits = [stats.median_interval(result.by_unit(f"{side}_divergence")).estimate for side in ("flat", "straddling")]
+    tops = [stats.mean_interval(result.by_unit(f"{side}_agreement")).estimate for side in ("flat", "straddling")]
+    return (
+        f"divergence {bits[0]:.3f} bits inside, {bits[1]:.3f} astride; top token kept {tops[0]:.2f} and {tops[1]:.2f}"
     )
 
 
@@ -99,18 +130,43 @@ def swapped(result: Predictions) -> Predictions:
 @pytest.mark.parametrize("case", CASES)
 def test_claim(case: Case, measured: Measured, claim: Claim) -> None:
     result = measured(case.trained)
-    claim.check(judge(result, described(result, measured(case.scrambled))), EXPECTED)
+    claim.check(judge(result, described(result)), EXPECTED)
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_control(case: Case, measured: Measured, claim: Claim) -> None:
+@pytest.mark.parametrize(("case", "others"), CONTROLS)
+def test_control(case: Case, others: Mapping[str, PredictionSpec], measured: Measured, claim: Claim) -> None:
+    result = measured(case.trained)
     claim.refute(
-        {
-            "flat parts and transitions swapped": judge(swapped(measured(case.trained))),
-            "shuffled weights": judge(measured(case.scrambled)),
+        {name: judge(measured(spec)) for name, spec in others.items()}
+        | {
+            "norm-only null": judge(null_of(result)),
+            "patched after the last block": judge(measured(case.last_block)),
             "untrained weights": judge(measured(case.untrained)),
+            "flat parts and transitions swapped": judge(swapped(result)),
         }
     )
+    claim.confirm({"planted: one token before the jump, another after it": judge(planted(result))})
+
+
+def null_of(result: Predictions) -> Predictions:
+    """The norm-only null with its own predictions in the place of the curves."""
+    null = claims.replace_by_null(result)
+    along = result.null
+    return replace(
+        null,
+        top_tokens=along.top_tokens,
+        logit_difference=along.logit_difference,
+        span_divergence=along.span_divergence,
+    )
+
+
+def planted(result: Predictions) -> Predictions:
+    """Plateaus on whose two sides two tokens are certain."""
+    sharp = claims.planted(result)
+    beyond = (sharp.relative > 0.5).astype(int)
+    span = result.span
+    apart = (beyond[:, span:] != beyond[:, :-span]).astype(float)
+    return replace(sharp, top_tokens=beyond, span_divergence=apart)
 
 
 @pytest.mark.parametrize("spec", SPECS)
