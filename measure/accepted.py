@@ -26,7 +26,7 @@ class Accepted:
     draws: dict[str, str] = field(default_factory=dict)
 
     def drift(self, verdict: Verdict) -> list[str]:
-        """Effects that are gone, and effects whose estimate has left the accepted interval; none were accepted: none."""
+        """Effects that are gone, or whose estimate has left the accepted interval; where none were accepted, none."""
         now = {effect.name: effect.interval.estimate for effect in verdict.effects}
         lines = []
         for name, (estimate, low, high) in self.effects.items():

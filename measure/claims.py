@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ from jaxtyping import Float
 from measure import stats
 from measure.accepted import Accepted
 from measure.options import MOST_DRAWS
-from measure.results import Curves
+from measure.results import Curves, Result
 from measure.spec import CurveSpec, MeasureError, NotMeasuredError, Read, Spec
 from measure.stats import Effect, Interval, Trend, Verdict
 
@@ -167,8 +167,8 @@ def mixed(first: C, second: C) -> tuple[C, C]:
     swap = np.where(first.units >= 0, heads[first.units], False)[:, None]
     names = [*_EXCHANGED, *(f"null_{name}" for name in _EXCHANGED)]
     scaled = [{name: _over_end(result, getattr(result, name)) for name in names} for result in (first, second)]
-    one = {name: np.where(swap, scaled[1][name], scaled[0][name]) for name in names}
-    other = {name: np.where(swap, scaled[0][name], scaled[1][name]) for name in names}
+    one: dict[str, Any] = {name: np.where(swap, scaled[1][name], scaled[0][name]) for name in names}
+    other: dict[str, Any] = {name: np.where(swap, scaled[0][name], scaled[1][name]) for name in names}
     ones = np.ones(len(first))
     return replace(first, **one, reference_norm=ones), replace(second, **other, reference_norm=ones)
 
@@ -178,7 +178,7 @@ def _over_end(result: Curves, values: Float[np.ndarray, "pairs some"] | None) ->
     return known / result.end_distance[:, None]
 
 
-def check_paired(curves: Sequence[Curves]) -> None:
+def check_paired(curves: Sequence[Result]) -> None:
     """Raise `MeasureError` unless all curves were measured on the same prompts, unit by unit."""
     # Two results may hold the same independent pairs, one of them others beside.
     prompts = {
@@ -369,7 +369,7 @@ def counterfeits(spec: S, draw: int = 0, kinds: Sequence[str] = KINDS) -> dict[s
 
 
 def controls(
-    cases: Sequence[ParameterSet], of: Callable[..., dict[str, S]], draws: int = MOST_DRAWS
+    cases: Sequence[ParameterSet], of: Callable[..., Mapping[str, object]], draws: int = MOST_DRAWS
 ) -> list[ParameterSet]:
     """Each case with its counterfeits, `of(case, draw)`, once for every draw; `--draws` says how many are run."""
     return [

@@ -110,7 +110,7 @@ def _reorder(blocks: nn.ModuleList, layer: int, generator: torch.Generator) -> N
         blocks[place] = later[chosen]
         for module in later[chosen].modules():
             if hasattr(module, "layer_idx"):
-                module.layer_idx = place  # type: ignore[assignment]
+                module.layer_idx = place
 
 
 def _permute_neurons(blocks: nn.ModuleList, layer: int, weights: str, generator: torch.Generator) -> None:

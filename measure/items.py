@@ -77,7 +77,15 @@ def is_of_a_suite(item: pytest.Item) -> bool:
 def subject_of(item: pytest.Item) -> str:
     """What a claim is asked of: the test's id, or its module's name where it has no parameters."""
     callspec = getattr(item, "callspec", None)
-    return callspec.id if callspec is not None else item.path.stem.removeprefix("test_")
+    if callspec is None:
+        return item.path.stem.removeprefix("test_")
+    return str(callspec.id).replace(f"-draw{draw_of(item)}", "", 1) if draw_of(item) else str(callspec.id)
+
+
+def draw_of(item: pytest.Item) -> int:
+    """Which draw of its counterfeits a control takes, 0 being the first."""
+    marker = item.get_closest_marker("draw")
+    return int(marker.args[0]) if marker is not None and marker.args else 0
 
 
 def title_of(item: pytest.Item) -> tuple[str | None, str]:
@@ -136,8 +144,7 @@ def accepted_file(item: pytest.Item) -> Path:
 
 def unwanted_draws(items: Sequence[pytest.Item], draws: int) -> list[pytest.Item]:
     """Tests of a counterfeit's draw that was not asked for, the first being draw 0."""
-    markers = ((item, item.get_closest_marker("draw")) for item in items)
-    return [item for item, marker in markers if marker is not None and marker.args[0] >= draws]
+    return [item for item in items if draw_of(item) >= draws]
 
 
 def baseline_folder(item: pytest.Item) -> Path:

@@ -71,7 +71,7 @@ def check_sample(config: pytest.Config) -> None:
         raise pytest.UsageError(f"--seed {seed}: seeds are 0 or above; leave it out for the default draw, 0.")
     if pairs is None:
         return
-    from measure.stats import FEWEST
+    from measure.shared_ends import FEWEST
 
     if pairs < 2 * FEWEST:
         raise pytest.UsageError(

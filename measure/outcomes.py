@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,10 @@ from syrupy.assertion import SnapshotAssertion
 from measure import accepted, recording, regression
 from measure.claims import Claim
 from measure.exits import EXIT_CLAIM_FAILED, EXIT_DRIFT, EXIT_NOT_MEASURED
-from measure.items import ORDER, accepted_file, strict_read_of, subject_of, title_of, uses
+from measure.items import ORDER, accepted_file, draw_of, strict_read_of, subject_of, title_of, uses
 from measure.options import is_default_sample
 from measure.results import write_atomically
-from measure.rows import BaselineRow, Role, State, TestRow
+from measure.rows import BaselineRow, Role, State, TestRow, VerdictRow
 from measure.spec import MeasureError, NotMeasuredError
 from measure.stats import Verdict
 
@@ -76,10 +76,16 @@ def row_of(item: pytest.Item, report: pytest.TestReport) -> TestRow:
         seconds=round(report.duration, 3),
         expected=claim.expected if claim is not None else "supported",
         verdict=recording.of_verdict(verdict) if verdict is not None else None,
-        controls={n: recording.of_verdict(v) for n, v in claim.controls.items()} if claim is not None else {},
-        planted={n: recording.of_verdict(v) for n, v in claim.planted.items()} if claim is not None else {},
+        controls=_verdict_rows(item, claim.controls if claim is not None else {}),
+        planted=_verdict_rows(item, claim.planted if claim is not None else {}),
         baseline=_baseline_row(item),
     )
+
+
+def _verdict_rows(item: pytest.Item, verdicts: Mapping[str, Verdict]) -> dict[str, VerdictRow]:
+    """Verdicts by name, those of a later draw of counterfeits told apart from the first's."""
+    draw = draw_of(item)
+    return {f"{n}, draw {draw + 1}" if draw else n: recording.of_verdict(v) for n, v in verdicts.items()}
 
 
 def _role(item: pytest.Item) -> Role:

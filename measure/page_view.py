@@ -186,7 +186,8 @@ def _control(case: Case) -> ControlView:
         CounterfeitView(name, verdict.outcome, verdict.n, verdict.effects) for name, verdict in case.counterfeits
     )
     reasons = [row.reason for row in case.controls if row.reason]
-    return ControlView(case.control_state, counterfeits, "\n".join(reasons) if reasons else None)
+    told = "\n".join(reasons) if reasons else None
+    return ControlView(case.control_state, counterfeits, told, report.strongest(case))
 
 
 def _families(subject: str, results: Iterable[str], run: Run) -> Texts:

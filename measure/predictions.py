@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
@@ -58,7 +58,7 @@ class Predictions(Curves, kind="predictions"):
     null_span_divergence: Float[np.ndarray, "pairs spans"] | None = None
 
     @cached_property
-    def null(self) -> Predictions:
+    def null(self) -> Self:
         """The norm-only null with what is predicted along it; see `Curves.null`. NaN where that was not measured."""
         top, difference, spans = self.null_top_tokens, self.null_logit_difference, self.null_span_divergence
         return replace(

@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from measure.rows import Number, State, TestRow, VerdictRow
+from measure.rows import EffectRow, Number, State, TestRow, VerdictRow
 
 JUDGED = ("claim", "control")
 NOT_MEASURED = "not measured"
@@ -50,6 +50,35 @@ class Case:
         if "failed" in outcomes or not self.counterfeits:
             return "failed" if "failed" in outcomes else outcomes[0]
         return "held"
+
+
+def strongest(case: Case) -> str | None:
+    """The counterfeit that came nearest to support, and by how much it fell short; None without any to compare.
+
+    Each is known by the effect that falls farthest short of its margin, in units of what the claim's own has beyond it.
+    """
+    own = {e.name: e for e in case.claim.verdict.effects} if case.claim and case.claim.verdict else {}
+    found = []
+    for name, verdict in case.counterfeits:
+        short = [(_nearness(effect, own[effect.name]), effect) for effect in verdict.effects if effect.name in own]
+        if short:
+            nearness, effect = min(short, key=lambda pair: pair[0])
+            found.append((nearness, name, effect))
+    if not found:
+        return None
+    _, name, effect = max(found, key=lambda entry: entry[0])
+    return (
+        f"strongest counterfeit: {name}; its {effect.name} {_signed(effect.estimate)} [{_signed(effect.low)}, "
+        f"{_signed(effect.high)}] where more than {effect.margin:+g} is asked and the claim has "
+        f"{_signed(own[effect.name].estimate)}"
+    )
+
+
+def _nearness(effect: EffectRow, own: EffectRow) -> float:
+    """How near an effect's interval comes to its margin: 0 at it, -1 as far below it as the claim's own is above."""
+    if effect.low is None or own.estimate is None:
+        return -math.inf
+    return (effect.low - effect.margin) / max(abs(own.estimate - own.margin), 1e-9)
 
 
 def claim_lacks_data(row: TestRow) -> bool:
@@ -174,7 +203,8 @@ def _unmeasured(case: Case) -> list[str]:
 
 
 def _control_lines(case: Case) -> list[str]:
-    return _indented(f"control {said}" for said in _unmeasured(case))
+    told = strongest(case) if case.control_state == "held" else None
+    return _indented([*(f"control {said}" for said in _unmeasured(case)), *([told] if told else [])])
 
 
 def _indented(texts: Iterable[str]) -> list[str]:
@@ -191,7 +221,15 @@ def _verdict_lines(verdict: VerdictRow) -> list[str]:
     facts = [
         f"      {f.name:<44} {f.agree} of {f.of}  {f.outcome.replace('supported', '')}".rstrip() for f in verdict.facts
     ]
-    return [*effects, *trends, *facts, *_indented(verdict.notes)]
+    return [*effects, *trends, *facts, *_draw_line(verdict), *_indented(verdict.notes)]
+
+
+def _draw_line(verdict: VerdictRow) -> list[str]:
+    """Over how many draws of pairs a verdict is the same; nothing where other draws were not judged."""
+    if not verdict.draws:
+        return []
+    counts = [f"{verdict.draws.count(outcome)} {outcome}" for outcome in dict.fromkeys(verdict.draws)]
+    return _indented([f"under {len(verdict.draws)} other draws of pairs: {', '.join(counts)}"])
 
 
 def _signed(value: Number) -> str:

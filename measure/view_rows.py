@@ -57,6 +57,7 @@ class ControlView:
     state: str = "not run"
     counterfeits: tuple[CounterfeitView, ...] = ()
     reason: str | None = None
+    strongest: str | None = None
 
 
 class Used(NamedTuple):

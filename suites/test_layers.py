@@ -112,7 +112,7 @@ def test_control(
         | {
             "norm-only null": judge(first, later.null),
             "patched after the last block": judge(first, measured(model.sweep[-1])),
-            "untrained weights": judge(*untrained),
+            "untrained weights": judge(untrained[0], untrained[1]),
             "layers swapped": judge(later, first),
         }
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,7 @@ RUNGS = [pytest.param(ConfigSpec(m.name), id=m.name) for m in catalog.studied() 
 
 def corrected(name: str) -> Shape:
     """A row of the paper's table with its errata mended."""
-    errata = {dimension: value for (model, dimension), value in ERRATA.items() if model == name}
+    errata: dict[str, Any] = {dimension: value for (model, dimension), value in ERRATA.items() if model == name}
     return dataclasses.replace(TABLE_1[name], **errata)
 
 

@@ -78,7 +78,7 @@ def near_straight(result: Predictions) -> np.ndarray:
 
 
 def jumps(result: Predictions) -> np.ndarray:
-    """Pairs that jump beyond their own null, each by the margins that `claims.jumps` asks of a median, (units,) bool."""
+    """Pairs that jump beyond their own null, each by the margins that `claims.jumps` asks of a median, (units,)."""
     return (
         (claims.steepness(result) > claims.SLOPE_MARGIN)
         & (claims.slowness(result) > claims.TENTH)

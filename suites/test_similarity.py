@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -218,7 +219,7 @@ def planted(similar: Predictions, dissimilar: Predictions) -> tuple[Predictions,
     return claims.straight(replace(similar, **even_null(similar)), line), claims.planted(dissimilar)
 
 
-def even_null(result: Predictions) -> dict[str, np.ndarray]:
+def even_null(result: Predictions) -> dict[str, Any]:
     """A null that is a straight line: words so close to each other that the norm bends nothing."""
     line = result.distance[:, -1:] * result.alphas
     return {

@@ -531,12 +531,13 @@
   const REFUTED = { supported: "bad", "not measured": "none" };
 
   function controlPart(entry) {
-    const { state, counterfeits, reason } = entry.control;
+    const { state, counterfeits, reason, strongest } = entry.control;
     const part = make("section", {}, make("h3", {}, "Control ", badge(state)));
     if (!counterfeits.length || state === "not measured") {
       part.append(make("p", { class: "soft" }, reason || "No control ran for this case."));
     }
     if (!counterfeits.length) return part;
+    if (strongest) part.append(make("p", { class: "small soft" }, strongest));
     const leads = counterfeits.map((one) => one.effects.reduce((worst, effect) =>
       (!worst || effect.low - effect.margin < worst.low - worst.margin ? effect : worst), null));
     part.append(table("The same judgement on counterfeits: none may be supported. Shown is the effect that refutes each best",
