@@ -45,7 +45,7 @@ def change_later(blocks: nn.ModuleList, weights: str) -> None:
     _check_not_shared(blocks, layer, weights)
     generator = torch.Generator().manual_seed(seed)
     if kind == "reordered":
-        _reorder(blocks, layer, generator)
+        _reorder(blocks, layer, weights, generator)
     elif kind == "neurons":
         _permute_neurons(blocks, layer, weights, generator)
     else:
@@ -102,10 +102,14 @@ _CHANGES: dict[str, _Change] = {
 }
 
 
-def _reorder(blocks: nn.ModuleList, layer: int, generator: torch.Generator) -> None:
+def _reorder(blocks: nn.ModuleList, layer: int, weights: str, generator: torch.Generator) -> None:
     """The blocks after `layer` in another order; what a block keeps for its place in the cache goes with the place."""
     later = list(blocks)[layer:]
-    order = torch.randperm(len(later), generator=generator).tolist()
+    if len(later) == 1:
+        raise MeasureError(f"weights={weights!r}: one block follows layer {layer}, and one block has no other order.")
+    order = own = list(range(len(later)))
+    while order == own:
+        order = torch.randperm(len(later), generator=generator).tolist()
     for place, chosen in enumerate(order, layer):
         blocks[place] = later[chosen]
         for module in later[chosen].modules():
