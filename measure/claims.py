@@ -324,16 +324,6 @@ def seed_note(seeds: Sequence[Curves]) -> str:
     return f"{len(seeds)} training seeds of the smallest: {', '.join(ranges)}"
 
 
-def runs_along_training(model: str) -> tuple[str, ...]:
-    """The change from untrained to trained over training runs of a rung, n their number; nothing where none is kept."""
-    return ()
-
-
-def runs_by_size(family: str) -> tuple[str, ...]:
-    """The change from the smallest to the next size over training runs; nothing where none is kept."""
-    return ()
-
-
 def _short(interval: Interval, digits: int) -> str:
     return f"{interval.estimate:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
 

@@ -114,7 +114,7 @@ def _reorder(blocks: nn.ModuleList, layer: int, weights: str, generator: torch.G
         blocks[place] = later[chosen]
         for module in later[chosen].modules():
             if hasattr(module, "layer_idx"):
-                module.layer_idx = place
+                module.layer_idx = place  # type: ignore[assignment]
 
 
 def _permute_neurons(blocks: nn.ModuleList, layer: int, weights: str, generator: torch.Generator) -> None:

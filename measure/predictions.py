@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
@@ -58,15 +58,17 @@ class Predictions(Curves, kind="predictions"):
     null_span_divergence: Float[np.ndarray, "pairs spans"] | None = None
 
     @cached_property
-    def null(self) -> Self:
+    def null(self) -> Predictions:
         """The norm-only null with what is predicted along it; see `Curves.null`. NaN where that was not measured."""
         top, difference, spans = self.null_top_tokens, self.null_logit_difference, self.null_span_divergence
-        return replace(
-            super().null,
+        curves: Any = super().null
+        found: Predictions = replace(
+            curves,
             top_tokens=np.full(self.top_tokens.shape, NO_TOKEN) if top is None else top,
             logit_difference=np.full(self.logit_difference.shape, np.nan) if difference is None else difference,
             span_divergence=np.full(self.span_divergence.shape, np.nan) if spans is None else spans,
         )
+        return found
 
     @property
     def same_last_token(self) -> Bool[np.ndarray, " pairs"]:

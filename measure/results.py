@@ -10,7 +10,7 @@ import tempfile
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -233,7 +233,7 @@ class Curves(Result, kind="curves"):
         return np.where(self.degenerate, np.nan, self.fall <= metrics.ROUNDING)
 
     @cached_property
-    def null(self) -> Self:
+    def null(self) -> Curves:
         """The norm-only null, pair by pair: what follows the blocks, applied to the straight line between the two ends.
 
         The final norm alone bends a straight line (two orthogonal residuals give max slope 1.32): what a curve has

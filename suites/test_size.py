@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import pytest
 from _pytest.mark import ParameterSet
 
-from measure import catalog, claims
+from measure import catalog, claims, over_runs
 from measure.claims import Claim
 from measure.results import Curves
 from measure.spec import CurveSpec
@@ -39,6 +39,7 @@ class Family:
     """The sizes of one family, smallest first, each untrained too, and the smallest size from several seeds."""
 
     name: str
+    labels: tuple[str, ...]
     sizes: tuple[CurveSpec, ...]
     last_block: CurveSpec
     untrained: tuple[CurveSpec, ...]
@@ -50,6 +51,7 @@ def family(name: str, source: catalog.Source, kind: str) -> Family:
     names = [f"{model.name}@main" for model in models]
     return Family(
         name=name,
+        labels=tuple(model.name.removeprefix(f"{name}-") for model in models),
         sizes=tuple(CurveSpec(model) for model in names),
         last_block=CurveSpec(names[-1], layer=models[-1].layers),
         untrained=tuple(CurveSpec(model, weights="untrained:0") for model in names),
@@ -97,7 +99,7 @@ def test_claim(sizes: Family, measured: Callable[[CurveSpec], Curves], claim: Cl
         notes.append("trend: not applicable with two sizes")
     if len(sizes.seeds) > 1:
         notes.append(claims.seed_note([measured(spec) for spec in sizes.seeds]))
-    claim.check(judge(curves, (*notes, *claims.runs_by_size(sizes.name))), EXPECTED)
+    claim.check(judge(curves, (*notes, *over_runs.by_size(sizes.name, sizes.labels))), EXPECTED)
 
 
 @pytest.mark.parametrize(("sizes", "others"), CONTROLS)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from measure import catalog, claims
+from measure import catalog, claims, over_runs
 from measure.claims import Claim
 from measure.results import Curves
 from measure.spec import CurveSpec
@@ -80,7 +80,7 @@ def test_claim(model: Trajectory, measured: Callable[[CurveSpec], Curves], claim
     notes = (
         *claims.onsets(model.names, revisions),
         claims.null_note(revisions[-1]),
-        *claims.runs_along_training(model.model),
+        *over_runs.along_training(model.model),
     )
     claim.check(judge(revisions, notes), EXPECTED)
 

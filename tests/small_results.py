@@ -39,6 +39,16 @@ def fields(sharpness: float, rows: int = PAIRS, steps: int = STEPS) -> dict[str,
         "null_distance": line,
         "reference_norm": np.ones(rows),
         "units": np.arange(rows) // 2,
+        **seen_from_both_ends(distances(sharpness, rows, steps), ""),
+        **seen_from_both_ends(line, "null_"),
+    }
+
+
+def seen_from_both_ends(distance: np.ndarray, prefix: str) -> dict[str, np.ndarray]:
+    """What an output that runs straight adds to its distance from A."""
+    return {
+        f"{prefix}step_distance": np.abs(np.diff(distance, axis=1)),
+        f"{prefix}end_side_distance": np.abs(distance[:, -1:] - distance),
     }
 
 
@@ -58,6 +68,9 @@ def predictions(spec: PredictionSpec, sharpness: float = 4.0, rows: int = PAIRS)
         logit_difference=1 - 2 * kept["distance"],
         end_divergence=np.full(rows, 0.4),
         span_divergence=np.full((rows, STEPS - 4), 0.1),
+        null_top_tokens=np.zeros((rows, STEPS), dtype=int),
+        null_logit_difference=1 - 2 * kept["null_distance"],
+        null_span_divergence=np.full((rows, STEPS - 4), 0.1),
     )
 
 
@@ -71,7 +84,6 @@ def crossings(spec: CrossingSpec, sharpness: float = 4.0) -> Crossings:
         crossings=counts,
         coarse=counts.sum(axis=2),
         end_crossings=counts.sum(axis=2) // 2,
-        step_distance=np.diff(kept["distance"], axis=1),
     )
 
 

@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 
 from measure import claims, stats
+from measure.accepted import Accepted
 from measure.results import Curves
-from measure.spec import MeasureError
-from tests.test_results import concave, curves_of, line, sigmoid
+from measure.spec import CurveSpec, MeasureError
+from measure.stats import Effect, Interval, Verdict
+from tests.test_metrics import ALPHAS, along, half_circle, returning
+from tests.test_results import concave, curves_of, sigmoid
 
 
 def family(shape: float, seed: int, n: int = 60) -> Curves:
-    """Sigmoids of slopes about `shape`, on the same prompts for every seed."""
-    slopes = shape * np.exp(0.2 * np.random.default_rng(seed).normal(size=n))
+    """Straight paths whose r is a sigmoid of a slope about `shape`, on the same prompts for every seed."""
+    slopes = shape * np.exp(0.1 * np.random.default_rng(seed).normal(size=n))
     return prompted(curves_of(*(sigmoid(slope) for slope in slopes)))
 
 
@@ -23,36 +26,82 @@ def prompted(curves: Curves, prompts: str = "p", model: str = "m") -> Curves:
     return replace(curves, provenance={"prompts_sha256": prompts * 32, "model": model})
 
 
-def outcomes(before: Curves, after: Curves, scrambled: Curves) -> list[str]:
-    return [effect.outcome for effect in claims.sharper(before, after, scrambled, "x")]
+def outcomes(*effects: Effect) -> list[str]:
+    return [effect.outcome for effect in effects]
 
 
-def test_sharper_needs_a_steeper_slope_flatter_edges_and_more_than_shuffling_gives() -> None:
-    blunt, sharp, straight = family(1.5, 0), family(3.0, 1), prompted(curves_of(*[line()] * 60))
-    assert outcomes(blunt, sharp, straight) == ["supported"] * 3
-    assert outcomes(sharp, blunt, straight)[:2] == ["contradicted"] * 2
-    assert outcomes(blunt, blunt, straight)[:2] == ["inconclusive"] * 2
-    assert outcomes(blunt, sharp, family(3.0, 2))[2] == "inconclusive"
+def paths(path: np.ndarray, n: int = 60) -> Curves:
+    return prompted(along(*[path] * n))
 
 
-def test_a_sharp_curve_without_plateaus_is_not_sharper() -> None:
-    planted = prompted(curves_of(*[concave()] * 60))
-    assert outcomes(family(1.5, 0), planted, planted) == ["supported", "contradicted", "inconclusive"]
+def test_a_plateau_is_steep_slow_at_its_ends_and_near_them() -> None:
+    assert outcomes(*claims.plateau(family(4.0, 0))) == ["supported"] * 3
+    assert outcomes(*claims.jumps(family(4.0, 0))) == ["supported"] * 3
+
+
+def test_a_straight_line_has_no_plateau() -> None:
+    line = prompted(curves_of(*[ALPHAS] * 60))
+    assert outcomes(*claims.plateau(line)) == ["inconclusive"] * 3
+    # It makes no detour, which is all that the last part of a jump asks.
+    assert outcomes(*claims.jumps(line)) == ["inconclusive", "inconclusive", "supported"]
+
+
+def test_a_way_out_and_back_is_slow_at_its_ends_and_no_plateau() -> None:
+    found = claims.plateau(paths(returning()))
+    assert outcomes(*found) == ["supported", "supported", "inconclusive"]
+
+
+def test_a_bent_path_of_even_speed_is_a_bend() -> None:
+    found = claims.jumps(paths(half_circle()))
+    assert outcomes(*found)[1:] == ["inconclusive", "contradicted"]
+
+
+def test_steep_at_one_end_is_no_plateau() -> None:
+    assert outcomes(*claims.plateau(prompted(curves_of(*[concave()] * 60)))) == [
+        "supported",
+        "contradicted",
+        "contradicted",
+    ]
+
+
+def test_sharper_asks_for_more_of_each() -> None:
+    blunt, sharp = family(1.5, 0), family(3.0, 1)
+    assert outcomes(*claims.sharper(blunt, sharp, "x")) == ["supported"] * 3
+    assert outcomes(*claims.sharper(sharp, blunt, "x"))[:2] == ["contradicted"] * 2
+    assert outcomes(*claims.sharper(blunt, blunt, "x"))[:2] == ["inconclusive"] * 2
+
+
+def test_what_the_null_has_too_is_no_sharpening() -> None:
+    """A curve that is its own null, however sharp, has nothing beyond it."""
+    blunt, sharp = family(1.5, 0), family(3.0, 1)
+    bent = replace(
+        sharp,
+        null_distance=sharp.distance,
+        null_step_distance=sharp.step_distance,
+        null_end_side_distance=sharp.end_side_distance,
+    )
+    assert "supported" not in outcomes(*claims.sharper(blunt, bent, "x"))[:2]
+    assert "supported" not in outcomes(*claims.plateau(bent))
+
+
+def test_near_linear_is_told_from_a_jump() -> None:
+    assert outcomes(*claims.near_linear(prompted(curves_of(*[ALPHAS] * 60)), "x")) == ["supported"] * 2
+    assert outcomes(*claims.near_linear(family(3.0, 0), "x")) == ["contradicted"] * 2
 
 
 def test_trends_and_onsets_follow_the_order() -> None:
-    ordered = [family(shape, seed) for seed, shape in enumerate((1.2, 1.25, 2.0, 3.0))]
+    ordered = [family(shape, seed) for seed, shape in enumerate((1.2, 1.21, 2.0, 3.0))]
     assert [trend.outcome for trend in claims.sharpening_trends(ordered)] == ["supported"] * 2
     assert [trend.outcome for trend in claims.sharpening_trends(ordered[::-1])] == ["contradicted"] * 2
     assert claims.sharpening_trends(ordered[:2]) == ()
-    assert claims.onsets("abcd", ordered) == ("onset (95 % band): max slope c, edge drift c",)
-    assert claims.onsets("dcba", ordered[::-1]) == ("onset (95 % band): max slope None, edge drift None",)
+    assert claims.onsets("abcd", ordered) == ("onset (95 % band): max slope c, edge speed c",)
+    assert claims.onsets("dcba", ordered[::-1]) == ("onset (95 % band): max slope None, edge speed None",)
 
 
 def test_models_of_different_tokenizers_are_not_paired() -> None:
     one, other = family(1.5, 0), prompted(family(3.0, 1), "q", "other")
     with pytest.raises(MeasureError, match=r"found m on p{12}, other on q{12}\. Models with different tokenizers"):
-        claims.sharper(one, other, one, "x")
+        claims.sharper(one, other, "x")
     with pytest.raises(MeasureError, match="cannot be paired"):
         claims.sharpening_trends([one, one, other])
 
@@ -63,11 +112,84 @@ def test_one_size_or_revision_is_nothing_to_compare() -> None:
 
 
 def test_notes_carry_numbers() -> None:
-    assert claims.null_note(family(2.0, 0)) == (
-        "norm-only null of the last: max slope 1.00 [1.00, 1.00], edge drift 0.184 [0.184, 0.184]"
-    )
+    note = claims.null_note(family(2.0, 0))
+    assert note.startswith("the last, and its norm-only null: max slope ")
+    assert "null 1.00 [1.00, 1.00]; edge speed " in note
+    assert note.endswith("null 0.184 [0.184, 0.184]")
     note = claims.seed_note([family(2.0, seed) for seed in range(3)])
     assert note.startswith("3 training seeds of the smallest: max slope ")
+
+
+def test_planted_curves_have_what_claims_ask_for() -> None:
+    flat = prompted(curves_of(*[ALPHAS] * 60))
+    assert outcomes(*claims.plateau(claims.planted(flat))) == ["supported"] * 3
+    np.testing.assert_allclose(claims.planted(flat).detour, 1)
+    grown = claims.planted_growth([flat] * 4)
+    assert [trend.outcome for trend in claims.sharpening_trends(grown)] == ["supported"] * 2
+    np.testing.assert_array_equal(grown[0].distance, flat.null_distance)
+
+
+def test_counterfeits_are_named_and_drawn() -> None:
+    spec = CurveSpec("m@main", layer=2)
+    found = claims.counterfeits(spec, 1)
+    assert tuple(found) == claims.KINDS
+    assert found["later blocks shuffled"].weights == "shuffled_after_2:1"
+    assert found["all weights shuffled"].weights == "scrambled:1"
+    assert all(one.rows == "independent" and one.layer == 2 for one in found.values())
+    assert tuple(claims.counterfeits(spec, kinds=claims.KINDS[:2])) == claims.KINDS[:2]
+
+
+def test_controls_take_every_draw_and_the_first_keeps_its_id() -> None:
+    cases = [pytest.param(CurveSpec("m@main"), id="m")]
+    found = claims.controls(cases, claims.counterfeits)
+    assert [param.id for param in found] == ["m", "m-draw1", "m-draw2"]
+    drawn = [param.values[1]["all weights shuffled"].weights for param in found]  # type: ignore[index,union-attr]
+    assert drawn == ["scrambled:0", "scrambled:1", "scrambled:2"]
+
+
+def verdict(estimate: float, margin: float = 0.1, draws: tuple[str, ...] = ()) -> Verdict:
+    return Verdict((Effect("e", Interval(estimate, estimate - 0.02, estimate + 0.02, 40), margin),), draws=draws)
+
+
+def test_a_planted_claim_that_is_not_supported_fails_its_control() -> None:
+    claim = claims.Claim("m")
+    claim.confirm({"planted": verdict(0.5)})
+    assert set(claim.planted) == {"planted"}
+    with pytest.raises(pytest.fail.Exception, match=r"data built to support it:\n  weak: inconclusive"):
+        claim.confirm({"weak": verdict(0.1)})
+    with pytest.raises(pytest.fail.Exception, match="none was given"):
+        claim.confirm({})
+
+
+def test_an_accepted_negative_is_held_to_its_effect() -> None:
+    known = Accepted({"e": (0.05, 0.03, 0.07)}, {})
+    accepted = {"m": "inconclusive"}
+    with pytest.raises(pytest.xfail.Exception):
+        claims.Claim("m", known=known).check(verdict(0.06), accepted)
+    for moved in (0.02, -0.05, 0.09):
+        claim = claims.Claim("m", known=known)
+        with pytest.raises(pytest.fail.Exception, match=r"than were accepted:\n  e: accepted \+0\.050"):
+            claim.check(verdict(moved), accepted)
+        assert claim.drift
+    gone = Accepted({"f": (0.05, 0.03, 0.07)}, {})
+    with pytest.raises(pytest.fail.Exception, match=r"measured no more"):
+        claims.Claim("m", known=gone).check(verdict(0.06), accepted)
+
+
+def test_a_verdict_that_another_draw_does_not_share_is_inconclusive() -> None:
+    steady, flips = (Accepted({}, {"1": "supported", "2": second}) for second in ("supported", "inconclusive"))
+    claims.Claim("m", known=steady).check(verdict(0.5))
+    with pytest.raises(pytest.fail.Exception, match="expected the claim to be supported, measured: inconclusive"):
+        claims.Claim("m", known=flips).check(verdict(0.5))
+    with pytest.raises(pytest.xfail.Exception):
+        claims.Claim("m", known=flips).check(verdict(0.5), {"m": "inconclusive"})
+
+
+def test_on_another_sample_a_verdict_is_told_and_not_held() -> None:
+    claim = claims.Claim("m", known=Accepted({"e": (0.05, 0.03, 0.07)}, {"1": "supported"}), held=False)
+    claim.check(verdict(0.06), {"m": "contradicted"})
+    assert claim.verdict is not None
+    assert (claim.verdict.outcome, claim.expected) == ("inconclusive", "inconclusive")
 
 
 def test_mixed_by_a_coin_no_difference_is_left() -> None:

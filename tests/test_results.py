@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from measure import results
+from measure import metrics, results
 from measure.results import Curves
 from measure.spec import MeasureError
 
@@ -17,8 +17,19 @@ def curves_of(*relative: np.ndarray, scale: float = 3.0) -> Curves:
     distance = scale * np.stack(relative)
     steps = distance.shape[1]
     null = scale * np.tile(np.linspace(0, 1, steps), (len(distance), 1))
-    units = np.arange(len(distance))
-    return Curves(np.linspace(0, 1, steps), distance, null, np.full(len(distance), 10.0), units, {"model": "known"})
+    return Curves(
+        np.linspace(0, 1, steps),
+        distance,
+        null,
+        np.full(len(distance), 10.0),
+        np.arange(len(distance)),
+        {"model": "known"},
+        # The output runs straight from one end to the other.
+        step_distance=np.abs(np.diff(distance, axis=1)),
+        null_step_distance=np.abs(np.diff(null, axis=1)),
+        end_side_distance=np.abs(distance[:, -1:] - distance),
+        null_end_side_distance=np.abs(null[:, -1:] - null),
+    )
 
 
 def line(steps: int = 50) -> np.ndarray:
@@ -78,7 +89,7 @@ def test_the_norm_alone_bends_a_straight_line_between_orthogonal_residuals() -> 
 
 def test_crossings_are_interpolated_and_may_be_missing() -> None:
     alphas = np.array([0.0, 0.5, 1.0])
-    found = results.first_crossing(np.array([[0.0, 0.4, 1.0], [0.0, 0.2, 0.3], [0.7, 0.8, 1.0]]), alphas, 0.5)
+    found = metrics.first_crossing(np.array([[0.0, 0.4, 1.0], [0.0, 0.2, 0.3], [0.7, 0.8, 1.0]]), alphas, 0.5)
     assert found[0] == pytest.approx(0.5 + 0.5 * (0.1 / 0.6))
     assert np.isnan(found[1])
     assert found[2] == 0

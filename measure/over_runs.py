@@ -1,0 +1,85 @@
+"""Training runs as units: how an effect stands over seeds of one recipe, where a verdict speaks of one checkpoint.
+
+Reads what `measure ladder seeds` kept. An effect is told with the mean over runs and its 95 % interval by Student's t
+(between two sizes, by Welch's), n being the number of runs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from measure.ladder import seeds
+from measure.ladder.seeds import Checkpoint, SeedRun
+from measure.stats import Interval
+
+# Below this many runs there is no spread to speak of.
+FEWEST_RUNS = 3
+
+
+def steepness(checkpoint: Checkpoint) -> float:
+    """Median of max slope above the pair's own null's."""
+    return checkpoint.beyond_null["max_slope"].estimate
+
+
+def slowness(checkpoint: Checkpoint) -> float:
+    """By how much, in logs, the median edge speed is below its null's."""
+    return -math.log(checkpoint.curve["edge_speed"].estimate / checkpoint.null["edge_speed"].estimate)
+
+
+_TOLD: tuple[tuple[str, Callable[[Checkpoint], float]], ...] = (
+    ("max slope above its null's rises", steepness),
+    ("edge speed below its null's falls, log", slowness),
+)
+
+
+def along_training(model: str) -> tuple[str, ...]:
+    """The change from untrained to trained over runs of a rung, `ladder-FAMILY-SIZE`; nothing below three runs."""
+    found = _runs(model)
+    if len(found) < FEWEST_RUNS:
+        return ()
+    changes = [(name, paired([of(run.trained) - of(run.untrained) for run in found])) for name, of in _TOLD]
+    return (_line(f"over {len(found)} training runs (n = runs)", changes),)
+
+
+def by_size(family: str, sizes: Sequence[str]) -> tuple[str, ...]:
+    """The change from the smallest of `sizes` to the largest that has three runs; nothing where none but it has."""
+    kept = [(size, _runs(f"{family}-{size}")) for size in sizes]
+    told = [(size, found) for size, found in kept if len(found) >= FEWEST_RUNS]
+    if len(told) < 2:
+        return ()
+    (small, smaller), (large, larger) = told[0], told[-1]
+    changes = [
+        (name, between([of(run.trained) for run in smaller], [of(run.trained) for run in larger])) for name, of in _TOLD
+    ]
+    return (_line(f"{small} to {large} over {len(smaller)} and {len(larger)} training runs (n = runs)", changes),)
+
+
+def _runs(model: str) -> tuple[SeedRun, ...]:
+    """Kept runs of a rung, all of the recipe of the first; none for what is no rung."""
+    source, _, rest = model.partition("-")
+    family, _, size = rest.partition("-")
+    found = seeds.load(family, size) if source == "ladder" else ()
+    return tuple(run for run in found if run.recipe_sha256 == found[0].recipe_sha256)
+
+
+def paired(changes: Sequence[float]) -> Interval:
+    """Mean of one change for each run, with Student's 95 % interval."""
+    from scipy.stats import ttest_1samp
+
+    low, high = ttest_1samp(changes, 0.0).confidence_interval(0.95)
+    return Interval(math.fsum(changes) / len(changes), float(low), float(high), len(changes))
+
+
+def between(before: Sequence[float], after: Sequence[float]) -> Interval:
+    """Difference of two means over different runs, with Welch's 95 % interval."""
+    from scipy.stats import ttest_ind
+
+    found = ttest_ind(after, before, equal_var=False)
+    low, high = found.confidence_interval(0.95)
+    mean = math.fsum(after) / len(after) - math.fsum(before) / len(before)
+    return Interval(mean, float(low), float(high), len(before) + len(after))
+
+
+def _line(where: str, changes: Sequence[tuple[str, Interval]]) -> str:
+    return f"{where}: {'; '.join(f'{name} {interval}' for name, interval in changes)}"
