@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 
-from measure import stats
+from measure import shared_ends, stats
 from measure.stats import Effect, Fact, Interval, Trend, Verdict
 
 
@@ -40,6 +42,36 @@ def test_a_verdict_needs_every_part() -> None:
     assert Verdict((good, weak, bad)).outcome == "contradicted"
     assert Verdict((good,), (falling,)).outcome == "contradicted"
     assert "n = 10" in str(Verdict((good,)))
+
+
+def nine(*parts: Effect | Trend) -> Verdict:
+    """A verdict of nine parts: these, and effects that are supported."""
+    effects = tuple(part for part in parts if isinstance(part, Effect))
+    trends = tuple(part for part in parts if isinstance(part, Trend))
+    return Verdict((effect(0.2, 0.3),) * (9 - len(parts)) + effects, trends)
+
+
+def test_what_contradicts_alone_need_not_among_nine() -> None:
+    """At 5 % over nine parts the upper bound lies 1.358 times as far from the estimate."""
+    close, clear = effect(-0.31, -0.11), effect(-0.345, -0.145)
+    assert Verdict((close,)).outcome == Verdict((close, close)).outcome == "contradicted"
+    assert nine(close).outcome_of(close) == nine(close).outcome == "inconclusive"
+    assert nine(clear).outcome_of(clear) == nine(clear).outcome == "contradicted"
+    assert close.upper(0.025) == pytest.approx(-0.11)
+    assert close.upper(0.05 / 9) == pytest.approx(-0.21 + 0.1 * 1.35814, abs=1e-4)
+    assert nine(close).outcome_of(effect(0.2, 0.3)) == "supported"
+    assert str(nine(close)).startswith("inconclusive")
+    assert "-0.110] (inconclusive)" in str(nine(close))
+
+
+def test_a_reversed_trend_holds_at_the_share_of_the_trends() -> None:
+    weak, strong = Trend("t", 0.99, 0.008, 10, 3), Trend("t", 0.99, 0.005, 10, 3)
+    assert Verdict(trends=(weak,)).outcome == "contradicted"
+    assert nine(weak).outcome_of(weak) == nine(weak).outcome == "inconclusive"
+    assert nine(strong).outcome == nine(weak, weak).outcome == "contradicted"
+    assert Verdict(trends=(Trend("t", 0.9, 0.04, 10, 3),) * 3).outcome == "contradicted"
+    fact = Fact("some", 2, 3)
+    assert Verdict((effect(0.2, 0.3),) * 8, facts=(fact,)).outcome_of(fact) == "contradicted"
 
 
 def test_a_paired_rise_is_narrower_than_its_parts() -> None:
@@ -209,9 +241,213 @@ def test_medians_over_resampled_clusters_are_those_of_the_rows_themselves(seed: 
     # Few digits, so that there are ties.
     table = generator.normal(size=(units, 2)).round(int(generator.integers(1, 6)))
     clusters = generator.integers(0, 12, size=units)
-    found = stats._clustered_medians(table, clusters, seed, 200)
+    found = shared_ends.clustered_medians(table, clusters, seed, 200)
     assert found is not None
     for column, medians in zip(table.T, found.T, strict=True):
-        plain = stats._clustered(lambda rows, of=column: float(np.median(of[rows])), clusters, seed, 200)
+        plain = shared_ends.clustered(lambda rows, of=column: float(np.median(of[rows])), clusters, seed, 200)
         np.testing.assert_array_equal(medians, plain)
-    assert stats._clustered_medians(table, clusters % 5, seed, 200) is None
+    assert shared_ends.clustered_medians(table, clusters % 5, seed, 200) is None
+
+
+def all_of(ends: np.ndarray | None) -> dict[str, tuple[float, float, float]]:
+    """Estimate, low and high by every function that takes `ends`, on the same 120 units."""
+    generator = np.random.default_rng(7)
+    table = generator.normal(size=(120, 4)) + 0.1 * np.arange(4)
+    table[3, 0] = table[5, 1] = np.nan
+    a, b, c, d = table.T
+    apart = stats.strata_of(c, 2)
+    intervals = {
+        "contrast": stats.median_contrast([a, b, c], [1.0, -2.0, 1.0], ends=ends),
+        "median": stats.median_interval(a, ends=ends),
+        "rise": stats.median_rise(a, b, ends=ends),
+        "mean": stats.mean_interval(a, ends=ends),
+        "superiority": stats.superiority(a, b, ends=ends),
+        "stratified": stats.stratified_contrast(a, b, apart, ends=ends),
+        "rank": stats.rank_correlation(a, b, apart, ends=ends),
+        "ratio": stats.of_medians([a, b, c + 5, d], lambda m: (m[..., 1] - m[..., 0]) / m[..., 2], ends=ends),
+    }
+    found = {name: (interval.estimate, interval.low, interval.high) for name, interval in intervals.items()}
+    band = stats.rises_band("abcd", [a, b, c, d], ends=ends)
+    return found | {f"band {i}": (band.estimate[i], band.low[i], band.high[i]) for i in range(3)}
+
+
+def widths(found: dict[str, tuple[float, float, float]]) -> np.ndarray:
+    return np.array([high - low for _, low, high in found.values()])
+
+
+def test_tokens_that_nobody_shares_change_nothing() -> None:
+    plain = all_of(None)
+    # Two tokens in each unit, or one and the same.
+    for ends in (np.arange(240).reshape(120, 2), np.stack([np.arange(120)] * 2, axis=1)):
+        for name, found in all_of(ends).items():
+            assert found == pytest.approx(plain[name], rel=1e-9), name
+
+
+def test_shared_tokens_never_narrow_an_interval_and_move_no_estimate() -> None:
+    plain, wide = all_of(None), all_of(np.stack([np.arange(120) % 12, 100 + np.arange(120)], axis=1))
+    assert [found[0] for found in plain.values()] == [found[0] for found in wide.values()]
+    assert (widths(wide) >= widths(plain)).all()
+
+
+def test_units_as_alike_as_can_be_have_the_interval_of_their_tokens() -> None:
+    """400 units, ten of a value for each of 40 first tokens: 40 observations, and Student's t for them."""
+    few = np.random.default_rng(2).normal(size=40)
+    ends = np.stack([np.repeat(np.arange(40), 10), 100 + np.arange(400)], axis=1)
+    many = stats.mean_interval(np.repeat(few, 10), ends=ends)
+    half = 2.02 * few.std(ddof=1) / np.sqrt(40)
+    assert (many.high - many.low) / 2 == pytest.approx(half, rel=0.05)
+
+
+def test_fewer_than_six_tokens_give_an_estimate_and_no_interval() -> None:
+    five = np.stack([np.arange(120) % 5, np.arange(120) % 5], axis=1)
+    assert np.isnan(widths(all_of(five))).all()
+    assert np.isfinite(widths(all_of(np.arange(120)[:, None] % 6 + [0, 0]))).all()
+    assert [found[0] for found in all_of(five).values()] == [found[0] for found in all_of(None).values()]
+    # One token in every unit: nothing stands apart.
+    assert np.isnan(widths(all_of(np.stack([np.zeros(120, int), np.arange(120)], axis=1)))).all()
+    values = np.arange(120.0)
+    assert stats.page_trend("t", [values, values, values + 1], ends=five) is None
+    assert stats.page_trends({"t": [values, values, values + 1]}, ends=five) == ()
+    assert stats.signed_rank("t", values, values + 1, ends=five) is None
+
+
+def test_rows_without_a_value_drop_their_tokens() -> None:
+    """The tokens of units left out would make six of five, or make all the others alike."""
+    values = np.random.default_rng(0).normal(size=40)
+    ends = np.stack([np.arange(40) % 5, np.arange(40) % 5], axis=1)
+    ends[39], values[39] = (7, 8), np.nan
+    assert np.isnan(stats.median_rise(values, values + 1, ends=ends).low)
+    assert np.isnan(stats.mean_interval(values, ends=ends).low)
+    assert stats.signed_rank("t", values, values + 1, ends=ends) is None
+    alone = np.arange(80).reshape(40, 2)
+    alone[39] = alone[0]
+    assert stats.median_interval(values, ends=alone) == stats.median_interval(values)
+
+
+def test_units_written_twice_count_once() -> None:
+    generator = np.random.default_rng(0)
+    once = generator.normal(size=(200, 2))
+    ends = np.arange(400).reshape(200, 2)
+    # The second of each has its ends the other way round.
+    (a, b), twice = once.T, np.concatenate([ends, ends[:, ::-1]])
+    (aa, bb) = np.concatenate([once, once]).T
+    for single, double in (
+        (stats.median_interval(a), stats.median_interval(aa, ends=twice)),
+        (stats.median_rise(a, b), stats.median_rise(aa, bb, ends=twice)),
+        (stats.mean_interval(a), stats.mean_interval(aa, ends=twice)),
+        (stats.superiority(a, b), stats.superiority(aa, bb, ends=twice)),
+    ):
+        assert double.estimate == pytest.approx(single.estimate)
+        assert double.high - double.low == pytest.approx(single.high - single.low, rel=0.2)
+    single_test, double_test = stats.signed_rank("t", a, a + b), stats.signed_rank("t", aa, aa + bb, ends=twice)
+    assert single_test is not None
+    assert double_test is not None
+    assert double_test.p == pytest.approx(single_test.p, abs=0.01)
+    columns = [a, b, a + 0.1], [aa, bb, aa + 0.1]
+    single_page, double_page = stats.page_trend("t", columns[0]), stats.page_trend("t", columns[1], ends=twice)
+    assert single_page is not None
+    assert double_page is not None
+    assert double_page.p == pytest.approx(single_page.p, abs=0.02)
+
+
+def test_the_sum_over_units_that_share_a_token_is_that_of_all_such_pairs() -> None:
+    generator = np.random.default_rng(3)
+    ends, terms = generator.integers(0, 9, size=(60, 2)), generator.normal(size=60)
+    share = (ends[:, None, :, None] == ends[None, :, None, :]).any(axis=(2, 3))
+    assert shared_ends.alike_sum(terms, ends) == pytest.approx(terms @ share @ terms)
+
+
+def test_influences_are_those_of_the_jackknife_and_the_bootstrap() -> None:
+    generator = np.random.default_rng(4)
+    x = generator.normal(size=200)
+    y = (x + generator.normal(size=200)).round(2)
+    without = [np.delete(np.arange(200), unit) for unit in range(200)]
+    jackknife = np.array([stats._spearman(x[rows][None], y[rows][None])[0] for rows in without])
+    np.testing.assert_allclose(
+        shared_ends.of_rank_correlation(x, y), jackknife.mean() - jackknife, rtol=0.02, atol=1e-4
+    )
+    assert not shared_ends.of_rank_correlation(x, np.ones(200)).any()
+    influence = shared_ends.of_median(x)
+    assert influence.sum() == pytest.approx(0, abs=1e-9)
+    drawn = stats._resampled_medians(x.tobytes(), 0, 4000)
+    assert np.sqrt(influence @ influence) == pytest.approx(drawn.std(), rel=0.1)
+    assert not shared_ends.of_median(np.ones(9)).any()
+
+
+def test_a_function_of_medians_has_its_paired_interval() -> None:
+    generator = np.random.default_rng(0)
+    shared = np.exp(0.3 * generator.normal(size=300))
+    low, high = 2 * shared, 6 * shared * np.exp(0.02 * generator.normal(size=300))
+    ratio = stats.of_medians([low, high], lambda medians: medians[..., 1] / medians[..., 0])
+    assert ratio.estimate == np.median(high) / np.median(low)
+    assert 2.9 < ratio.low < 3 < ratio.high < 3.1
+    rise = stats.of_medians([low, high], lambda medians: medians[..., 1] - medians[..., 0])
+    assert rise == stats.median_rise(low, high)
+    assert np.isnan(stats.of_medians([low[:5], high[:5]], lambda medians: medians[..., 1]).low)
+    assert stats.of_medians([low[:0]], lambda medians: medians[..., 0]).n == 0
+
+
+@pytest.mark.parametrize(("centre", "known"), [(1.0, True), (0.4, True), (0.3, False), (-1.0, False)])
+def test_a_function_of_medians_that_is_not_finite_too_often_has_no_interval(centre: float, known: bool) -> None:
+    """The log of a median whose standard error is about 0.12."""
+    values = np.random.default_rng(0).normal(size=101)
+    values += centre - np.median(values)
+    found = stats.of_medians([values], lambda medians: np.log(medians[..., 0]))
+    assert np.isfinite(found.low) == np.isfinite(found.high) == known
+
+
+def test_means_and_signed_ranks_over_clusters() -> None:
+    """40 units in 8 clusters of equal values are 8 observations."""
+    generator = np.random.default_rng(1)
+    few = generator.normal(size=8) + 0.5
+    values, clusters = np.repeat(few, 5), np.repeat(np.arange(8), 5)
+    values = np.append(values, np.nan)
+    clusters = np.append(clusters, 99)
+    zero = np.zeros(41)
+    together, of_eight = stats.mean_interval(values, clusters=clusters), stats.mean_interval(few)
+    assert (together.estimate, together.low, together.high) == pytest.approx(
+        (of_eight.estimate, of_eight.low, of_eight.high)
+    )
+    assert together.n == 40
+    shares = stats.superiority(zero, values, clusters=clusters), stats.superiority(zero[:8], few)
+    assert (shares[0].low, shares[0].high) == pytest.approx((shares[1].low, shares[1].high))
+    test = stats.signed_rank("t", zero, values, clusters=clusters)
+    ranks = np.sign(few) * (np.argsort(np.argsort(np.abs(few))) + 0.6)
+    assert test is not None
+    z = ranks.sum() / np.sqrt(ranks @ ranks)
+    assert (test.p, test.p_reversed) == pytest.approx((NormalDist().cdf(-z), NormalDist().cdf(z)))
+    five = clusters[:25]
+    assert np.isnan(stats.mean_interval(values[:25], clusters=five).low)
+    assert np.isnan(stats.superiority(zero[:25], values[:25], clusters=five).low)
+    assert stats.signed_rank("t", zero[:25], values[:25], clusters=five) is None
+
+
+def test_tests_over_separate_units_are_close_to_those_of_scipy() -> None:
+    generator = np.random.default_rng(5)
+    columns = list((generator.normal(size=(300, 3)) + 0.05 * np.arange(3)).T)
+    ends = np.arange(600).reshape(300, 2)
+    for plain, alike in (
+        (stats.page_trend("t", columns), stats.page_trend("t", columns, ends=ends)),
+        (stats.signed_rank("t", *columns[:2]), stats.signed_rank("t", *columns[:2], ends=ends)),
+        (stats.signed_rank("t", *columns[:2]), stats.signed_rank("t", *columns[:2], clusters=ends[:, 0])),
+    ):
+        assert plain is not None
+        assert alike is not None
+        assert (alike.p, alike.p_reversed) == pytest.approx((plain.p, plain.p_reversed), abs=0.01)
+        assert (alike.n, alike.treatments) == (plain.n, plain.treatments)
+    same = stats.page_trend("t", [columns[0]] * 3, ends=ends)
+    assert same is not None
+    assert (same.p, same.outcome) == (0.5, "inconclusive")
+    none = stats.signed_rank("t", columns[0], columns[0], ends=ends)
+    assert none is not None
+    assert none.p == 1
+
+
+def test_units_are_alike_in_one_way_only() -> None:
+    values, clusters, ends = np.arange(12.0), np.arange(12), np.arange(24).reshape(12, 2)
+    with pytest.raises(ValueError, match="in their ends or in their clusters; found both"):
+        stats.mean_interval(values, clusters=clusters, ends=ends)
+    with pytest.raises(ValueError, match="found both"):
+        stats.median_contrast([values], [1.0], clusters=clusters, ends=ends)
+    with pytest.raises(ValueError, match="found both"):
+        stats.signed_rank("t", values, values + 1, clusters=clusters, ends=ends)
