@@ -164,6 +164,7 @@ def _draw(result: Curves | Slices, name: str) -> str:
 
 def _curve(options: argparse.Namespace) -> int:
     from measure.measurements import interpolate
+    from measure.results import METRICS
 
     curves = interpolate(
         _model(options),
@@ -179,8 +180,8 @@ def _curve(options: argparse.Namespace) -> int:
     if curves.degenerate[0]:
         print("degenerate pair: both prompts give the same output, so there is no relative distance")
         return 0
-    for name in ("max_slope", "transition_width", "edge_drift", "jump_location"):
-        print(f"{name:<17} {getattr(curves, name)[0]:.4f}")
+    for name in METRICS:
+        print(f"{name:<17} {getattr(curves, name)[0]:<8.4f} its norm-only null {getattr(curves.null, name)[0]:.4f}")
     for alpha, relative in zip(curves.alphas, curves.relative[0], strict=True):
         print(f"{alpha:.3f} {relative:8.4f} {'#' * round(60 * min(max(relative, 0.0), 1.0))}")
     return 0
@@ -437,7 +438,7 @@ def _refresh(options: argparse.Namespace) -> int:
 
 def _add_ladder(commands: Any) -> None:
     parser = commands.add_parser("ladder", help="Train and check the small models that come with the project.")
-    parts = parser.add_subparsers(required=True, metavar="tokenizer | train | card | verify")
+    parts = parser.add_subparsers(required=True, metavar="tokenizer | train | card | verify | seeds")
     tokenizer = _command(
         parts,
         "tokenizer",
@@ -472,6 +473,30 @@ def _add_ladder(commands: Any) -> None:
     )
     verify.add_argument("--heldout", default=None, help="also recompute the held-out losses on this corpus")
     verify.add_argument("--out", type=Path, default=catalog.LADDER, help="folder of rungs (default: the shipped ones)")
+    _add_ladder_seeds(parts)
+
+
+def _add_ladder_seeds(parts: Any) -> None:
+    command = _command(
+        parts,
+        "seeds",
+        _ladder_seeds,
+        "Train seeds of rungs, and keep of each what is measured before and after training; goes on after a kill. "
+        "Without --corpus it trains nothing and measures again what is at hand.",
+        "measure ladder seeds --corpus 'corpus/train*' --heldout 'corpus/heldout*' --rungs olmo-0.2m --seeds 5\n"
+        "  measure ladder seeds --weights runs/seeds/weights",
+    )
+    command.add_argument("--corpus", help="a corpus with a TEXT column to train on: file, folder or glob")
+    command.add_argument("--heldout", help="a corpus that is not trained on, for the held-out losses")
+    command.add_argument("--rungs", metavar="RUNG,...", help="olmo-0.2m,qwen2-1.1m,... (default the smallest of each)")
+    number = command.add_mutually_exclusive_group()
+    number.add_argument("--seeds", type=int, metavar="N", help="the first N seeds, from 0 (default 5)")
+    number.add_argument("--seed", type=int, nargs="+", metavar="K", help="these seeds")
+    command.add_argument("--steps", type=int, default=Recipe().steps, help="optimizer steps (default %(default)s)")
+    command.add_argument("--out", type=Path, default=Path("runs/seeds"), help="folder of files (default %(default)s)")
+    command.add_argument("--weights", type=Path, help="folder that trained weights are kept in (default OUT/weights)")
+    command.add_argument("--train-only", action="store_true", help="keep the weights and measure nothing yet")
+    command.add_argument("--threads", type=int, default=None, help="processor threads (default: torch's choice)")
 
 
 def _ladder_tokenizer(options: argparse.Namespace) -> int:
@@ -548,3 +573,67 @@ def _ladder_verify(options: argparse.Namespace) -> int:
         wrong += found
     print(*wrong, sep="\n", end="\n" if wrong else "")
     return 1 if wrong else 0
+
+
+def _ladder_seeds(options: argparse.Namespace) -> int:
+    from measure.ladder import seed_training
+
+    names = options.rungs.split(",") if options.rungs else None
+    numbers = _seed_numbers(options)
+    # Before a corpus is read, which takes its time.
+    seed_training.chosen(names or [], numbers or [])
+    _check_seeds_corpora(options)
+    if options.threads:
+        import torch
+
+        torch.set_num_threads(options.threads)
+    weights = options.weights or options.out / "weights"
+    if not options.train_only:
+        seed_training.check_writable(options.out, "--out")
+    if options.corpus is None:
+        for run in seed_training.at_hand(weights, names, numbers):
+            seed_training.keep(run, options.out, _default_curves, _say)
+        return 0
+    seed_training.check_writable(weights, "--weights")
+    seed_training.put_tokenizer(weights)
+    text, heldout = (_tokenized(source, weights) for source in (options.corpus, options.heldout))
+    training = seed_training.Training(Recipe(steps=options.steps, revisions=(0,)), text, heldout, weights, _say)
+    chosen = seed_training.chosen(names or ["olmo-0.2m", "qwen2-0.2m"], range(5) if numbers is None else numbers)
+    seed_training.train_seeds(chosen, training, None if options.train_only else options.out, _default_curves)
+    return 0
+
+
+def _seed_numbers(options: argparse.Namespace) -> list[int] | None:
+    """The seeds asked for; None where that is left open."""
+    for name in ("seeds", "steps"):
+        given = getattr(options, name)
+        if given is not None and given < 1:
+            raise MeasureError(f"--{name} {given}: give a positive number.")
+    return list(range(options.seeds)) if options.seeds else options.seed
+
+
+def _check_seeds_corpora(options: argparse.Namespace) -> None:
+    if (options.corpus is None) != (options.heldout is None):
+        raise MeasureError("training takes both --corpus, to train on, and --heldout, for the losses; give both.")
+    if options.corpus is None and (options.weights is None or options.train_only):
+        raise MeasureError(
+            "no corpus to train on: give --corpus and --heldout; or, to measure again what was trained, --weights DIR."
+        )
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _default_curves(model: str) -> Curves:
+    """The curves of a model on the default draw."""
+    from measure import engine
+    from measure.results import Curves
+    from measure.spec import CurveSpec
+
+    spec = CurveSpec(model)
+    found = engine.measure([spec], None, lambda *_: None)[spec]
+    if isinstance(found, Exception):
+        raise found
+    assert isinstance(found, Curves)
+    return found

@@ -68,6 +68,19 @@ def test_the_seed_decides_the_weights(text: Text, whole: Path, tmp_path: Path) -
     assert not same(weights(whole), weights(tmp_path / "other"))
 
 
+def test_each_step_is_told_with_its_loss(text: Text, tmp_path: Path) -> None:
+    told: list[tuple[int, float]] = []
+    train.train(RUNG, TINY, text, tmp_path, progress=False, tell=lambda *step: told.append(step))
+    assert [step for step, _ in told] == [1, 2, 3, 4, 5, 6]
+    assert told[0][1] == pytest.approx(np.log(2048), abs=0.1)
+
+
+def test_an_unfinished_run_says_whose_it_is(text: Text, whole: Path, tmp_path: Path) -> None:
+    assert train.unfinished(whole) == train.identity(RUNG, TINY, text)
+    assert train.unfinished(whole) != train.identity(rung("ladder-olmo-0.2m-seed1"), TINY, text)
+    assert train.unfinished(tmp_path) is None
+
+
 @pytest.mark.parametrize("killed_at", [1, 3, 5])
 def test_a_killed_run_goes_on_and_ends_the_same(
     text: Text, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: int

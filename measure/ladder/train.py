@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,12 @@ def train_tokenizer(corpus: Corpus, folder: Path) -> PreTrainedTokenizerFast:
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END_OF_TEXT, model_max_length=CONTEXT)
     fast.save_pretrained(folder)
     return fast
+
+
+def end_token(tokenizer: Path) -> int:
+    """Id of the token between texts, of the tokenizer in a folder."""
+    found: int = PreTrainedTokenizerFast.from_pretrained(tokenizer).convert_tokens_to_ids(END_OF_TEXT)
+    return found
 
 
 def build(rung: Rung, end_of_text: int) -> PreTrainedModel:
@@ -135,17 +142,31 @@ def save_revision(model: PreTrainedModel, folder: Path) -> None:
     os.replace(temporary, folder)
 
 
-def train(rung: Rung, recipe: Recipe, text: Text, folder: Path, *, progress: bool = True) -> None:
-    """Train `rung` on `text`, or go on where an earlier call was killed; every revision lands in `folder`.
-
-    Raises `MeasureError` when the text is too short for one pass or `folder` holds another run's state.
-    """
+def check_enough(recipe: Recipe, text: Text) -> None:
+    """Raise `MeasureError` when `text` is too short for one pass."""
     needed = recipe.steps * recipe.batch
     if text.windows(recipe.sequence) < needed:
         raise MeasureError(
             f"corpus {text.corpus!r} holds {len(text.ids):,} tokens; {recipe.steps} steps need "
             f"{needed * recipe.sequence:,} so that no text is seen twice. Use a larger corpus or fewer --steps."
         )
+
+
+def train(
+    rung: Rung,
+    recipe: Recipe,
+    text: Text,
+    folder: Path,
+    *,
+    progress: bool = True,
+    tell: Callable[[int, float], None] | None = None,
+) -> None:
+    """Train `rung` on `text`, or go on where an earlier call was killed; every revision lands in `folder`.
+
+    `progress` shows a bar; `tell` is told the step and its loss after each.
+    Raises `MeasureError` when the text is too short for one pass or `folder` holds another run's state.
+    """
+    check_enough(recipe, text)
     if all((folder / revision).exists() for revision in recipe.schedule().values()):
         return
     run = _Run(rung, recipe, text, folder)
@@ -164,6 +185,8 @@ def train(rung: Rung, recipe: Recipe, text: Text, folder: Path, *, progress: boo
             loss = run.advance(text.batch(windows, recipe.sequence))
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
             bar.update()
+            if tell is not None:
+                tell(run.step, loss)
 
 
 def forget_state(folder: Path) -> None:
@@ -171,12 +194,23 @@ def forget_state(folder: Path) -> None:
     (folder / "state.pt").unlink(missing_ok=True)
 
 
+def identity(rung: Rung, recipe: Recipe, text: Text) -> str:
+    """What a training run is: sha256 of its rung with the seed, recipe and text."""
+    content = {"rung": asdict(rung), "recipe": recipe.as_dict(), "corpus": text.sha256}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def unfinished(folder: Path) -> str | None:
+    """The `identity` of the run whose state lies in `folder`; None where there is none."""
+    path = folder / "state.pt"
+    return torch.load(path, weights_only=True)["identity"] if path.exists() else None
+
+
 class _Run:
     """The state of one training run, kept in `state.pt` beside its revisions."""
 
     def __init__(self, rung: Rung, recipe: Recipe, text: Text, folder: Path) -> None:
-        identity = {"rung": asdict(rung), "recipe": recipe.as_dict(), "corpus": text.sha256}
-        self.identity = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        self.identity = identity(rung, recipe, text)
         self.recipe = recipe
         self.path = folder / "state.pt"
         self.model = build(rung, text.end_of_text)
