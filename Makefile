@@ -4,9 +4,9 @@ BIN := .venv/bin
 # The figures in `reports/ladder`: as many as fit into 6 MB with the page.
 SAMPLE := fig1 fig1-regions fig2 fig3 fig4 fig5 edge-drift layer-sweep gates
 # Shapes and types are checked under test only, in the modules that compute.
-CHECKED := measure.paths,measure.stats,measure.results,measure.predictions,measure.crossings,measure.slices,measure.figures,measure.token_files,measure.prompts,measure.models,measure.linear,measure.forward,measure.finite,measure.recording,measure.inputs,measure.runs,measure.measurements,beartype.beartype
+CHECKED := measure.paths,measure.shared_ends,measure.stats,measure.metrics,measure.results,measure.predictions,measure.crossings,measure.slices,measure.figures,measure.token_files,measure.prompts,measure.models,measure.linear,measure.forward,measure.finite,measure.recording,measure.inputs,measure.runs,measure.measurements,beartype.beartype
 
-.PHONY: setup suites test check bench sample
+.PHONY: setup suites test check bench sample counterfeits draws faults
 
 setup: .venv/done
 
@@ -42,3 +42,11 @@ sample: setup
 
 bench: setup
 	$(BIN)/pytest benchmarks/ --quiet -s --benchmark-quiet --benchmark-json=benchmarks/results.json
+
+# Every counterfeit that a claim must refute, all three draws of each.
+counterfeits: setup
+	$(BIN)/pytest suites/ --draws 3 -k "claim or control"
+
+# The claims on four other draws of pairs: a verdict that one of them does not share is inconclusive.
+draws: setup
+	for seed in 1 2 3 4; do $(BIN)/pytest suites/ -k test_claim --models ladder --seed $$seed --snapshot-update; done
