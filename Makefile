@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # The figures in `reports/ladder`: as many as fit into 6 MB with the page.
-SAMPLE := fig1 fig1-regions fig2 fig3 fig4 fig5 edge-drift layer-sweep gates
+SAMPLE := fig1 fig1-regions fig2 fig3 fig4 fig5 edge-speed layer-sweep gates
 # Shapes and types are checked under test only, in the modules that compute.
 CHECKED := measure.paths,measure.shared_ends,measure.stats,measure.metrics,measure.results,measure.predictions,measure.crossings,measure.slices,measure.figures,measure.token_files,measure.prompts,measure.models,measure.linear,measure.forward,measure.finite,measure.recording,measure.inputs,measure.runs,measure.measurements,beartype.beartype
 
@@ -50,3 +50,7 @@ counterfeits: setup
 # The claims on four other draws of pairs: a verdict that one of them does not share is inconclusive.
 draws: setup
 	for seed in 1 2 3 4; do $(BIN)/pytest suites/ -k test_claim --models ladder --seed $$seed --snapshot-update; done
+
+# Breaks the harness on purpose, one line at a time, in a copy, and tells which test notices; see docs/faults.md.
+faults: setup
+	$(BIN)/python -m tests.faults $(if $(wildcard .store),--store .store)

@@ -374,12 +374,12 @@ def controls(
     ]
 
 
-def planted(curves: C, slope: float = 6.0) -> C:
+def planted(curves: C, slope: float = 6.0, places: tuple[float, float] = (0.4, 0.6)) -> C:
     """The same pairs with plateaus: an output that runs straight from F(A) to F(B), and r a sigmoid of that slope.
 
-    Where it jumps differs from row to row, from alpha = 0.4 to 0.6.
+    Where it jumps differs from row to row, evenly between two `places` in alpha.
     """
-    place = np.linspace(0.4, 0.6, len(curves))[:, None]
+    place = np.linspace(*places, len(curves))[:, None]
     rows = 1 / (1 + np.exp(-4 * slope * (curves.alphas - place)))
     rows = (rows - rows[:, :1]) / (rows[:, -1:] - rows[:, :1])
     distance = rows * curves.distance[:, -1:]

@@ -69,8 +69,6 @@ STYLE: Any = {
 }
 # Revisions in a row of slices, and in a panel of curves.
 FEW = 5
-# The two metrics that figures set side by side.
-SHOWN = (metrics.TABLE["max_slope"], metrics.TABLE["edge_speed"])
 BAND = "lines: medians; bands and bars: quartiles"
 
 
@@ -92,6 +90,12 @@ class Item:
         """Quartiles of r, which all results but slices have."""
         assert self.row.curve is not None, "slices have no curve"
         return self.row.curve
+
+
+def shown(items: Iterable[Item]) -> tuple[metrics.Definition, metrics.Definition]:
+    """The two metrics that figures set side by side: max slope, and edge speed where every result has it."""
+    known = all("edge_speed" in item.row.metrics for item in items)
+    return metrics.TABLE["max_slope"], metrics.TABLE["edge_speed" if known else "edge_drift"]
 
 
 def styled(draw: Callable[..., Figure | None]) -> Callable[..., Figure | None]:

@@ -118,7 +118,7 @@ def properties_of(item: pytest.Item) -> list[tuple[str, object]]:
         (
             f"effect: {effect.name}",
             f"{effect.interval.estimate:+.4g} [{effect.interval.low:+.4g}, {effect.interval.high:+.4g}] margin "
-            f"{effect.margin:g} n {effect.interval.n} {effect.outcome}",
+            f"{effect.margin:g} n {effect.interval.n} {claim.verdict.outcome_of(effect)}",
         )
         for effect in claim.verdict.effects
     ]

@@ -22,7 +22,6 @@ from measure.figure_parts import (
     GREEN,
     GREY,
     ORANGE,
-    SHOWN,
     STYLE,
     WEIGHTS,
     WIDTH,
@@ -50,6 +49,7 @@ from measure.figure_parts import (
     relative_axes,
     set_titles,
     shades_of,
+    shown,
     size_name,
     slice_grid,
     stage_colours,
@@ -416,28 +416,43 @@ def _later_layer(by_place: Mapping[tuple[str, int, str], Item], model: str) -> i
 
 @styled
 def edge_drift(run: Run) -> Figure | None:
-    """Max slope beside edge drift, trained, shuffled and untrained: the slope cannot tell the first two apart."""
+    """Max slope beside the one-sided edge drift, trained, shuffled and untrained."""
+    return _told_apart(run, ("max_slope", "edge_drift"))
+
+
+@styled
+def edge_speed(run: Run) -> Figure | None:
+    """Max slope beside edge speed and two-sided drift, each with its norm-only null: the slope tells least."""
+    return _told_apart(run, ("max_slope", "edge_speed", "two_sided_drift"))
+
+
+def _told_apart(run: Run, names: tuple[str, ...]) -> Figure | None:
+    """Metrics of trained, shuffled and untrained models, panel by panel, with the null of the trained."""
     items = [item for item in first_layer(usual(items_of(run))) if item.revision == "main"]
-    by_place = {(item.model, item.weights): item for item in items}
-    models = [m for m in by_size(run, {item.model for item in items}) if (m, "scrambled") in by_place]
+    by_place = {(item.model, item.weights): item for item in items if set(names) <= item.row.metrics.keys()}
+    models = [m for m in by_size(run, {model for model, _ in by_place}) if (m, "scrambled") in by_place]
     if not models:
         return None
-    figure, axes = new_figure(1, 2, 0.85 + 0.28 * len(models), share=False)
-    for panel, metric in zip(axes[0], SHOWN, strict=True):
+    figure, axes = new_figure(1, len(names), 0.85 + 0.28 * len(models), share=False)
+    for panel, metric in zip(axes[0], (TABLE[name] for name in names), strict=True):
         panel.axvline(metric.straight, color="0.6", linestyle=":", linewidth=0.7)
         for (model, weights), item in by_place.items():
             if model in models:
                 # A little apart, so that none hides another.
                 height = len(models) - models.index(model) + {"stored": 0.16, "scrambled": 0.0}.get(weights, -0.16)
                 _dot(panel, item.row.metrics[metric.name], height, weights)
+                if weights == "stored" and metric.name in item.row.null_metrics:
+                    null = item.row.null_metrics[metric.name].median
+                    panel.plot(numbers((null,)), [height], "|", color="0.3", markersize=7)
         panel.set(xlabel=metric.label, ylim=(0.4, len(models) + 0.6), yticks=range(1, len(models) + 1))
-        panel.set_yticklabels(models[::-1] if metric is SHOWN[0] else [])
+        panel.set_yticklabels(models[::-1] if metric.name == names[0] else [])
         panel.tick_params(axis="y", length=0)
         panel.spines["left"].set_visible(False)
     _named_marks(figure)
     used = [item for (model, _), item in by_place.items() if model in models]
     bars = "medians over independent units with 95 % intervals"
-    return add_caption(figure, bars, _units(used, "max_slope"), "dotted: a straight line", measured_on(used))
+    lines = "dotted: a straight line; upright: the trained model's norm-only null"
+    return add_caption(figure, bars, _units(used, "max_slope"), lines, measured_on(used))
 
 
 def _units(items: Iterable[Item], metric: str) -> str:
@@ -482,13 +497,14 @@ def layer_sweep(run: Run) -> Figure | None:
     if not sweeps:
         return None
     figure, axes = new_figure(2, 1, 3.4, share=False)
-    for panel, metric in zip(axes[:, 0], SHOWN, strict=True):
+    both = shown(item for sweep in sweeps.values() for item in sweep)
+    for panel, metric in zip(axes[:, 0], both, strict=True):
         panel.axhline(metric.straight, color="0.6", linestyle=":", linewidth=0.7)
         for place, (model, sweep) in enumerate(sweeps.items()):
             colour = FAMILY_COLOURS[place % len(FAMILY_COLOURS)]
             shift = 0.08 * (place - (len(sweeps) - 1) / 2)
             draw_bars(panel, [item.layer + shift for item in sweep], sweep, metric.name, colour)
-            if metric is SHOWN[1]:
+            if metric is both[1]:
                 panel.annotate(model, (0, 1), (4, -12 - 7.5 * place), xycoords="axes fraction",
                                textcoords="offset points", color=colour, fontsize=6)  # fmt: skip
         panel.set(ylabel=metric.label, xticks=range(1, 1 + max(s[-1].layer for s in sweeps.values())))
@@ -561,7 +577,7 @@ def protocols(run: Run) -> Figure | None:
     if not places:
         return None
     figure, axes = new_figure(1, 2, 2.1, share=False)
-    for panel, metric in zip(axes[0], SHOWN, strict=True):
+    for panel, metric in zip(axes[0], shown(by_place.values()), strict=True):
         both = [[by_place[*place, name].row.metrics[metric.name] for name in ("paper", "strict")] for place in places]
         for place, (paper, strict) in zip(places, both, strict=True):
             _cross(panel, paper, strict, place[2])
@@ -638,6 +654,7 @@ FIGURES: dict[str, Draw] = {
     "fig4": fig4,
     "fig23-24": fig23,
     "edge-drift": edge_drift,
+    "edge-speed": edge_speed,
     "layer-sweep": layer_sweep,
     "gates": gates,
     "protocols": protocols,

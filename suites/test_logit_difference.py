@@ -129,7 +129,7 @@ def null_of(result: Predictions) -> Predictions:
 
 def planted(result: Predictions) -> Predictions:
     """Plateaus, each pair's jump at another place, and a logit difference that falls as r rises."""
-    sharp = claims.planted(result)
+    sharp = claims.planted(result, places=(0.2, 0.8))
     place = np.random.default_rng(0).permutation(len(result))
     sharp = claims.straight(sharp, (sharp.relative[place]) * sharp.distance[:, -1:])
     own = np.where(np.isnan(result.logit_difference[:, :1]), np.nan, 1.0 - 2.0 * sharp.relative)

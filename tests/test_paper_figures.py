@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # Of the 18 triples, in two renderings, one of each is enough.
 LOOKED_AT = [name for name in FIGURES if not name.removeprefix("fig").partition("-")[0].isdigit()]
 LOOKED_AT += ["fig1", "fig1-regions", "fig2", "fig2-every-model", "fig3", "fig4", "fig5", "fig7-regions", "fig23-24"]
-OURS = ["edge-drift", "layer-sweep", "gates", "protocols", "reads"]
+OURS = ["edge-drift", "edge-speed", "layer-sweep", "gates", "protocols", "reads"]
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +107,7 @@ def test_a_run_that_lacks_what_a_figure_shows_has_none(name: str, minimal: Run) 
         ("fig4", [CurveSpec(f"ladder-olmo-0.2m@{revision}") for revision in ("step0-tokens0M", "main")]),
         ("fig3", [CurveSpec(f"ladder-olmo-{size}@main") for size in ("0.2m", "1.1m")]),
         ("edge-drift", [CurveSpec("ladder-olmo-0.2m@main", weights=weights) for weights in ("stored", "scrambled:0")]),
+        ("edge-speed", [CurveSpec("ladder-olmo-0.2m@main", weights=weights) for weights in ("stored", "scrambled:0")]),
         ("layer-sweep", [CurveSpec("ladder-olmo-0.2m@main", layer=layer) for layer in (1, 2, 3)]),
         ("fig5", [SliceSpec(f"ladder-olmo-0.2m@{revision}") for revision in ("step0-tokens0M", "main")]),
         ("gates", [CrossingSpec("ladder-olmo-0.2m@main")]),
@@ -240,6 +241,14 @@ def test_trained_and_shuffled_are_told_apart_by_drift(run: Run) -> None:
     metric = run.results["ladder-olmo-0.2m-main"].metrics["edge_drift"]
     shown = [container.lines[0].get_xdata()[0] for container in drift.containers]
     assert metric.estimate in shown
+
+
+def test_what_looks_from_both_ends_stands_beside_its_null(run: Run) -> None:
+    _, speed, drift = panels(drawn("edge-speed", run))
+    row = run.results["ladder-olmo-0.2m-main"]
+    for panel, name in ((speed, "edge_speed"), (drift, "two_sided_drift")):
+        assert row.metrics[name].estimate in [c.lines[0].get_xdata()[0] for c in panel.containers]
+        assert row.null_metrics[name].median in [line.get_xdata()[0] for line in panel.lines]
 
 
 def test_both_protocols_are_held_against_each_other_and_never_mixed(run: Run) -> None:
