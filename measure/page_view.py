@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import UNSET
 
-from measure import page_results, page_runs, report
+from measure import metrics, page_results, page_runs, report
 from measure.records import Run
 from measure.report import JUDGED, NOT_MEASURED, Case
 from measure.rows import BaselineRow, EffectRow, Field, Numbers, Quartiles, State, TestRow, VerdictRow
@@ -20,6 +20,7 @@ from measure.view_rows import (
     Count,
     CounterfeitView,
     Least,
+    MetricView,
     Texts,
     Used,
     VerdictCount,
@@ -50,7 +51,23 @@ def _alone(run: Run) -> View:
         families=tuple(sorted({family for case in cases for family in case.families})),
         claims=claims,
         results={name: page_results.result(row) for name, row in run.results.items()},
+        metrics=_metrics(run),
     )
+
+
+def _metrics(run: Run) -> dict[str, MetricView]:
+    """The metrics of a run's results, as the table of metrics has them; of others the name."""
+    names = dict.fromkeys(name for row in run.results.values() for name in row.metrics)
+    return {name: _metric(name) for name in names}
+
+
+def _metric(name: str) -> MetricView:
+    known = metrics.TABLE.get(name)
+    if known is None:
+        return MetricView(name.replace("_", " "), "")
+    straight = "" if known.straight is None else f"; {known.straight:g} on a straight line"
+    blind = f". Cannot see: {known.blind[0].lower()}{known.blind[1:]}" if known.blind else ""
+    return MetricView(known.label, f"{known.formula}{straight}{blind}")
 
 
 def _beside(shown: View, run: Run, before: Run) -> View:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from msgspec import UNSET, UnsetType
@@ -218,8 +218,16 @@ class Compared:
 
 
 @dataclass(frozen=True)
+class MetricView:
+    """What a metric is called, and a line on what it is and what it cannot see."""
+
+    label: str
+    told: str
+
+
+@dataclass(frozen=True)
 class View:
-    """A run's whole page."""
+    """A run's whole page; `metrics`: those of its results, by name."""
 
     problems: Texts
     facts: tuple[Pair, ...]
@@ -227,4 +235,5 @@ class View:
     families: Texts
     claims: tuple[ClaimView, ...]
     results: Mapping[str, ResultView]
+    metrics: Mapping[str, MetricView] = field(default_factory=dict)
     compared: Compared | None = None

@@ -275,11 +275,9 @@
 
   const WORDS = [
     ["curve", "r = d / d(1), d being how far the output has moved from that at A when the activation has gone the share alpha of the way from A to B."],
-    ["max slope", "the largest step of r over the step of alpha: the paper's sharpness; 1 on a straight line. Shuffled weights have it too."],
-    ["edge drift", "mean of r − r(0) over alpha ≤ 0.2, plus mean of r(1) − r over alpha ≥ 0.8: 0.184 on a straight line, near 0 where the ends are flat."],
     ["effect", "signed so that positive is what the claim says, with its 95 % interval by paired bootstrap over n independent units; curves and quartiles are of all pairs, of which two may share a prompt."],
     ["margin", "supported: the whole interval of every effect lies beyond its margin; contradicted: beyond it on the other side; else inconclusive."],
-    ["control", "the same judgement on counterfeits: shuffled weights (each trained matrix's entries in random order), untrained weights, swapped labels, reversed order. Refuted: not supported. Held: all are refuted."],
+    ["control", "the same judgement on counterfeits: the norm-only null, no block after the patch, the blocks after the patch shuffled in five ways with A and B kept, all weights shuffled, untrained weights, swapped labels, reversed order. Refuted: not supported. Held: all are refuted. Beside them the claim must be supported by planted data that have what it says."],
     ["norm-only null", "what the final norm alone makes of a straight line before it."],
     ["as accepted", "every number of the curve lies within the tolerance of the baseline that was accepted before."],
   ];
@@ -297,7 +295,7 @@
       make("ul", { class: "tally", "aria-label": "The run in numbers" },
         report.tally.map(({ word, count }) => make("li", {}, make("b", {}, String(count)), word))),
       make("details", { class: "more" }, make("summary", {}, "How to read this page"), make("dl", { class: "facts" },
-        WORDS.flatMap(([word, text]) => [make("dt", {}, word), make("dd", {}, text)]))),
+        WORDS.concat(Object.values(report.metrics).filter(({ told }) => told).map(({ label, told }) => [label, told])).flatMap(([word, text]) => [make("dt", {}, word), make("dd", {}, text)]))),
       ...report.problems.map((text) => make("p", { class: "problem", role: "note" }, text)));
   }
 
@@ -548,15 +546,11 @@
     return part;
   }
 
-  const COMMON = {
-    total: "sign changes of gates on the segment", flat_share: "share of the segment below half the mean speed",
-    flat_crossings: "sign changes of gates below half speed", flat_crossing_share: "share of sign changes below half speed",
-    crossing_rate_ratio: "sign changes per length moved, below over above half speed", region_boundaries: "boundaries crossed",
-    missed_by_half: "share of sign changes missed on half the grid", steep_share: "share of the colour's change in the steepest tenth",
-    boundary_width: "boundary width, in alpha", solid_share: "share of cells in solid colour", separation: "||A - B||",
-  };
+  const FIRST = ["max_slope", "edge_speed", "two_sided_drift", "solid_share", "boundary_width"];
 
-  const FIRST = ["max_slope", "edge_drift", "solid_share", "boundary_width"];
+  function called(name) {
+    return report.metrics[name] ? report.metrics[name].label : name.replaceAll("_", " ");
+  }
 
   function metricPart(used) {
     const part = make("section", {}, make("h3", {}, "Metrics"));
@@ -566,7 +560,7 @@
       const with_it = used.filter((result) => result.metrics[name] && known(result.metrics[name].median));
       if (!with_it.length) return;
       const scale = span(with_it.flatMap(({ metrics }) => QUARTILES.concat("low", "high").map((key) => metrics[name][key])));
-      const shown = table(`${COMMON[name] || name.replaceAll("_", " ")}: median, quartiles (thin), 95 % interval (thick)`,
+      const shown = table(`${called(name)}: median, quartiles (thin), 95 % interval (thick)`,
         ["Result", "Median [95 %]", "Drawn", "n"], with_it.map((result) => {
           const metric = result.metrics[name];
           const middle = fixed(known(metric.estimate) ? metric.estimate : metric.median);
@@ -574,7 +568,7 @@
           return [result.name, text, whisker(metric, scale), String(metric.n === undefined ? "–" : metric.n)];
         }));
       if (FIRST.includes(name)) pairs.append(shown);
-      else rest.push(make("details", { class: "more" }, make("summary", {}, COMMON[name] || name.replaceAll("_", " ")), shown));
+      else rest.push(make("details", { class: "more" }, make("summary", {}, called(name)), shown));
     });
     part.append(pairs, ...rest);
     part.append(make("details", { class: "more" }, make("summary", {}, "Where these numbers come from"),
