@@ -343,6 +343,13 @@ _LATER = {
 
 
 KINDS = (*_LATER, "all weights shuffled")
+# For measurements that take long: of those that keep A and B what keeps most, and what keeps least.
+FEWER_KINDS = (
+    "later blocks shuffled",
+    "later blocks of equal spectrum",
+    "later MLP neurons permuted",
+    "all weights shuffled",
+)
 
 
 def counterfeits(spec: S, draw: int = 0, kinds: Sequence[str] = KINDS) -> dict[str, S]:

@@ -112,7 +112,7 @@ class Spec:
         check_choice("precision", self.precision, PRECISIONS)
         if not _WEIGHTS.fullmatch(self.weights):
             raise MeasureError(
-                f"weights={self.weights!r} is not known; use 'stored', 'scrambled:SEED', 'untrained:SEED' or "
+                f"weights={self.weights!r} is not known; use 'stored', 'scrambled:SEED' or 'untrained:SEED', or "
                 "'KIND_after_LAYER:SEED' with shuffled, rows, spectrum, gaussian, neurons, attention or reordered."
             )
         if self.layer < 1:

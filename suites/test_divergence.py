@@ -60,7 +60,7 @@ CASES = [
 
 def counterfeits(case: Case, draw: int) -> dict[str, PredictionSpec]:
     same = case.trained.pairing == "same_last_token"
-    return claims.counterfeits(case.trained, draw, KINDS if same else claims.KINDS)
+    return claims.counterfeits(case.trained, draw, KINDS if same else claims.FEWER_KINDS)
 
 
 CONTROLS = claims.controls(CASES, counterfeits)

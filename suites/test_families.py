@@ -43,9 +43,9 @@ def family(model: catalog.Model, pairing: Pairing = "random") -> Family:
     main = f"{model.name}@main"
     return Family(
         trained=CurveSpec(main, pairing=pairing),
-        last=CurveSpec(main, layer=model.layers, pairing=pairing),
-        untrained=CurveSpec(main, weights="untrained:0", pairing=pairing),
-        untrained_again=CurveSpec(main, weights="untrained:1", pairing=pairing),
+        last=CurveSpec(main, layer=model.layers, pairing=pairing, rows="independent"),
+        untrained=CurveSpec(main, weights="untrained:0", pairing=pairing, rows="independent"),
+        untrained_again=CurveSpec(main, weights="untrained:1", pairing=pairing, rows="independent"),
     )
 
 

@@ -46,8 +46,9 @@ class Growth:
 
 def growth(name: str, before: str, after: str) -> Growth:
     grown = CurveSpec(after)
+    others = replace(grown, rows="independent")
     layers = catalog.models()[after.partition("@")[0]].layers
-    return Growth(name, CurveSpec(before), grown, replace(grown, layer=layers), replace(grown, weights="untrained:0"))
+    return Growth(name, CurveSpec(before), grown, replace(others, layer=layers), replace(others, weights="untrained:0"))
 
 
 def cases() -> list[Growth]:

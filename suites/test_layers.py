@@ -48,21 +48,27 @@ def layers(name: str) -> Layers:
     main, later = f"{name}@main", later_layer(model)
 
     def both(weights: str) -> tuple[CurveSpec, CurveSpec]:
-        return CurveSpec(main, weights=weights), CurveSpec(main, weights=weights, layer=later)
+        return spec(main, weights=weights), spec(main, weights=weights, layer=later)
 
     return Layers(
         model=name,
         trained=both("stored"),
         untrained=both("untrained:0"),
-        sweep=tuple(CurveSpec(main, layer=layer) for layer in range(1, model.layers + 1)),
+        sweep=tuple(spec(main, layer=layer) for layer in range(1, model.layers + 1)),
     )
+
+
+def spec(model: str, *, layer: int = 1, weights: str = "stored") -> CurveSpec:
+    """Curves of the pairs that inference uses; of the trained model after its first layer, which others use, of all."""
+    usual = weights == "stored" and layer == 1
+    return CurveSpec(model, weights=weights, layer=layer, rows="all" if usual else "independent")
 
 
 GROUPS = [pytest.param(layers(name), id=name) for name in MODELS]
 
 
 def counterfeits(model: Layers, draw: int) -> dict[str, CurveSpec]:
-    return claims.counterfeits(model.trained[1], draw)
+    return claims.counterfeits(model.trained[1], draw, claims.FEWER_KINDS)
 
 
 CONTROLS = claims.controls(GROUPS, counterfeits)

@@ -73,6 +73,8 @@ def test_control(spec: ConfigSpec, measured: Callable[[ConfigSpec], Shape], clai
     others = {name: judge(spec.model, config, shape) for name, shape in TABLE_1.items() if name != spec.model}
     flipped = dataclasses.replace(corrected(spec.model), tied=not config.tied)
     claim.refute({"one dimension wrong": judge(spec.model, config, flipped), **others})
+    listed = corrected(spec.model)
+    claim.confirm({"planted: a config that is as listed": judge(spec.model, listed, listed)})
 
 
 @pytest.mark.parametrize("spec", RUNGS)

@@ -17,7 +17,7 @@ import pytest
 from measure import catalog, claims
 from measure.claims import Claim
 from measure.results import Curves
-from measure.spec import CurveSpec, Read
+from measure.spec import CurveSpec, Read, Rows
 from measure.stats import Effect, Verdict
 
 CLAIM = "Before the final norm the effects are weaker (not in the paper)"
@@ -45,7 +45,8 @@ class Reads:
 
 def growth(model: catalog.Model, read: Read, last_weights: str) -> Growth:
     first, last = (f"{model.name}@{revision}" for revision in (model.revisions[0], model.revisions[-1]))
-    return CurveSpec(first, read=read), CurveSpec(last, weights=last_weights, read=read)
+    rows: Rows = "all" if last_weights == "stored" else "independent"
+    return CurveSpec(first, read=read), CurveSpec(last, weights=last_weights, read=read, rows=rows)
 
 
 def reads(model: catalog.Model) -> Reads:

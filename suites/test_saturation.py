@@ -50,8 +50,8 @@ LADDER = Late(
 # A quarter of 3,050 and of 2,750 billion tokens; of their start only the architecture is published.
 REAL = Late(
     "olmo",
-    course(CurveSpec("olmo-1b@main", weights="untrained:0"), "olmo-1b@tokens762B", "olmo-1b@main"),
-    course(CurveSpec("olmo-7b@main", weights="untrained:0"), "olmo-7b@tokens688B", "olmo-7b@main"),
+    course(CurveSpec("olmo-1b@main", weights="untrained:0", rows="independent"), "olmo-1b@tokens762B", "olmo-1b@main"),
+    course(CurveSpec("olmo-7b@main", weights="untrained:0", rows="independent"), "olmo-7b@tokens688B", "olmo-7b@main"),
 )
 GROUPS = [pytest.param(group, id=group.name) for group in (LADDER, REAL)]
 

@@ -53,8 +53,8 @@ def family(name: str, source: catalog.Source, kind: str) -> Family:
         name=name,
         labels=tuple(model.name.removeprefix(f"{name}-") for model in models),
         sizes=tuple(CurveSpec(model) for model in names),
-        last_block=CurveSpec(names[-1], layer=models[-1].layers),
-        untrained=tuple(CurveSpec(model, weights="untrained:0") for model in names),
+        last_block=CurveSpec(names[-1], layer=models[-1].layers, rows="independent"),
+        untrained=tuple(CurveSpec(model, weights="untrained:0", rows="independent") for model in names),
         seeds=tuple(CurveSpec(f"{model.name}@main") for model in catalog.seeds(models[0])),
     )
 

@@ -45,8 +45,8 @@ def trajectory(model: catalog.Model) -> Trajectory:
         model=model.name,
         names=model.revisions,
         revisions=tuple(CurveSpec(f"{model.name}@{revision}") for revision in model.revisions),
-        last_block=replace(main, layer=model.layers),
-        untrained=replace(main, weights="untrained:1"),
+        last_block=replace(main, layer=model.layers, rows="independent"),
+        untrained=replace(main, weights="untrained:1", rows="independent"),
     )
 
 
