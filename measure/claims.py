@@ -50,6 +50,7 @@ LINEAR_SLOPE = 1.2
 
 
 _NOTHING: Mapping[str, str] = {}
+_MORE = "measure more pairs, see --pairs: an interval stands on 6 at least, and on 6 different last tokens"
 
 
 class Claim:
@@ -88,7 +89,7 @@ class Claim:
         `accepted` names the verdicts that are not `supported`, by the id of the test; under --protocol strict an id
         ends with the read. Raises `NotMeasuredError` for a verdict that has no interval.
         """
-        if self._keep is not None:
+        if self._keep is not None and verdict.outcome != "not measured":
             self._keep(verdict)
         if self._held:
             verdict = replace(verdict, draws=tuple(self._known.draws.values()))
@@ -140,7 +141,7 @@ class Claim:
     def _check_measured(self, verdicts: Mapping[str, Verdict]) -> None:
         for name, verdict in verdicts.items():
             if verdict.outcome == "not measured":
-                why = "measure more pairs, see --pairs" if verdict.n else "every pair is degenerate or left out"
+                why = _MORE if verdict.n else "every pair is degenerate or left out"
                 told = f"not measured: {name} has no interval (n = {verdict.n}); {why}"
                 if self._must_be_measured:
                     pytest.fail(f"{told}. On the ladder's default sample every claim can be measured", pytrace=False)

@@ -10,7 +10,7 @@ import pytest
 from measure import claims, stats
 from measure.accepted import Accepted
 from measure.results import Curves
-from measure.spec import CurveSpec, MeasureError
+from measure.spec import CurveSpec, MeasureError, NotMeasuredError
 from measure.stats import Effect, Interval, Verdict
 from tests.test_metrics import ALPHAS, along, half_circle, returning
 from tests.test_results import concave, curves_of, sigmoid
@@ -207,3 +207,25 @@ def test_verdicts_of_strict_are_named_by_read() -> None:
         "a-residual": "inconclusive",
         "a-logits": "inconclusive",
     }
+
+
+def test_below_six_last_tokens_nothing_is_measured() -> None:
+    """Pairs of five kinds of last tokens, however many, are five pairs."""
+    few = replace(family(4.0, 0), last_tokens=np.stack([np.arange(60) % 5, np.arange(60) % 5], axis=1))
+    verdict = Verdict(claims.plateau(few))
+    assert verdict.outcome == "not measured"
+    with pytest.raises(
+        NotMeasuredError, match=r"\(n = 60\); measure more pairs.* 6 different last tokens"
+    ):
+        claims.Claim("m").check(verdict)
+    enough = replace(few, last_tokens=np.arange(120).reshape(60, 2))
+    assert Verdict(claims.plateau(enough)).outcome == "supported"
+
+
+def test_pairs_that_share_a_last_token_make_intervals_wider() -> None:
+    effect = np.repeat(np.random.default_rng(0).normal(size=10), 6)
+    shared = np.repeat(np.arange(10), 6)
+    alone = family(4.0, 0)
+    alike = replace(alone, last_tokens=np.stack([shared, 100 + np.arange(60)], axis=1))
+    one, other = (claims.level(lambda curves: effect, curves) for curves in (alone, alike))
+    assert other.high - other.low > 1.5 * (one.high - one.low)
