@@ -239,7 +239,7 @@ def jumps(curves: Curves) -> tuple[Effect, ...]:
     return (
         Effect("max slope above its null's", level(steepness, curves), SLOPE_MARGIN),
         Effect("edge speed below its null's, log", level(slowness, curves), TENTH),
-        Effect("two-sided drift not above its null's, log + 0.2", _by_no_detour(level(nearness, curves)), 0.0),
+        Effect("two-sided drift not above null's, log + 0.2", _by_no_detour(level(nearness, curves)), 0.0),
     )
 
 
@@ -251,10 +251,10 @@ def plateau(curves: Curves) -> tuple[Effect, ...]:
 def sharper(before: Curves, after: Curves, between: str) -> tuple[Effect, ...]:
     """What must hold for `after` to jump more than `before`, `between` saying which the two are."""
     return (
-        Effect(f"max slope above its null's rises, {between}", rise(steepness, before, after), SLOPE_MARGIN),
-        Effect(f"edge speed below its null's falls, log, {between}", rise(slowness, before, after), TENTH),
+        Effect(f"steeper over null, {between}", rise(steepness, before, after), SLOPE_MARGIN),
+        Effect(f"slower ends (log), {between}", rise(slowness, before, after), TENTH),
         Effect(
-            f"two-sided drift does not rise against its null's, log + 0.2, {between}",
+            f"no detour (log + 0.2), {between}",
             _by_no_detour(rise(nearness, before, after)),
             0.0,
         ),
@@ -271,7 +271,7 @@ def near_linear(curves: Curves, called: str) -> tuple[Effect, ...]:
     return (
         Effect(f"{called}: max slope below {LINEAR_SLOPE}", stats.shifted(slope, LINEAR_SLOPE), 0.0),
         Effect(
-            f"{called}: edge speed within a tenth of its null's",
+            f"{called}: edge speed within 0.1 of null's, log",
             stats.shifted(stats.negated(level(slowness, curves)), TENTH),
             0.0,
         ),
@@ -288,8 +288,8 @@ def sharpening_trends(ordered: Sequence[Curves]) -> tuple[Trend, ...]:
     check_paired(ordered)
     return stats.page_trends(
         {
-            "trend: max slope above its null's rises": [steepness(result) for result in ordered],
-            "trend: edge speed below its null's falls": [slowness(result) for result in ordered],
+            "trend: steeper over null": [steepness(result) for result in ordered],
+            "trend: slower ends": [slowness(result) for result in ordered],
         },
         ends=ordered[0].unit_ends,
     )
@@ -336,10 +336,10 @@ S = TypeVar("S", bound=Spec)
 # What is left of the trained model's A and B and of the blocks after the patch, by what the kind is called.
 _LATER = {
     "later blocks shuffled": "shuffled",
-    "later blocks shuffled within rows": "rows",
-    "later blocks of equal spectrum": "spectrum",
+    "later rows shuffled": "rows",
+    "later spectrum kept": "spectrum",
     "later blocks Gaussian": "gaussian",
-    "later MLP neurons permuted": "neurons",
+    "later neurons permuted": "neurons",
 }
 
 
@@ -347,8 +347,8 @@ KINDS = (*_LATER, "all weights shuffled")
 # For measurements that take long: of those that keep A and B what keeps most, and what keeps least.
 FEWER_KINDS = (
     "later blocks shuffled",
-    "later blocks of equal spectrum",
-    "later MLP neurons permuted",
+    "later spectrum kept",
+    "later neurons permuted",
     "all weights shuffled",
 )
 

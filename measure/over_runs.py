@@ -28,8 +28,8 @@ def slowness(checkpoint: Checkpoint) -> float:
 
 
 _TOLD: tuple[tuple[str, Callable[[Checkpoint], float]], ...] = (
-    ("max slope above its null's rises", steepness),
-    ("edge speed below its null's falls, log", slowness),
+    ("steeper over null", steepness),
+    ("slower ends (log)", slowness),
 )
 
 

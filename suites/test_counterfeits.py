@@ -67,7 +67,7 @@ def judge(trained: Curves, others: Mapping[str, Curves], notes: tuple[str, ...] 
     """The claim on one model's pairs, against each of its counterfeits."""
     return Verdict(
         effects=tuple(
-            Effect(f"slower at its ends than {name}, log", claims.rise(claims.slowness, other, trained), claims.TENTH)
+            Effect(f"slower ends (log) than {name}", claims.rise(claims.slowness, other, trained), claims.TENTH)
             for name, other in others.items()
         ),
         notes=notes,

@@ -94,7 +94,7 @@ def judge(before: Curves, after: Curves) -> Verdict:
     spread = claims.rise(off_centre, before, after)
     return Verdict(
         effects=(
-            Effect("path of single curves narrows, log", claims.rise(claims.narrowness, before, after), WIDTH_MARGIN),
+            Effect("path of single curves narrows (log)", claims.rise(claims.narrowness, before, after), WIDTH_MARGIN),
             *claims.sharper(before, after, "first to second")[1:],
             Effect(f"spread of jumps, change + {SPREAD_MARGIN}", stats.shifted(spread, SPREAD_MARGIN), 0.0),
         )

@@ -87,7 +87,7 @@ def judge(first: Curves, later: Curves, notes: tuple[str, ...] = ()) -> Verdict:
     smoother = claims.rise(claims.steepness, later, first)
     return Verdict(
         effects=(
-            Effect("smoother: max slope above its null's, first - later", smoother, claims.SLOPE_MARGIN),
+            Effect("smoother: steepness over null, first - later", smoother, claims.SLOPE_MARGIN),
             *claims.jumps(later),
         ),
         notes=notes,

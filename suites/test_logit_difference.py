@@ -71,8 +71,8 @@ def judge(result: Predictions, notes: tuple[str, ...] = ()) -> Verdict:
     correlation = claims.level(lambda curves: curves.by_unit("logit_correlation"), result)
     return Verdict(
         effects=(
-            Effect("closer to r than to a line, above its null's", closer("line"), claims.DEVIATION_MARGIN),
-            Effect("closer to r than to another pair's, above its null's", closer("other"), claims.DEVIATION_MARGIN),
+            Effect("closer to r than to a line, above null's", closer("line"), claims.DEVIATION_MARGIN),
+            Effect("closer to own r than another's, above null's", closer("other"), claims.DEVIATION_MARGIN),
             Effect("correlation of steps, beyond 0.5", stats.shifted(correlation, -LEAST_CORRELATION), 0.0),
         ),
         notes=notes,

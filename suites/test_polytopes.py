@@ -88,7 +88,7 @@ def judge(result: Crossings, notes: tuple[str, ...] = ()) -> Verdict:
             Effect("sign changes in flat parts, above its null's", above("flat_crossing_share"), FLAT_MARGIN),
             Effect("flat share of the segment, above its null's", above("flat_share"), FLAT_MARGIN),
             Effect(
-                "two-sided drift not above its null's, log + 0.2",
+                "two-sided drift not above null's, log + 0.2",
                 stats.shifted(claims.level(claims.nearness, result), claims.DETOUR_MARGIN),
                 0.0,
             ),

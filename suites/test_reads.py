@@ -30,7 +30,7 @@ EXPECTED: dict[str, str] = {}
 CONTRAST = (-1.0, 1.0, 1.0, -1.0)
 
 # Which counterfeits it must refute: what is read of them differs, their blocks do not.
-KINDS = ("later blocks shuffled", "later MLP neurons permuted", "all weights shuffled")
+KINDS = ("later blocks shuffled", "later neurons permuted", "all weights shuffled")
 
 Growth = tuple[CurveSpec, CurveSpec]
 
@@ -89,8 +89,8 @@ def judge(after: Grown, before: Grown, notes: tuple[str, ...] = ()) -> Verdict:
     slope, speed = (claims.contrast(of, ordered, CONTRAST) for of in (claims.steepness, claims.slowness))
     return Verdict(
         effects=(
-            Effect("max slope above its null's rises less before the norm", slope, claims.SLOPE_MARGIN),
-            Effect("edge speed below its null's falls less before the norm, log", speed, claims.TENTH),
+            Effect("steeper over null, less before the norm", slope, claims.SLOPE_MARGIN),
+            Effect("slower ends (log), less before the norm", speed, claims.TENTH),
         ),
         notes=notes,
     )

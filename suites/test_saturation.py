@@ -90,12 +90,12 @@ def judge(smaller: Course, larger: Course, notes: tuple[str, ...] = ()) -> Verdi
     return Verdict(
         effects=(
             Effect(
-                "share of the growth of max slope reached, smaller - larger",
+                "share of growth reached earlier, max slope",
                 reached_earlier(claims.steepness, smaller, larger),
                 claims.SHARE_MARGIN,
             ),
             Effect(
-                "share of the fall of edge speed reached, smaller - larger",
+                "share of growth reached earlier, slow ends",
                 reached_earlier(claims.slowness, smaller, larger),
                 claims.SHARE_MARGIN,
             ),

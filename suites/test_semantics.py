@@ -70,14 +70,14 @@ def judge(result: Predictions, notes: tuple[str, ...] = ()) -> Verdict:
     return Verdict(
         effects=(
             Effect(
-                "bits of divergence, astride - inside, above its null's",
+                "bits astride - inside, above its null's",
                 stats.median_rise(
                     diverges_more_astride(result.null), diverges_more_astride(result), ends=result.unit_ends
                 ),
                 claims.DIVERGENCE_MARGIN,
             ),
             Effect(
-                "same top token, inside - astride, above its null's",
+                "same token inside - astride, above its null's",
                 stats.mean_interval(agreement, ends=result.unit_ends),
                 claims.SHARE_MARGIN,
             ),

@@ -116,15 +116,15 @@ def judge(similar: Predictions, dissimilar: Predictions, notes: tuple[str, ...] 
     equal = stats.adjusted_difference(*slope, *separation, words)
     return Verdict(
         effects=(
-            Effect("max slope above its null's, dissimilar - similar", rise(claims.steepness), claims.SLOPE_MARGIN),
-            Effect("edge speed below its null's, log, dissimilar - similar", rise(claims.slowness), claims.TENTH),
+            Effect("steeper over null, dissimilar - similar", rise(claims.steepness), claims.SLOPE_MARGIN),
+            Effect("slower ends (log), dissimilar - similar", rise(claims.slowness), claims.TENTH),
             Effect(
-                "two-sided drift against its null's, log + 0.2, similar - dissimilar",
+                "no detour (log + 0.2), dissimilar - similar",
                 stats.shifted(rise(claims.nearness), claims.DETOUR_MARGIN),
                 0.0,
             ),
-            Effect("path's width below its null's, log, dissimilar - similar", rise(claims.narrowness), WIDTH_MARGIN),
-            Effect("max slope above its null's at equal ||A - B||, mean", equal, claims.SLOPE_MARGIN),
+            Effect("narrower path (log), dissimilar - similar", rise(claims.narrowness), WIDTH_MARGIN),
+            Effect("steeper over null at equal ||A - B||, mean", equal, claims.SLOPE_MARGIN),
             Effect(
                 "dissimilar is steeper: share - 0.5", stats.superiority(*slope, clusters=words), claims.SHARE_MARGIN
             ),
@@ -134,7 +134,7 @@ def judge(similar: Predictions, dissimilar: Predictions, notes: tuple[str, ...] 
                 0.0,
             ),
             Effect(
-                "similar: edge speed within a tenth of its null's",
+                "similar: edge speed within 0.1 of null's, log",
                 stats.shifted(straight(-speed[0]), claims.TENTH),
                 0.0,
             ),

@@ -83,8 +83,8 @@ def judge(smaller: tuple[Predictions, Predictions], larger: tuple[Predictions, P
 
     return Verdict(
         effects=(
-            Effect("difference in max slope above its null's shrinks", shrinks(claims.steepness), claims.SLOPE_MARGIN),
-            Effect("difference in edge speed below its null's shrinks, log", shrinks(claims.slowness), claims.TENTH),
+            Effect("difference in steepness over null shrinks", shrinks(claims.steepness), claims.SLOPE_MARGIN),
+            Effect("difference in slow ends (log) shrinks", shrinks(claims.slowness), claims.TENTH),
         )
     )
 
