@@ -17,8 +17,20 @@ from measure import catalog, models, recording, records
 from measure.engine import Engine
 from measure.results import Result
 from measure.rows import Header, Machine, Row
-from measure.spec import AnySpec, MeasureError, PredictionSpec, SliceSpec
+from measure.spec import DEFAULT_PAIRS, AnySpec, CurveSpec, MeasureError, PredictionSpec, SliceSpec
 from measure.store import Store
+
+# Options that change what every spec asks for.
+_SAMPLE = ("pairs", "protocol", "corpus", "precision", "seed")
+# As many pairs as the paper has; the ladder's baselines rest on fewer.
+PAPER_PAIRS = 1000
+
+
+def _pairs_of_the_paper(spec: AnySpec) -> int | None:
+    """The paper's number of pairs where curves of a hub's model are drawn in the usual number; None for others."""
+    usual = type(spec) is CurveSpec and spec.pairs == DEFAULT_PAIRS
+    known = catalog.models().get(spec.model.partition("@")[0])
+    return PAPER_PAIRS if usual and known is not None and known.source == "hub" else None
 
 
 @cache
@@ -55,10 +67,9 @@ class Harness:
         self._done = 0
 
     def effective(self, spec: AnySpec, read: str | None = None) -> AnySpec:
-        """`spec` under this session's --pairs and --protocol, and the read that --protocol strict asks for."""
-        given = {
-            name: self.config.getoption(f"--{name}") for name in ("pairs", "protocol", "corpus", "precision", "seed")
-        } | {"read": read}
+        """`spec` under this session's options, and the read that --protocol strict asks for."""
+        given = {name: self.config.getoption(f"--{name}") for name in _SAMPLE} | {"read": read}
+        given["pairs"] = given["pairs"] or _pairs_of_the_paper(spec)
         fields = {field.name for field in dataclasses.fields(spec)}
         return dataclasses.replace(
             spec, **{n: value for n, value in given.items() if value is not None and n in fields}
