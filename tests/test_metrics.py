@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -200,3 +203,56 @@ def test_the_table_says_of_every_metric_what_it_cannot_see() -> None:
         assert one.label, one.name
         assert one.formula, one.name
         assert 0 < one.processors <= one.devices, one.name
+
+
+def test_a_fall_is_no_slope_and_no_rounding() -> None:
+    """Up by 1 in all, with a fall of 1 in a single step: the steepest rise is what counts."""
+    share = np.concatenate([np.linspace(0, 1.5, 25), np.linspace(0.5, 1, 25)])
+    found = along(straight(share))
+    assert found.max_slope[0] == pytest.approx(49 * 1.5 / 24)
+    assert found.fall[0] == pytest.approx(1)
+    small = np.concatenate([np.linspace(0, 0.5, 25), np.linspace(0.499, 1, 25)])
+    assert along(straight(small)).monotone[0] == 0
+
+
+def test_baselines_would_see_a_thousandth_of_a_metric() -> None:
+    """On processors; the fraction of still steps moves by whole steps alone."""
+    loose = {one.name for one in metrics.CURVES if one.processors > 1e-3 * max(1.0, one.straight or 0.0)}
+    assert loose == {"plateau_fraction"}
+    assert metrics.TABLE["plateau_fraction"].processors < 1.1 / 49
+
+
+def test_degenerate_pairs_have_no_steps_whatever_was_measured() -> None:
+    found = along(line(), np.zeros((STEPS, 2)))
+    moved = Curves(**{**vars_of(found), "step_distance": np.ones((2, STEPS - 1))})
+    assert np.isfinite(moved.steps[0]).all()
+    assert np.isnan(moved.steps[1]).all()
+
+
+def vars_of(curves: Curves) -> dict[str, Any]:
+    return {field.name: getattr(curves, field.name) for field in dataclasses.fields(curves)}
+
+
+def test_units_keep_the_last_tokens_of_their_own_rows() -> None:
+    """Chained pairs: every second row is a unit, rows of -1 between them."""
+    found = along(*[line()] * 5)
+    tokens = np.arange(10).reshape(5, 2)
+    chained = Curves(**{**vars_of(found), "units": np.array([-1, 0, -1, 1, 1]), "last_tokens": tokens})
+    assert chained.unit_ends is not None
+    assert chained.unit_ends.tolist() == [[2, 3], [6, 7]]
+    assert found.unit_ends is None
+
+
+def test_the_interval_of_a_metric_knows_of_shared_last_tokens() -> None:
+    slopes = 1 + np.repeat(np.random.default_rng(0).uniform(size=10), 6)
+    found = along(*[sigmoid(slope) for slope in slopes])
+    shared = np.stack([np.repeat(np.arange(10), 6), 100 + np.arange(60)], axis=1)
+    alike = Curves(**{**vars_of(found), "last_tokens": shared})
+    widths = [one.interval("max_slope").high - one.interval("max_slope").low for one in (found, alike)]
+    assert widths[1] > 1.5 * widths[0]
+
+
+def test_the_band_holds_the_middle_half_of_the_pairs() -> None:
+    found = along(*[straight(ALPHAS**power) for power in (0.5, 1.0, 2.0, 3.0, 4.0)])
+    np.testing.assert_allclose(found.quartiles()[0], ALPHAS**3)
+    np.testing.assert_allclose(found.quartiles()[2], ALPHAS)
