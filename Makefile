@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # The figures in `reports/ladder`: as many as fit into 6 MB with the page.
-SAMPLE := fig1 fig1-regions fig2 fig3 fig4 fig5 edge-speed layer-sweep gates
+SAMPLE := fig1 fig1-regions fig2 fig3 fig4 fig5 edge-speed layer-sweep
 # Shapes and types are checked under test only, in the modules that compute.
 CHECKED := measure.paths,measure.shared_ends,measure.stats,measure.metrics,measure.results,measure.predictions,measure.crossings,measure.slices,measure.figures,measure.token_files,measure.prompts,measure.models,measure.linear,measure.forward,measure.finite,measure.recording,measure.inputs,measure.runs,measure.measurements,beartype.beartype
 

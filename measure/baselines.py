@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -70,6 +71,7 @@ def describe(result: Curves | Slices) -> Content:
     """What a baseline keeps of a result."""
     slices = isinstance(result, Slices)
     spec, defaults = _parted(result.kind, result.provenance["spec"])
+    described = _describe_slices(result) if isinstance(result, Slices) else _describe_curves(result)
     return {
         "format": FORMAT,
         "kind": "slices" if slices else "curves",
@@ -78,13 +80,19 @@ def describe(result: Curves | Slices) -> Content:
         "prompts_sha256": result.provenance["prompts_sha256"],
         "pairs": len(result),
         "degenerate": int(result.degenerate.sum()),
-        **(_describe_slices(result) if isinstance(result, Slices) else _describe_curves(result)),
+        **described,
         "tolerance": {
-            **(SLICE_TOLERANCE if slices else TOLERANCE),
+            **(SLICE_TOLERANCE if slices else _tolerances_of(described)),
             "from": SLICE_TOLERANCE_FROM if slices else TOLERANCE_FROM,
         },
         "environment": {name: result.provenance[name] for name in ENVIRONMENT},
     }
+
+
+def _tolerances_of(described: Content) -> dict[str, dict[str, float]]:
+    """Of the numbers that are there; a metric of another kind of measurement has no place in the file."""
+    held = {"curve", "scale", *described["metrics"], *described["null_metrics"]}
+    return {of: {name: value for name, value in table.items() if name in held} for of, table in TOLERANCE.items()}
 
 
 def _parted(kind: str, spec: Mapping[str, Any]) -> tuple[Content, Content]:
@@ -237,6 +245,15 @@ def device_class(*contents: Content) -> str:
     return PROCESSORS if on_processors else ACROSS
 
 
+# A list of numbers, one to a line, as `json` writes it.
+_NUMBER = r"(?:-?[\d.]+(?:[eE][-+]?\d+)?|null)"
+_NUMBERS = re.compile(rf"\[\s+({_NUMBER}(?:,\s+{_NUMBER})*)\s+\]")
+
+
 def to_text(content: Content) -> str:
-    """The text of a baseline file."""
-    return json.dumps(content, indent=1) + "\n"
+    """The text of a baseline file, a list of numbers in one line."""
+    return _NUMBERS.sub(_in_one_line, json.dumps(content, indent=1)) + "\n"
+
+
+def _in_one_line(found: re.Match[str]) -> str:
+    return f"[{' '.join(found[1].split())}]"

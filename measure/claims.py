@@ -358,11 +358,12 @@ def counterfeits(spec: S, draw: int = 0, kinds: Sequence[str] = KINDS) -> dict[s
 
     The later blocks are those after `spec.layer`, so that A and B stay what they were.
     """
+    # Other measurements take the independent pairs alone as they are.
+    alone: dict[str, Any] = {"rows": "independent"} if type(spec) is CurveSpec else {}
     found: dict[str, S] = {}
     for kind in kinds:
         weights = f"{_LATER[kind]}_after_{spec.layer}:{draw}" if kind in _LATER else f"scrambled:{draw}"
-        other = replace(spec, weights=weights)
-        found[kind] = replace(other, rows="independent") if isinstance(other, CurveSpec) else other
+        found[kind] = replace(spec, weights=weights, **alone)
     return found
 
 

@@ -10,6 +10,8 @@ import pytest
 
 from measure.spec import AnySpec, ConfigSpec, Spec
 
+# The folder of accepted verdicts, beside those of baselines.
+VERDICTS = "verdicts"
 # The parameter that --protocol strict gives every claim: what is read.
 READ = "strict_read"
 # A test's place among those of its run.
@@ -139,7 +141,7 @@ def check_told_apart(items: Sequence[pytest.Item]) -> None:
 def accepted_file(item: pytest.Item) -> Path:
     """Where a suite's accepted verdicts are kept. Raises `UsageError` as `baseline_folder` does."""
     folder = baseline_folder(item)
-    return folder.parent / "verdicts" / f"{folder.name}.json"
+    return folder.parent / VERDICTS / f"{folder.name}.json"
 
 
 def unwanted_draws(items: Sequence[pytest.Item], draws: int) -> list[pytest.Item]:

@@ -18,22 +18,26 @@ from measure.view_rows import GatesView, Pair, PairsView, ResultView, SlicesView
 # Of r: finer than a pixel, and than the band of any baseline drawn beside it (whose residual is sent whole).
 DIGITS = 4
 _T = TypeVar("_T")
+_REFUTING = ("max_slope", "edge_speed", "two_sided_drift", "detour")
 
 
 def result(row: ResultRow) -> ResultView:
     """What is drawn of a result: its curve or its slices, its metrics, and what it was measured on."""
+    # Of counterfeits that keep A and B the curves are drawn, and what refutes them: all they have were half the page.
+    whole = "_after_" not in row.weights[0]
+    drawn = whole or row.type == "CurveSpec"
     return ResultView(
         id=row.id,
         weights=row.weights[0],
         n=row.n,
         degenerate=row.degenerate,
-        metrics={name: _metric(metric) for name, metric in row.metrics.items()},
+        metrics={name: _metric(metric) for name, metric in row.metrics.items() if whole or name in _REFUTING},
         provenance=_provenance(row),
-        curve=_or_unset(curve(row)),
-        null=UNSET if row.null is None else quartiles(row.null),
-        logit=UNSET if row.logit is None else quartiles(row.logit),
-        gates=UNSET if row.crossings is None else _gates(row, row.crossings),
-        slices=_slices(row) if row.triples else UNSET,
+        curve=_or_unset(curve(row) if drawn else None),
+        null=UNSET if row.null is None or not whole else quartiles(row.null),
+        logit=UNSET if row.logit is None or not whole else quartiles(row.logit),
+        gates=UNSET if row.crossings is None or not whole else _gates(row, row.crossings),
+        slices=_slices(row) if row.triples and whole and row.spec["layer"] == 1 else UNSET,
         pairs=_or_unset(_pairs(row)),
     )
 

@@ -31,7 +31,7 @@ NOT_ACCEPTED = tuple(state.value for state in State if state is not State.AS_ACC
 OUTCOMES = ("supported", "contradicted", "inconclusive", NOT_MEASURED)
 OTHER = "Tests that judge no claim"
 # Of a baseline that is as accepted, how many kinds of numbers are shown, those nearest their tolerance.
-WORST = 5
+WORST = 3
 
 
 def view(run: Run, before: Run | None = None) -> View:
@@ -192,6 +192,12 @@ def _case(case: Case, run: Run, anchor: str) -> CaseView:
     )
 
 
+def _farthest(effects: Sequence[EffectRow]) -> tuple[EffectRow, ...]:
+    """The effect that refutes a counterfeit best, where there is any."""
+    known = [effect for effect in effects if effect.low is not None]
+    return (min(known, key=lambda effect: (effect.low or 0.0) - effect.margin),) if known else tuple(effects[:1])
+
+
 def _lead(effects: Sequence[EffectRow]) -> EffectRow | None:
     """The effect that decides a verdict: the first that is not supported, else the first."""
     return next((effect for effect in effects if effect.outcome != "supported"), effects[0] if effects else None)
@@ -200,7 +206,8 @@ def _lead(effects: Sequence[EffectRow]) -> EffectRow | None:
 def _control(case: Case) -> ControlView:
     """What became of a case's counterfeits."""
     counterfeits = tuple(
-        CounterfeitView(name, verdict.outcome, verdict.n, verdict.effects) for name, verdict in case.counterfeits
+        CounterfeitView(name, verdict.outcome, verdict.n, _farthest(verdict.effects))
+        for name, verdict in case.counterfeits
     )
     reasons = [row.reason for row in case.controls if row.reason]
     told = "\n".join(reasons) if reasons else None

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from measure.exits import EXIT_CLAIM_FAILED, EXIT_DRIFT, EXIT_NOT_MEASURED
-from measure.items import uses
+from measure.items import VERDICTS, uses
 from measure.plugin import RECORDER
 from measure.rows import State, TestRow
 from measure.snapshot import baseline_file
@@ -151,7 +151,11 @@ def orphans(paths: Sequence[str | Path] = ("suites",)) -> list[Path]:
     places = {folder.parent for folder in own}
     folders = [folder for place in places for folder in place.iterdir() if folder.is_dir()]
     looked_at = [folder for folder in folders if folder in own or folder.name not in modules]
-    return sorted(path for folder in looked_at for path in folder.rglob("*.json") if path not in witness.files)
+    # Accepted verdicts lie beside them, a file a suite.
+    verdicts = {place / VERDICTS / f"{folder.name}.json" for place in places for folder in own}
+    verdicts |= {place / VERDICTS / f"{module}.json" for place in places for module in modules}
+    kept = witness.files | verdicts
+    return sorted(path for folder in looked_at for path in folder.rglob("*.json") if path not in kept)
 
 
 def _modules(root: Path) -> Iterator[str]:

@@ -57,7 +57,7 @@ def counterfeits(case: Case, draw: int) -> dict[str, PredictionSpec]:
 CONTROLS = claims.controls(CASES, counterfeits)
 # What stands beside the curves here, divergences and logit differences, stands nowhere else.
 SPECS = [
-    pytest.param(spec, id=spec.id)
+    pytest.param(spec, id=spec.id.replace("-main-prediction", ""))
     for group in map(case, MODELS)
     for spec in (*vars(group).values(), *counterfeits(group, 0).values())
 ]

@@ -95,7 +95,14 @@ def every(model: Words) -> Iterator[PredictionSpec]:
         yield from both
 
 
-SPECS = [pytest.param(chosen, id=chosen.id) for name in MODELS for chosen in every(words(name))]
+def baseline_id(chosen: PredictionSpec) -> str:
+    """Model and pairing, then what else differs."""
+    name, _, rest = chosen.id.partition("-main-prediction")
+    differs = rest.replace(f"-pairing{chosen.pairing}", "").replace(f"-steps{STEPS}", "")
+    return f"{name}-{chosen.pairing}{differs}"
+
+
+SPECS = [pytest.param(chosen, id=baseline_id(chosen)) for name in MODELS for chosen in every(words(name))]
 
 
 def judge(similar: Predictions, dissimilar: Predictions, notes: tuple[str, ...] = ()) -> Verdict:
