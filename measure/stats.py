@@ -189,12 +189,12 @@ def _resampled_medians(column: bytes, seed: int, resamples: int) -> Float[np.nda
     """Medians of resampled float64 values; one seed draws the same units of every column of one length.
 
     Kept, since a curve's metric stands in many effects, controls and bands. A resample is told by how often it holds
-    each unit. Where its median stands among the sorted values is looked for near their middle, which holds it but for
-    one resample in a billion; if one is elsewhere, among all.
+    each unit. Where its median stands among the sorted values is looked for near their middle, five standard errors to
+    either side; if one is elsewhere, among all.
     """
     values = np.frombuffer(column)
     order = np.argsort(values, kind="stable")
-    count, reach = len(values), math.ceil(4 * math.sqrt(len(values)))
+    count, reach = len(values), math.ceil(2.5 * math.sqrt(len(values)))
     parts = []
     for times in _times_held(count, seed, resamples):
         near = _middles(times, order, max(0, count // 2 - reach), min(count, count // 2 + reach))
@@ -225,8 +225,10 @@ def _middles(
 ) -> tuple[Int[np.ndarray, " resamples"], Int[np.ndarray, " resamples"]] | None:
     """Places in `order` of the two values in the middle of each resample; None if one is outside `low` to `high`."""
     count = len(order)
-    below = times[order[:low]].sum(axis=0, dtype=np.int32)
-    upto = below + times[order[low:high]].cumsum(axis=0, dtype=np.int32)
+    # Half the width is twice the speed.
+    integers = np.int16 if count < 2**15 else np.int64
+    below = times[order[:low]].sum(axis=0, dtype=integers)
+    upto = below + times[order[low:high]].cumsum(axis=0, dtype=integers)
     places = [(upto <= middle).sum(axis=0) for middle in ((count - 1) // 2, count // 2)]
     inside = (below <= (count - 1) // 2).all() and (places[1] < high - low).all()
     return (low + places[0], low + places[1]) if inside else None
