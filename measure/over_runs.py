@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from measure.ladder import seeds
 from measure.ladder.seeds import Checkpoint, SeedRun
 from measure.stats import Interval
@@ -65,20 +67,24 @@ def _runs(model: str) -> tuple[SeedRun, ...]:
 
 def paired(changes: Sequence[float]) -> Interval:
     """Mean of one change for each run, with Student's 95 % interval."""
-    from scipy.stats import ttest_1samp
-
-    low, high = ttest_1samp(changes, 0.0).confidence_interval(0.95)
-    return Interval(math.fsum(changes) / len(changes), float(low), float(high), len(changes))
+    error = np.var(changes, ddof=1) / len(changes)
+    return _interval(float(np.mean(changes)), float(error), len(changes) - 1, len(changes))
 
 
 def between(before: Sequence[float], after: Sequence[float]) -> Interval:
     """Difference of two means over different runs, with Welch's 95 % interval."""
-    from scipy.stats import ttest_ind
+    errors = [float(np.var(values, ddof=1)) / len(values) for values in (before, after)]
+    spread = sum(error**2 / (len(values) - 1) for error, values in zip(errors, (before, after), strict=True))
+    # Runs that are all alike have no spread, and then no degrees of freedom are needed.
+    freedom = sum(errors) ** 2 / spread if spread else 1.0
+    return _interval(float(np.mean(after) - np.mean(before)), sum(errors), freedom, len(before) + len(after))
 
-    found = ttest_ind(after, before, equal_var=False)
-    low, high = found.confidence_interval(0.95)
-    mean = math.fsum(after) / len(after) - math.fsum(before) / len(before)
-    return Interval(mean, float(low), float(high), len(before) + len(after))
+
+def _interval(mean: float, variance: float, freedom: float, runs: int) -> Interval:
+    from scipy.special import stdtrit
+
+    reach = float(stdtrit(freedom, 0.975)) * math.sqrt(variance)
+    return Interval(mean, mean - reach, mean + reach, runs)
 
 
 def _line(where: str, changes: Sequence[tuple[str, Interval]]) -> str:

@@ -143,7 +143,7 @@ def test_controls_take_every_draw_and_the_first_keeps_its_id() -> None:
     cases = [pytest.param(CurveSpec("m@main"), id="m")]
     found = claims.controls(cases, claims.counterfeits)
     assert [param.id for param in found] == ["m", "m-draw1", "m-draw2"]
-    drawn = [param.values[1]["all weights shuffled"].weights for param in found]  # type: ignore[index,union-attr]
+    drawn = [param.values[1]["all weights shuffled"].weights for param in found]  # type: ignore[index]
     assert drawn == ["scrambled:0", "scrambled:1", "scrambled:2"]
 
 
@@ -214,9 +214,7 @@ def test_below_six_last_tokens_nothing_is_measured() -> None:
     few = replace(family(4.0, 0), last_tokens=np.stack([np.arange(60) % 5, np.arange(60) % 5], axis=1))
     verdict = Verdict(claims.plateau(few))
     assert verdict.outcome == "not measured"
-    with pytest.raises(
-        NotMeasuredError, match=r"\(n = 60\); measure more pairs.* 6 different last tokens"
-    ):
+    with pytest.raises(NotMeasuredError, match=r"\(n = 60\); measure more pairs.* 6 different last tokens"):
         claims.Claim("m").check(verdict)
     enough = replace(few, last_tokens=np.arange(120).reshape(60, 2))
     assert Verdict(claims.plateau(enough)).outcome == "supported"

@@ -20,9 +20,11 @@ def along(*paths: np.ndarray) -> Curves:
     points = np.stack(paths)
     alphas = np.linspace(0, 1, points.shape[1])
     line = points[:, :1] + alphas[:, None] * (points[:, -1:] - points[:, :1])
+    distance, null = (np.linalg.norm(rows - rows[:, :1], axis=2) for rows in (points, line))
     return Curves(
         alphas,
-        *(np.linalg.norm(rows - rows[:, :1], axis=2) for rows in (points, line)),
+        distance,
+        null,
         np.full(len(points), 10.0),
         np.arange(len(points)),
         {"model": "known"},
