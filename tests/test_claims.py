@@ -227,3 +227,16 @@ def test_pairs_that_share_a_last_token_make_intervals_wider() -> None:
     alike = replace(alone, last_tokens=np.stack([shared, 100 + np.arange(60)], axis=1))
     one, other = (claims.level(lambda curves: effect, curves) for curves in (alone, alike))
     assert other.high - other.low > 1.5 * (one.high - one.low)
+
+
+def test_a_control_of_nothing_is_none() -> None:
+    with pytest.raises(pytest.fail.Exception, match="given no counterfeit, and a control that cannot fail is none"):
+        claims.Claim("m").refute({})
+
+
+def test_how_narrow_a_path_is_does_not_depend_on_from_where_one_looks() -> None:
+    """Round a half circle at even speed r is steep at first and then flat; the path itself is as wide as a line."""
+    round_about = paths(half_circle())
+    assert round_about.transition_width[0] < 0.7
+    np.testing.assert_allclose(claims.narrowness(round_about), 0, atol=1e-6)
+    assert (claims.narrowness(family(4.0, 0)) > 0.5).all()

@@ -486,3 +486,9 @@ def test_few_large_tokens_are_corrected_for() -> None:
     ends = np.stack([np.repeat(np.arange(12), 10), 100 + np.arange(120)], axis=1)
     reach = stdtrit(11, 0.975) / stdtrit(119, 0.975)
     assert shared_ends.stretch(influence, ends) == pytest.approx(np.sqrt(10 * (12 / 11) * (119 / 120)) * reach)
+
+
+def test_a_mean_over_clusters_is_over_as_many_units_as_were_drawn() -> None:
+    clusters = np.concatenate([np.arange(10), np.full(30, 10)])
+    found = stats.mean_interval(np.ones(40), clusters=clusters)
+    assert (found.estimate, found.low, found.high) == (1, 1, 1)
