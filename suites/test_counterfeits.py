@@ -24,7 +24,13 @@ from measure.stats import Effect, Verdict
 CLAIM = "No counterfeit with the same A and B imitates it (not in the paper)"
 
 # An accepted negative stands here with its verdict, model by model.
-EXPECTED: dict[str, str] = {}
+EXPECTED: dict[str, str] = {
+    # Not surely by the margin: slower ends (log) than later neurons permuted.
+    "ladder-qwen2-0.2m": "inconclusive",
+    # Under --protocol strict.
+    **claims.under_strict("ladder-olmo-0.2m", "inconclusive", "residual"),
+    **claims.under_strict("ladder-qwen2-0.2m", "inconclusive", "final_norm", "residual"),
+}
 SAME_ENDS = claims.KINDS[:-1]
 
 

@@ -31,7 +31,39 @@ CLAIM = "The more predictions differ, the sharper the boundary between them (cla
 THIRDS = 3
 CORRELATION_MARGIN = 0.1
 # An accepted negative stands here with its verdict, case by case.
-EXPECTED: dict[str, str] = {}
+EXPECTED: dict[str, str] = {
+    # Not surely by the margin: max slope beyond null, more - less divergent; slower ends (log), more - less
+    # divergent.
+    "ladder-olmo-0.2m-different-last-token": "inconclusive",
+    "ladder-olmo-3m-same-last-token": "inconclusive",
+    "ladder-qwen2-0.2m-different-last-token": "inconclusive",
+    "ladder-qwen2-3m-same-last-token": "inconclusive",
+    # Not surely by the margin: max slope beyond null, more - less divergent; slower ends (log), more - less
+    # divergent; rank correlation of slope and divergence.
+    "ladder-olmo-0.2m-same-last-token": "inconclusive",
+    "ladder-olmo-1.1m-same-last-token": "inconclusive",
+    "ladder-qwen2-0.2m-same-last-token": "inconclusive",
+    "ladder-qwen2-1.1m-same-last-token": "inconclusive",
+    # Not surely by the margin: slower ends (log), more - less divergent.
+    "ladder-olmo-1.1m-different-last-token": "inconclusive",
+    "ladder-qwen2-1.1m-different-last-token": "inconclusive",
+    "ladder-qwen2-3m-different-last-token": "inconclusive",
+    # Supported here, under 1 of 4 other draws.
+    "ladder-olmo-3m-different-last-token": "inconclusive",
+    # Under --protocol strict.
+    **claims.under_strict("ladder-olmo-0.2m-different-last-token", "inconclusive", "final_norm", "residual", "logits"),
+    **claims.under_strict("ladder-olmo-0.2m-same-last-token", "inconclusive", "final_norm", "residual", "logits"),
+    **claims.under_strict("ladder-olmo-1.1m-different-last-token", "inconclusive", "final_norm", "residual", "logits"),
+    **claims.under_strict("ladder-olmo-1.1m-same-last-token", "inconclusive", "final_norm", "residual", "logits"),
+    **claims.under_strict("ladder-olmo-3m-different-last-token", "inconclusive", "logits"),
+    **claims.under_strict("ladder-olmo-3m-same-last-token", "inconclusive", "final_norm", "residual", "logits"),
+    **claims.under_strict("ladder-qwen2-0.2m-different-last-token", "inconclusive", "final_norm", "residual", "logits"),
+    **claims.under_strict("ladder-qwen2-0.2m-same-last-token", "inconclusive", "final_norm", "residual", "logits"),
+    **claims.under_strict("ladder-qwen2-1.1m-different-last-token", "inconclusive", "final_norm", "residual", "logits"),
+    **claims.under_strict("ladder-qwen2-1.1m-same-last-token", "inconclusive", "final_norm", "residual", "logits"),
+    **claims.under_strict("ladder-qwen2-3m-different-last-token", "inconclusive", "final_norm", "residual", "logits"),
+    **claims.under_strict("ladder-qwen2-3m-same-last-token", "inconclusive", "final_norm", "residual", "logits"),
+}
 # Which counterfeits it must refute where pairs end on one token, so that the suite stays small.
 KINDS = ("later blocks shuffled", "later neurons permuted", "all weights shuffled")
 

@@ -37,7 +37,21 @@ BOUNDARIES = 1.5
 # Share of the sign changes that may be missed by leaving out every second point.
 MISSED = 0.05
 # An accepted negative stands here with its verdict, model by model.
-EXPECTED: dict[str, str] = {}
+EXPECTED: dict[str, str] = {
+    # Not surely by the margin: sign changes in flat parts, above its null's; flat share of the segment, above its
+    # null's.
+    "ladder-olmo-0.2m": "inconclusive",
+    "ladder-qwen2-0.2m": "inconclusive",
+    # Supported here, under 3 of 4 other draws.
+    "ladder-qwen2-1.1m": "inconclusive",
+    # Under --protocol strict.
+    **claims.under_strict("ladder-olmo-0.2m", "inconclusive", "final_norm", "residual"),
+    **claims.under_strict("ladder-olmo-1.1m", "inconclusive", "residual"),
+    **claims.under_strict("ladder-olmo-3m", "inconclusive", "residual"),
+    **claims.under_strict("ladder-qwen2-0.2m", "inconclusive", "final_norm", "residual", "logits"),
+    **claims.under_strict("ladder-qwen2-1.1m", "inconclusive", "residual"),
+    **claims.under_strict("ladder-qwen2-3m", "inconclusive", "residual"),
+}
 
 
 @dataclass(frozen=True)

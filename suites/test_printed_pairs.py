@@ -23,7 +23,24 @@ from measure.stats import Fact, Verdict
 CLAIM = "The paper's own pairs S1 to S3 and D1 to D3 show it (Fig. 2a, 2b)"
 
 # An accepted negative stands here with its verdict, model by model.
-EXPECTED: dict[str, str] = {}
+EXPECTED: dict[str, str] = {
+    # The other way round: dissimilar pairs that jump.
+    "ladder-olmo-0.2m": "contradicted",
+    "ladder-olmo-1.1m": "contradicted",
+    "ladder-qwen2-0.2m": "contradicted",
+    "ladder-qwen2-1.1m": "contradicted",
+    # The other way round: similar pairs near straight.
+    "ladder-olmo-3m": "contradicted",
+    # The other way round: similar pairs near straight; dissimilar pairs that jump.
+    "ladder-qwen2-3m": "contradicted",
+    # Under --protocol strict.
+    **claims.under_strict("ladder-olmo-0.2m", "contradicted", "final_norm", "residual", "logits"),
+    **claims.under_strict("ladder-olmo-1.1m", "contradicted", "final_norm", "residual", "logits"),
+    **claims.under_strict("ladder-olmo-3m", "contradicted", "final_norm", "logits"),
+    **claims.under_strict("ladder-qwen2-0.2m", "contradicted", "final_norm", "residual", "logits"),
+    **claims.under_strict("ladder-qwen2-1.1m", "contradicted", "final_norm", "residual", "logits"),
+    **claims.under_strict("ladder-qwen2-3m", "contradicted", "final_norm", "residual", "logits"),
+}
 KINDS = ("later neurons permuted",)
 
 

@@ -29,7 +29,24 @@ CLAIM = "Inside a region predictions stay, across its boundary they change (clai
 # The version 4 of the paper sets pairs of low slope against pairs of high slope.
 LOW_SLOPE = 1.2
 # An accepted negative stands here with its verdict, model by model.
-EXPECTED: dict[str, str] = {}
+EXPECTED: dict[str, str] = {
+    # Not surely by the margin: bits astride - inside, above its null's; same token inside - astride, above its
+    # null's.
+    "ladder-olmo-0.2m": "inconclusive",
+    "ladder-qwen2-0.2m": "inconclusive",
+    # Supported here, under 2 of 4 other draws.
+    "ladder-olmo-1.1m": "inconclusive",
+    # Supported here, under 3 of 4 other draws.
+    "ladder-olmo-3m": "inconclusive",
+    # Supported here, under 1 of 4 other draws.
+    "ladder-qwen2-1.1m": "inconclusive",
+    # Not surely by the margin: bits astride - inside, above its null's.
+    "ladder-qwen2-3m": "inconclusive",
+    # Under --protocol strict.
+    **claims.under_strict("ladder-olmo-0.2m", "inconclusive", "final_norm"),
+    **claims.under_strict("ladder-qwen2-0.2m", "inconclusive", "final_norm", "residual", "logits"),
+    **claims.under_strict("ladder-qwen2-1.1m", "inconclusive", "final_norm"),
+}
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,12 @@ CLAIM = "Dissimilar prompts are parted by a boundary, similar ones are not (Fig.
 
 STEPS = 50
 # An accepted negative stands here with its verdict, model by model.
-EXPECTED: dict[str, str] = {}
+EXPECTED: dict[str, str] = {
+    # Under --protocol strict.
+    **claims.under_strict("ladder-olmo-1.1m", "inconclusive", "logits"),
+    **claims.under_strict("ladder-olmo-3m", "inconclusive", "logits"),
+    **claims.under_strict("ladder-qwen2-3m", "inconclusive", "logits"),
+}
 # Of the null's width, in logs; as in the suite on jump locations.
 WIDTH_MARGIN = 0.05
 

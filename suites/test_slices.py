@@ -33,7 +33,17 @@ CELLS_MARGIN = 0.02
 # In units of alpha.
 WIDTH_MARGIN = 0.1
 # An accepted negative stands here with its verdict, model by model.
-EXPECTED: dict[str, str] = {}
+EXPECTED: dict[str, str] = {
+    # Not surely by the margin: solid share of cells rises; more solid than no block.
+    "ladder-olmo-0.2m": "inconclusive",
+    "ladder-qwen2-0.2m": "inconclusive",
+    # Not surely by the margin: more solid than no block.
+    "ladder-olmo-1.1m": "inconclusive",
+    # Under --protocol strict.
+    **claims.under_strict("ladder-olmo-0.2m", "inconclusive", "final_norm", "residual"),
+    **claims.under_strict("ladder-olmo-1.1m", "inconclusive", "final_norm", "residual"),
+    **claims.under_strict("ladder-qwen2-0.2m", "inconclusive", "final_norm", "residual", "logits"),
+}
 
 
 @dataclass(frozen=True)
