@@ -31,7 +31,7 @@ NOT_ACCEPTED = tuple(state.value for state in State if state is not State.AS_ACC
 OUTCOMES = ("supported", "contradicted", "inconclusive", NOT_MEASURED)
 OTHER = "Tests that judge no claim"
 # Of a baseline that is as accepted, how many kinds of numbers are shown, those nearest their tolerance.
-WORST = 3
+WORST = 2
 
 
 def view(run: Run, before: Run | None = None) -> View:
@@ -250,6 +250,9 @@ def _baseline(row: TestRow) -> BaselineView:
     if found is None:
         state = {"skipped": NOT_MEASURED}.get(row.outcome, row.outcome)
         return BaselineView(called, row.outcome, state, reason=row.reason)
+    as_accepted = found.state is State.AS_ACCEPTED
+    # Of a counterfeit that keeps A and B, and is as it was, there is no more to see than that.
+    quiet = as_accepted and "_after_" in found.file
     return BaselineView(
         subject=called,
         outcome=row.outcome,
@@ -257,9 +260,9 @@ def _baseline(row: TestRow) -> BaselineView:
         why=found.why,
         reason=row.reason,
         file=found.file,
-        farthest=found.farthest[: WORST if found.state is State.AS_ACCEPTED else None],
+        farthest=found.farthest[: WORST if as_accepted else None],
         changed=tuple((name, _cut(old), _cut(new)) for name, (old, new) in found.changed.items()),
-        curve=_against(found),
+        curve=None if quiet else _against(found),
         notes=found.notes or UNSET,
     )
 

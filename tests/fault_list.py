@@ -697,8 +697,8 @@ JUDGED = (
         (
             423,
             "before and after swapped",
-            "ttest_ind(after, before, equal_var=False)",
-            "ttest_ind(before, after, equal_var=False)",
+            "float(np.mean(after) - np.mean(before))",
+            "float(np.mean(before) - np.mean(after))",
         ),
     ),
     *faults(

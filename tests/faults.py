@@ -150,8 +150,9 @@ def run(command: str, folder: Path) -> Ran:
     ended = python(folder, *arguments)
     if ended.returncode == 0:
         return Ran(False)
-    named = re.search(r"^(?:FAILED|ERROR) (\S+)", ended.stdout, re.MULTILINE)
-    by = named[1] if named else f"{command}: {ENDS.get(ended.returncode, f'exit {ended.returncode}')}"
+    # The last: before it a test that runs pytest itself may have told of others.
+    named = re.findall(r"^(?:FAILED|ERROR) (\S+)", ended.stdout, re.MULTILINE)
+    by = named[-1] if named else f"{command}: {ENDS.get(ended.returncode, f'exit {ended.returncode}')}"
     return Ran(True, by, ended.returncode in NOT_RUN)
 
 

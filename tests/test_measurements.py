@@ -12,8 +12,8 @@ import pytest
 import torch
 
 import measure
-from measure import forward, measurements, runs
-from measure.models import LoadedModel
+from measure import forward, measurements, paths, runs
+from measure.models import LoadedModel, adopt, as_measured
 from measure.prompts import Pairs
 from measure.results import Curves
 from measure.spec import MeasureError
@@ -373,3 +373,38 @@ def test_another_error_is_not_taken_for_one_of_memory(olmo: LoadedModel, monkeyp
 def test_rounded_products_are_refused_where_there_are_none(olmo: LoadedModel) -> None:
     with pytest.raises(MeasureError, match="precision='tf32' is a mode of NVIDIA's matrix units"):
         measurements.interpolate(olmo.network, [[5, 6, 7]], [[8, 9, 3]], steps=3, precision="tf32")
+
+
+def test_what_looks_from_both_ends_is_known_where_no_block_runs() -> None:
+    """After the last block, before the norm, the output runs straight: equal steps, (1 - alpha) d(1) to the end."""
+    network = tiny_network("olmo")
+    model = adopt(network, None, "float32")
+    found = measurements.interpolate(network, [[1, 2, 3]], [[4, 5, 6]], layer=model.depth, read="residual", steps=11)
+    end = found.distance[0, -1]
+    assert found.step_distance is not None
+    assert found.end_side_distance is not None
+    np.testing.assert_allclose(found.step_distance[0], end / 10, rtol=1e-4)
+    np.testing.assert_allclose(found.end_side_distance[0], (1 - found.alphas) * end, atol=1e-5 * end)
+    np.testing.assert_array_equal(found.last_tokens, [[3, 6]])
+    for name in ("edge_speed", "peak_speed", "detour"):
+        assert getattr(found, name)[0] == pytest.approx(1, abs=1e-3)
+
+
+def test_steps_and_both_ends_are_those_of_plain_forwards() -> None:
+    """Through all blocks: what the reference path's own outputs give."""
+    network = tiny_network("qwen2")
+    found = measurements.interpolate(network, [[1, 2, 3]], [[4, 5, 7]], steps=6)
+    model = adopt(network, None, "float32")
+    with as_measured(network):
+        known = runs.contexts(model, [(1, 2, 3), (4, 5, 7)], 1, "reference")
+        points = paths.segment(known.last([(1, 2, 3)]), known.last([(4, 5, 7)]), paths.alphas(6))
+        out = runs.outputs(model, known, [(1, 2, 3)], points, 1, ["final_norm"], "reference")["final_norm"][0]
+    out = out.double().numpy()
+    assert found.step_distance is not None
+    assert found.end_side_distance is not None
+    np.testing.assert_allclose(found.step_distance[0], np.linalg.norm(np.diff(out, axis=0), axis=1), rtol=1e-4)
+    np.testing.assert_allclose(found.end_side_distance[0], np.linalg.norm(out - out[-1], axis=1), atol=1e-5)
+
+
+def test_the_fast_path_is_held_to_rounding() -> None:
+    assert runs.AGREEMENT[torch.float32] == runs.AGREEMENT[torch.float64] == 1e-5
