@@ -6,6 +6,7 @@ import base64
 import itertools
 import zlib
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -18,6 +19,8 @@ from measure.view_rows import GatesView, Pair, PairsView, ResultView, SlicesView
 # Of r: finer than a pixel, and than the band of any baseline drawn beside it (whose residual is sent whole).
 DIGITS = 4
 _T = TypeVar("_T")
+# Slices that are drawn of a counterfeit: as many as tell what it looks like.
+OF_COUNTERFEITS = 6
 _REFUTING = ("max_slope", "edge_speed", "two_sided_drift", "detour")
 
 
@@ -116,6 +119,7 @@ def _slices(row: ResultRow) -> SlicesView:
     """
     assert row.size is not None, "slices without a size"
     assert row.extent is not None, "slices without an extent"
+    row = replace(row, triples=row.triples[: None if row.weights[0] == "stored" else OF_COUNTERFEITS])
     tokens, tops = _tokens(row)
     rgb = [records.slice_colours(row, place) for place in range(len(row.triples))]
     packed = np.stack(rgb).tobytes() + np.stack(tops).astype("<u2").tobytes()
