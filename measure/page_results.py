@@ -117,9 +117,9 @@ def _slices(row: ResultRow) -> SlicesView:
 
     A cell's colour holds its three distances, to half a 255th of the largest of each field.
     """
+    row = replace(row, triples=row.triples[: None if row.weights[0] == "stored" else OF_COUNTERFEITS])
     assert row.size is not None, "slices without a size"
     assert row.extent is not None, "slices without an extent"
-    row = replace(row, triples=row.triples[: None if row.weights[0] == "stored" else OF_COUNTERFEITS])
     tokens, tops = _tokens(row)
     rgb = [records.slice_colours(row, place) for place in range(len(row.triples))]
     packed = np.stack(rgb).tobytes() + np.stack(tops).astype("<u2").tobytes()
