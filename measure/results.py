@@ -128,8 +128,8 @@ class Curves(Result, kind="curves"):
     reference_norm: Float[np.ndarray, " pairs"]
     units: Int[np.ndarray, " pairs"]
     provenance: dict[str, Any] = field(default_factory=dict)
-    step_distance: Float[np.ndarray, "pairs spans"] | None = None
-    null_step_distance: Float[np.ndarray, "pairs spans"] | None = None
+    step_distance: Float[np.ndarray, "pairs gaps"] | None = None
+    null_step_distance: Float[np.ndarray, "pairs gaps"] | None = None
     end_side_distance: Float[np.ndarray, "pairs steps"] | None = None
     null_end_side_distance: Float[np.ndarray, "pairs steps"] | None = None
     last_tokens: Int[np.ndarray, "pairs 2"] | None = None

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Integer
 
 from measure import shared_ends
 from measure.shared_ends import FEWEST
@@ -207,7 +207,7 @@ def _resampled_medians(column: bytes, seed: int, resamples: int) -> Float[np.nda
 
 
 @lru_cache(maxsize=8)
-def _times_held(count: int, seed: int, resamples: int) -> tuple[Int[np.ndarray, "units resamples"], ...]:
+def _times_held(count: int, seed: int, resamples: int) -> tuple[Integer[np.ndarray, "units resamples"], ...]:
     """How often each resample holds each unit, some resamples at a time."""
     generator = np.random.default_rng(seed)
     block = max(1, RESAMPLED_VALUES // count)
@@ -221,7 +221,7 @@ def _times_held(count: int, seed: int, resamples: int) -> tuple[Int[np.ndarray, 
 
 
 def _middles(
-    times: Int[np.ndarray, "units resamples"], order: Int[np.ndarray, " units"], low: int, high: int
+    times: Integer[np.ndarray, "units resamples"], order: Int[np.ndarray, " units"], low: int, high: int
 ) -> tuple[Int[np.ndarray, " resamples"], Int[np.ndarray, " resamples"]] | None:
     """Places in `order` of the two values in the middle of each resample; None if one is outside `low` to `high`."""
     count = len(order)
