@@ -84,11 +84,14 @@ def _gaussian(matrix: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _same_spectrum(matrix: Tensor, generator: torch.Generator) -> Tensor:
-    """Random orthonormal U and V with the matrix's own singular values."""
-    values = torch.linalg.svdvals(matrix.float())
+    """Random orthonormal U and V with the matrix's own singular values.
+
+    In float64, so that what threads and libraries do differently is all but gone when the entries are rounded.
+    """
+    values = torch.linalg.svdvals(matrix.double())
     shape, rank = matrix.shape[:-2], values.shape[-1]
     rows, columns = (
-        torch.linalg.qr(torch.randn(*shape, size, rank, generator=generator))[0] for size in matrix.shape[-2:]
+        torch.linalg.qr(torch.randn(*shape, size, rank, generator=generator).double())[0] for size in matrix.shape[-2:]
     )
     return rows * values[..., None, :] @ columns.mT
 

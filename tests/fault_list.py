@@ -681,7 +681,7 @@ JUDGED = (
     ),
     *faults(
         "measure/over_runs.py",
-        ("tests/test_ladder_seeds.py", *CLAIMS),
+        ("tests/test_over_runs.py", "tests/test_ladder_seeds.py"),
         (
             421,
             "curve and null swapped",
