@@ -16,7 +16,7 @@ from measure import forward, measurements, paths, runs
 from measure.models import LoadedModel, adopt, as_measured
 from measure.prompts import Pairs
 from measure.results import Curves
-from measure.spec import MeasureError
+from measure.spec import CurveSpec, MeasureError
 from tests.conftest import DEPTH, VOCABULARY, WordTokenizer, random_prompts, tiny_network
 
 RUNG = "ladder-olmo-0.2m"
@@ -404,6 +404,47 @@ def test_steps_and_both_ends_are_those_of_plain_forwards() -> None:
     assert found.end_side_distance is not None
     np.testing.assert_allclose(found.step_distance[0], np.linalg.norm(np.diff(out, axis=0), axis=1), rtol=1e-4)
     np.testing.assert_allclose(found.end_side_distance[0], np.linalg.norm(out - out[-1], axis=1), atol=1e-5)
+
+
+def test_the_scale_is_that_of_the_run_without_a_patch() -> None:
+    """||F(A)||, and not ||F(B)||, which before the norm is another number."""
+    network = tiny_network("qwen2")
+    found = measurements.interpolate(network, [[1, 2, 3]], [[4, 5, 7]], read="residual", steps=6)
+    ends = []
+    with as_measured(network):
+        model = adopt(network, None, "float32")
+        for prompt in ((1, 2, 3), (4, 5, 7)):
+            point = forward.reference_states(model, torch.tensor(prompt), 1)[-1]
+            ends.append(float(forward.reference_read(model, torch.tensor((1, 2, 3)), point, 1, "residual").norm()))
+    assert found.reference_norm[0] == pytest.approx(ends[0], rel=1e-5)
+    assert ends[1] != pytest.approx(ends[0], rel=1e-2)
+
+
+def test_the_fast_path_is_checked_on_pairs_that_move(olmo: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a state to itself nothing moves, and a broken path would pass there."""
+    same, first, second = random_prompts([6, 6, 6])
+    whole = forward.run_from_layer
+
+    def dead(m: LoadedModel, e: torch.Tensor, p: torch.Tensor, *a: Any, **k: Any) -> Any:
+        return whole(m, e, p[:, :1].expand_as(p), *a, **k)
+
+    monkeypatch.setattr(forward, "run_from_layer", dead)
+    choice = runs.choose_path(olmo, [same, same, first], [same, same, second], 2, ["final_norm"], 6)
+    assert choice.path == "reference"
+
+
+@pytest.mark.parametrize(("rows", "expected"), [("all", 4), ("independent", 2)])
+def test_a_spec_says_which_rows_are_measured(olmo: LoadedModel, rows: Any, expected: int) -> None:
+    prompts = random_prompts([5] * 5)
+    pairs = Pairs(prompts[:-1], prompts[1:], (0, -1, 1, -1))
+    (found,) = measurements.measure_specs([CurveSpec("tiny", rows=rows)], olmo, pairs, origin={})
+    assert isinstance(found, Curves)
+    assert len(found) == expected
+
+
+def test_own_pairs_that_share_a_prompt_are_not_independent() -> None:
+    found = measurements.interpolate(tiny_network("olmo"), [[1, 2, 3], [4, 5, 7]], [[4, 5, 7], [8, 9, 3]], steps=4)
+    assert (found.units >= 0).sum() == 1
 
 
 def test_the_fast_path_is_held_to_rounding() -> None:

@@ -39,6 +39,19 @@ def plain_logits(model: LoadedModel, pairs: Pairs, row: int) -> np.ndarray:
     return np.stack([forward.reference_read(model, ids_a, x, LAYER, "logits").numpy() for x in points]).astype(float)
 
 
+@torch.no_grad()
+def null_logits(model: LoadedModel, pairs: Pairs, row: int) -> np.ndarray:
+    """(steps, tokens) where the final residual state runs straight from end to end and no block runs."""
+    ids_a, ids_b = torch.tensor(pairs.a[row]), torch.tensor(pairs.b[row])
+    a, b = (
+        forward.reference_read(model, ids_a, forward.reference_states(model, ids, LAYER)[-1], LAYER, "residual")
+        for ids in (ids_a, ids_b)
+    )
+    points = [a + alpha * (b - a) for alpha in paths.alphas(STEPS)]
+    found = [forward.reference_read(model, ids_a, x, model.depth, "logits").numpy() for x in points]
+    return np.stack(found).astype(float)
+
+
 def softmax(logits: np.ndarray) -> np.ndarray:
     weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return weights / weights.sum(axis=-1, keepdims=True)
@@ -62,6 +75,14 @@ def test_everything_is_what_plain_forwards_give(model: LoadedModel, pairs: Pairs
         bits = [jensenshannon(p[i], p[i + SPAN], base=2) ** 2 for i in range(STEPS - SPAN)]
         np.testing.assert_allclose(found.span_divergence[row], bits, atol=1e-5)
         assert found.end_divergence[row] == pytest.approx(jensenshannon(p[0], p[-1], base=2) ** 2, abs=1e-5)
+        null = null_logits(model, pairs, row)
+        assert np.abs(null - logits).max() > 1e-2
+        if tops[0] != tops[1]:
+            difference = null[:, tops[0]] - null[:, tops[1]]
+            np.testing.assert_allclose(found.null_logit_difference[row], difference, atol=1e-4)
+        p = softmax(null)
+        bits = [jensenshannon(p[i], p[i + SPAN], base=2) ** 2 for i in range(STEPS - SPAN)]
+        np.testing.assert_allclose(found.null_span_divergence[row], bits, atol=1e-5)
         a, b = (forward.reference_states(model, torch.tensor(p[row]), LAYER)[-1] for p in (pairs.a, pairs.b))
         assert found.separation[row] == pytest.approx(float((b - a).norm()), rel=1e-5)
 
