@@ -17,8 +17,9 @@ other rungs the two-sided drift alone, which an earlier audit had told), before 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations
 from typing import Any, TypeVar
 
 import numpy as np
@@ -59,7 +60,8 @@ class Claim:
     The `claim` fixture makes it. `subject` is the id under which a suite accepts a verdict. Where `must_be_measured`, a
     verdict without an interval is a failure of the test, else it is told as not measured; it never passes. `known`:
     what was accepted of this case before. Where not `held`, on another sample, a verdict is told and not held against
-    the expected one. `keep` is handed each verdict, to accept it.
+    the expected one. `keep` is handed each verdict, to accept it. `named` are the counterfeits that the test is asked
+    to refute.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Claim:
         known: Accepted | None = None,
         held: bool = True,
         keep: Callable[[Verdict], None] | None = None,
+        named: Iterable[str] = (),
     ) -> None:
         self.subject = subject
         self.verdict: Verdict | None = None
@@ -82,6 +85,7 @@ class Claim:
         self._known = known or Accepted()
         self._held = held
         self._keep = keep
+        self._named = tuple(named)
 
     def check(self, verdict: Verdict, accepted: Mapping[str, str] = _NOTHING) -> None:
         """Pass when the measured verdict is the expected one; an accepted negative is shown as an expected failure.
@@ -126,6 +130,22 @@ class Claim:
         if not counterfeits:
             pytest.fail("claim.refute was given no counterfeit, and a control that cannot fail is none", pytrace=False)
         self._check_measured(counterfeits)
+        self._check_looked_at()
+
+    def _check_looked_at(self) -> None:
+        """Fail where a counterfeit named for the test was left out, or where two of them gave one verdict."""
+        left_out = [name for name in self._named if name not in self.controls]
+        effects = {name: self.controls[name].effects for name in self._named if name in self.controls}
+        same = [(a, b) for a, b in combinations(effects, 2) if effects[a] == effects[b]]
+        if left_out:
+            pytest.fail(f"counterfeits named for this claim and not refuted: {', '.join(left_out)}", pytrace=False)
+        if same:
+            first, second = same[0]
+            pytest.fail(
+                f"{first!r} and {second!r} gave the same verdict to the last digit, so that one was not looked at: "
+                f"{self.controls[first]}",
+                pytrace=False,
+            )
 
     def confirm(self, planted: Mapping[str, Verdict]) -> None:
         """Pass when the claim is supported by each of `planted`: data built to have what it says.

@@ -11,6 +11,7 @@ for each point, with a hook.
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -222,22 +223,29 @@ def gate_signs(model: LoadedModel, layer: int) -> Iterator[list[Tensor]]:
             hook.remove()
 
 
-def reference_states(model: LoadedModel, ids: Int[Tensor, " tokens"], layer: int) -> Float[Tensor, "tokens width"]:
-    """Residual states of a prompt after `layer` blocks, from one plain forward of the whole model."""
+def reference_states(
+    model: LoadedModel, ids: Int[Tensor, " tokens"] | Int[Tensor, "prompts tokens"], layer: int
+) -> Float[Tensor, "*prompts tokens width"]:
+    """Residual states of a prompt, or of some of one length, after `layer` blocks, from a plain forward."""
     kept: list[Tensor] = []
     hook = model.block_list[layer - 1].register_forward_hook(lambda _, __, output: kept.append(_tensor(output)))
     try:
-        model.network(input_ids=ids[None], use_cache=False)
+        model.base(input_ids=ids.reshape(-1, ids.shape[-1]), use_cache=False)
     finally:
         hook.remove()
-    return kept[0][0]
+    return kept[0].reshape(*ids.shape, -1)
 
 
 def reference_read(
-    model: LoadedModel, ids: Int[Tensor, " tokens"], point: Float[Tensor, " width"], layer: int, read: Read
-) -> Float[Tensor, " units"]:
-    """The read of one plain forward of prompt `ids`, its last position overwritten by `point` after block `layer`.
+    model: LoadedModel,
+    ids: Int[Tensor, " tokens"] | Int[Tensor, "points tokens"],
+    point: Float[Tensor, " width"] | Float[Tensor, "points width"],
+    layer: int,
+    read: Read,
+) -> Float[Tensor, "*points units"]:
+    """The read of a plain forward of prompt `ids`, its last position overwritten by `point` after block `layer`.
 
+    Also of some prompts of one length at once, each with a point of its own.
     The oracle for the fast path: no shared prefix, no mask of ours, no copies.
     """
     kept: list[Tensor] = []
@@ -253,11 +261,19 @@ def reference_read(
     # In this order: where the patched block is the last one, the read must see the patch.
     hooks = [model.block_list[layer - 1].register_forward_hook(patch)]
     hooks.append(model.block_list[-1].register_forward_hook(keep))
+    rows = ids.reshape(-1, ids.shape[-1])
     try:
         if read == "logits":
-            return model.network(input_ids=ids[None], use_cache=False).logits[0, -1]
-        final = model.base(input_ids=ids[None], use_cache=False).last_hidden_state
-        return kept[0][0, -1] if read == "residual" else final[0, -1]
+            found = model.network(input_ids=rows, use_cache=False, **_last_alone(model.network)).logits[:, -1]
+        else:
+            final = model.base(input_ids=rows, use_cache=False).last_hidden_state
+            found = kept[0][:, -1] if read == "residual" else final[:, -1]
     finally:
         for hook in hooks:
             hook.remove()
+    return found.reshape(*ids.shape[:-1], -1)
+
+
+def _last_alone(network: nn.Module) -> dict[str, int]:
+    """What tells a model that only the last position's logits are asked for, where it can be told."""
+    return {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(network.forward).parameters else {}

@@ -439,11 +439,16 @@ def _cache(repo: str, kind: Kind = "model") -> Path:
     return Path(constants.HF_HUB_CACHE) / "--".join([f"{kind}s", *repo.split("/")])
 
 
-def _memory(repo: str, kind: Kind = "model") -> Path:
-    """What the hub said of a repository, kept beside the cache: offline it is all one knows."""
+def memory() -> Path:
+    """The folder beside the cache in which is kept what was found out."""
     from huggingface_hub import constants
 
-    return Path(constants.HF_HOME) / "measure" / _cache(repo, kind).name
+    return Path(constants.HF_HOME) / "measure"
+
+
+def _memory(repo: str, kind: Kind = "model") -> Path:
+    """What the hub said of a repository: offline it is all one knows."""
+    return memory() / _cache(repo, kind).name
 
 
 def _remember(repo: str, name: str, text: str, kind: Kind = "model") -> None:

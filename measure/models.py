@@ -8,13 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from measure import catalog, counterfeits, hub
+from measure import catalog, counterfeits, hub, known
+from measure.known import Facts
 from measure.spec import MeasureError, Precision
 
 _DTYPES = {
@@ -25,6 +27,10 @@ _DTYPES = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
+
+
+# Bytes of a model's files from which on it pays to keep what was found out about them.
+WORTH_KEEPING = 2**26
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +51,8 @@ class LoadedModel:
     commit: str = ""
     # Whether float32 products are rounded; see `as_measured`.
     tf32: bool = False
-    # (layer, read) -> tokens of a prompt and points in a row with which the fast path was seen to be the reference.
-    verified: dict[tuple[int, str], list[tuple[int, int]]] = field(default_factory=dict)
+    # Where the fast path was seen to be the reference.
+    facts: Facts = field(default_factory=lambda: Facts(""))
 
     @property
     def base(self) -> nn.Module:
@@ -152,7 +158,8 @@ def load(
     _check_dtype(name, network, precision)
     network = network.to(device_of(reference))
     tokenizer = _tokenizer(reference, place.folder)
-    found = _describe(network, tokenizer, reference.name, place.revision, weights, reference.source)
+    facts = _facts_of_files(network, place.folder, precision) if weights == "stored" else None
+    found = _describe(network, tokenizer, reference.name, place.revision, weights, reference.source, facts)
     card = _against_card(reference) if reference.source == "ladder" else found.card
     return replace(found, card=card, commit=place.commit, tf32=_rounds(network, precision))
 
@@ -366,14 +373,43 @@ def adopt(network: Any, tokenizer: Any, precision: Precision) -> LoadedModel:
         )
     name = getattr(network.config, "_name_or_path", "") or type(network).__name__
     revision = getattr(network.config, "_commit_hash", None) or "unknown"
-    described = _describe(network, tokenizer, name, revision, "stored", "loaded")
+    marked = known.mark(network, config_hash(network))
+    facts = known.of_model(network, marked)
+    described = _describe(network, tokenizer, name, revision, "stored", "loaded", facts)
+    known.remember(network, marked, described.facts)
     return replace(described, tf32=_rounds(network, precision))
 
 
-def _describe(network: Any, tokenizer: Any, name: str, revision: str, weights: str, source: str) -> LoadedModel:
+def _describe(
+    network: Any, tokenizer: Any, name: str, revision: str, weights: str, source: str, facts: Facts | None
+) -> LoadedModel:
     blocks = find_blocks(network)
-    hashes = weights_hash(network), config_hash(network)
-    return LoadedModel(network, tokenizer, blocks, name, revision, weights, source, *hashes)
+    facts = facts or Facts(weights_hash(network))
+    hashes = facts.sha256, config_hash(network)
+    return LoadedModel(network, tokenizer, blocks, name, revision, weights, source, *hashes, facts=facts)
+
+
+def _facts_of_files(network: Any, folder: Path, precision: Precision) -> Facts | None:
+    """What other processes have found out about the same files; None for small ones, which are as soon looked at."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    if sum(path.stat().st_size for path in files) < WORTH_KEEPING:
+        return None
+    place, versions = hub.memory() / "known", {name: metadata.version(name) for name in ("torch", "transformers")}
+    address = known.of_files(place, files, what="weights", precision=precision, **versions)
+    sha256 = known.read_hash(address)
+    if sha256 is None:
+        sha256 = weights_hash(network)
+        known.write_hash(address, sha256)
+    path = known.of(
+        place,
+        what="passed",
+        weights=sha256,
+        config=config_hash(network),
+        source=known.source_hash(),
+        machine=known.machine(next(network.parameters()).device),
+        **versions,
+    )
+    return Facts(sha256, known.read_passed(path), path)
 
 
 def config_hash(network: Any) -> str:

@@ -299,8 +299,10 @@ def claim(request: pytest.FixtureRequest) -> Claim:
     must = ladder and is_default_sample(request.config)
     held = is_usual_sample(request.config)
     known, keep = verdicts_of(request.node)
+    parameters = getattr(request.node, "callspec", None)
+    named = parameters.params.get("others", ()) if parameters is not None else ()
     request.node.stash[CLAIM] = Claim(
-        subject_of(request.node), must_be_measured=must, known=known, held=held, keep=keep
+        subject_of(request.node), must_be_measured=must, known=known, held=held, keep=keep, named=named
     )
     return request.node.stash[CLAIM]
 

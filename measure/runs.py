@@ -318,7 +318,7 @@ def _doubt(
     """
     tokens = max(map(len, a))
     row = -(-points // rows_of(points, tokens - 1, model.shape.hidden))
-    passed = model.verified.setdefault((layer, read), [])
+    passed = model.facts.passed.setdefault((layer, read), [])
     if any(tokens <= longest and row <= most for longest, most in passed):
         return None
     longest = [row for row in range(len(a)) if len(a[row]) == tokens]
@@ -326,14 +326,13 @@ def _doubt(
     rows = [row for row in longest if a[row] != b[row]][:2] or longest[:1]
     first, second = [a[row] for row in rows], [b[row] for row in rows]
     with as_measured(model.network, tf32=model.tf32):
-        _check_causal(model, first[0], layer)
         asked = [(first, second, points)]
         if linear.is_faster(model.embedding):
             # Few positions run by kernels of their own, in memory the other way round.
             asked.append(([first[0][-10:]], [second[0][-10:]], 50))
         for a_prompts, b_prompts, count in asked:
             alphas, some = paths.alphas(count), [0, count // 2, count - 1]
-            expected = _segments(model, a_prompts, b_prompts, alphas[some], layer, read, "reference")
+            expected = _plainly(model, a_prompts, b_prompts, alphas[some], layer, read)
             _check_finite(model, expected, a_prompts, b_prompts, alphas[some], layer, read)
             try:
                 found = _segments(model, a_prompts, b_prompts, alphas, layer, read, "fast")
@@ -345,7 +344,33 @@ def _doubt(
                     return f"the fast path differs from the reference by {difference:.2g} of ||F(A)||"
     if a[rows[0]] != b[rows[0]]:
         passed.append((tokens, row))
+        model.facts.keep()
     return None
+
+
+def _plainly(
+    model: LoadedModel,
+    a: Sequence[Prompt],
+    b: Sequence[Prompt],
+    alphas: Float[np.ndarray, " steps"],
+    layer: int,
+    read: Read,
+) -> Float[Tensor, "pairs steps units"]:
+    """What the reference path gives on pairs whose A prompts are equally long, all points in one plain forward.
+
+    Raises `MeasureError` where the model does not read from left to right.
+    """
+    known: dict[Prompt, Tensor] = {}
+    other = _other_end(model, a[0])
+    for length in {len(prompt) for prompt in (*a, *b)}:
+        group = [prompt for prompt in dict.fromkeys((*a, *b, other)) if len(prompt) == length]
+        states = forward.reference_states(model, torch.tensor(group, device=model.device), layer)
+        known.update(zip(group, states, strict=True))
+    _check_causal(model, known[a[0]], known[other])
+    ends = [torch.stack([known[prompt][-1] for prompt in side]) for side in (a, b)]
+    points = paths.segment(ends[0], ends[1], alphas)
+    ids = torch.tensor(a, device=model.device).repeat_interleave(len(alphas), 0)
+    return forward.reference_read(model, ids, points.flatten(0, 1), layer, read).view(*points.shape[:2], -1)
 
 
 def _check_finite(
@@ -383,14 +408,17 @@ def _segments(
     return outputs(model, known, a, points, layer, [read], path)[read]
 
 
-def _check_causal(model: LoadedModel, prompt: Prompt, layer: int) -> None:
-    """Raise `MeasureError` when changing the last token changes what stands before it."""
-    if len(prompt) < 2:
-        return
-    other = (*prompt[:-1], (prompt[-1] + 1) % model.vocabulary)
-    states = [forward.reference_states(model, torch.tensor(ids, device=model.device), layer) for ids in (prompt, other)]
-    moved = float((states[0][:-1] - states[1][:-1]).abs().max())
-    if moved > _agreement(model) * float(states[0].abs().max()):
+def _other_end(model: LoadedModel, prompt: Prompt) -> Prompt:
+    """The prompt with another last token."""
+    return (*prompt[:-1], (prompt[-1] + 1) % model.vocabulary)
+
+
+def _check_causal(
+    model: LoadedModel, states: Float[Tensor, "tokens width"], other: Float[Tensor, "tokens width"]
+) -> None:
+    """Raise `MeasureError` when changing the last token has changed what stands before it."""
+    moved = float((states[:-1] - other[:-1]).abs().max()) if len(states) > 1 else 0.0
+    if moved > _agreement(model) * float(states.abs().max()):
         raise MeasureError(
             f"{model.name} does not read from left to right: its last token changes the states before it, so that "
             "patching the last position alone has no meaning. Only causal language models can be measured."

@@ -7,40 +7,11 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 
+from measure.known import source_hash
 from measure.results import Result, write_atomically
 from measure.spec import MeasureError, Spec
-
-# A change in any of these may change a number: results of the old source are not found again.
-MEASURING_MODULES = (
-    "spec",
-    "paths",
-    "results",
-    "predictions",
-    "crossings",
-    "slices",
-    "token_files",
-    "prompts",
-    "counterfeits",
-    "models",
-    "forward",
-    "finite",
-    "linear",
-    "inputs",
-    "runs",
-    "measurements",
-)
-
-
-@cache
-def source_hash() -> str:
-    """sha256 over the source of the measuring modules."""
-    digest = hashlib.sha256()
-    for name in MEASURING_MODULES:
-        digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
-    return digest.hexdigest()
 
 
 def key(spec: Spec, conditions: Mapping[str, str]) -> str:

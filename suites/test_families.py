@@ -114,7 +114,7 @@ def test_control(
             "norm-only null": judge(trained.null, untrained),
             "patched after the last block": judge(measured(case.last), untrained),
             "untrained weights": judge(measured(case.untrained_again), untrained),
-            "trained and untrained swapped": judge(untrained, trained),
+            "plateaus and untrained swapped": judge(untrained, claims.planted(trained)),
         }
     )
     claim.confirm({"planted plateaus": judge(claims.planted(trained), untrained)})

@@ -33,8 +33,8 @@ def faults(
 
 
 def suite(name: str, case: str, what: str = "claim or control") -> tuple[str, ...]:
-    """One case of one suite."""
-    return (f'suites/test_{name}.py -k "({what}) and {case}"',)
+    """What is asked of all suites, then one case of one suite."""
+    return ("tests/test_suites.py", f'suites/test_{name}.py -k "({what}) and {case}"')
 
 
 FORWARD = ("tests/test_forward.py",)
@@ -210,8 +210,8 @@ MEASURING = (
         (
             134,
             "curve's divergence for its null's",
-            "divergence(null_distribution[:, :-span], null_distribution[:, span:])",
-            "divergence(distribution[:, :-span], distribution[:, span:])",
+            "divergence(null_distribution, entropy(null_distribution), *spans)",
+            "divergence(distribution, uncertainty, *spans)",
             (*PREDICTIONS, "tests/test_recording.py"),
         ),
         (
@@ -748,7 +748,12 @@ SUITES = (
     *faults(
         "suites/test_families.py",
         suite("families", SMALL),
-        (501, "swapped ends not swapped", "judge(untrained, trained),", "judge(trained, untrained),"),
+        (
+            501,
+            "swapped ends not swapped",
+            "judge(untrained, claims.planted(trained)),",
+            "judge(claims.planted(trained), untrained),",
+        ),
         (
             502,
             "counterfeits never looked at",
@@ -815,7 +820,7 @@ SUITES = (
     ),
     *faults(
         "suites/test_polytopes.py",
-        suite("polytopes", SMALL),
+        suite("polytopes", LARGE),
         (511, "the curve for its null", "judge(claims.replace_by_null(result))", "judge(result)"),
     ),
     *faults(

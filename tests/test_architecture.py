@@ -15,7 +15,7 @@ RANKS = [
     {"stats", "counterfeits"},
     {"results", "catalog", "hub_errors", "ladder.recipe", "ladder.seeds", "token_files"},
     {"view_rows", "records", "report"},
-    {"hub", "items", "options", "terminal", "hookspec"},
+    {"hub", "known", "items", "options", "terminal", "hookspec"},
     {"accepted"},
     {"predictions", "crossings", "slices", "prompts", "models", "store", "claims"},
     {"baselines", "forward", "inputs", "ladder", "recording"},

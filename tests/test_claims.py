@@ -240,3 +240,16 @@ def test_how_narrow_a_path_is_does_not_depend_on_from_where_one_looks() -> None:
     assert round_about.transition_width[0] < 0.7
     np.testing.assert_allclose(claims.narrowness(round_about), 0, atol=1e-6)
     assert (claims.narrowness(family(4.0, 0)) > 0.5).all()
+
+
+def test_a_counterfeit_named_and_left_out_is_told() -> None:
+    claim = claims.Claim("case", named=["norm-only null", "shuffled"])
+    with pytest.raises(pytest.fail.Exception, match="named for this claim and not refuted: shuffled"):
+        claim.refute({"norm-only null": verdict(-1.0)})
+
+
+def test_two_counterfeits_of_one_verdict_are_told() -> None:
+    claim = claims.Claim("case", named=["rows", "shuffled"])
+    with pytest.raises(pytest.fail.Exception, match="'rows' and 'shuffled' gave the same verdict to the last digit"):
+        claim.refute({"rows": verdict(-1.0), "shuffled": verdict(-1.0)})
+    claim.refute({"rows": verdict(-1.0), "shuffled": verdict(-1.1), "null": verdict(-1.1)})

@@ -123,6 +123,11 @@ def test_flat_parts_and_boundaries_by_output_speed() -> None:
     np.testing.assert_allclose(found.speed[0].mean(), 1)
 
 
+def test_each_stretch_of_fast_steps_is_one_boundary() -> None:
+    found = made(np.array([[2.0, 0.1, 2.0, 0.1, 2.0, 2.0, 2.0, 0.1, 0.1, 0.1]]), np.ones((1, 10), int))
+    assert found.region_boundaries == [3]
+
+
 def test_a_straight_run_has_no_flat_part_and_no_boundary() -> None:
     found = made(np.ones((1, 6)), np.ones((1, 6), int))
     assert found.flat_share == [0]

@@ -154,3 +154,12 @@ def test_a_logit_difference_that_follows_r_deviates_by_nothing_and_correlates() 
     assert found.logit_deviation_from_other[0] == pytest.approx(np.abs(relative[0] - relative[1]).mean())
     still = replace(found, logit_difference=np.ones((2, 5)))
     assert np.isnan(still.scaled_logit_difference).all()
+
+
+def test_what_was_not_measured_along_the_null_is_no_agreement() -> None:
+    """Files of older versions hold no predictions along the null."""
+    relative = np.array([[0.0, 0.0, 0.1, 0.9, 1.0]])
+    found = made(relative, 1 - 2 * relative, np.array([[0.01, 0.02, 0.8, 0.03]]), np.array([[7, 7, 7, 8, 8]]))
+    assert np.isnan(found.null.span_agreement).all()
+    assert np.isnan(found.null.flat_agreement).all()
+    assert found.span_agreement.tolist() == [[1, 1, 0, 1]]

@@ -60,6 +60,13 @@ def test_windows_lie_in_one_text_and_never_overlap() -> None:
     assert all(places)
 
 
+def test_no_window_runs_into_the_next_text() -> None:
+    texts = tuple(" ".join(f"t{text}w{word}" for word in range(PROMPT_TOKENS)) for text in range(40))
+    tokenizer = WordTokenizer()
+    whole = {tuple(tokenizer(text)["input_ids"]) for text in texts}
+    assert set(prompts.windows(Corpus("short", texts, "hash"), tokenizer, 40, seed=1)) == whole
+
+
 def test_sampling_is_seeded() -> None:
     first, again, other = (prompts.draw(CORPUS, WordTokenizer(), "paper", 20, seed) for seed in (0, 0, 1))
     assert first == again
@@ -127,6 +134,16 @@ def test_bos_is_put_in_front_or_refused() -> None:
 def test_pairs_that_share_a_prompt_are_no_independent_units() -> None:
     a, b = ((1,), (2,), (3,), (1,)), ((2,), (3,), (4,), (5,))
     assert prompts.independent_units(a, b) == (0, -1, 1, -1)
+
+
+def test_a_shared_second_prompt_is_seen_too() -> None:
+    assert prompts.independent_units([(1,), (2,), (3,)], [(9,), (9,), (8,)]) == (0, -1, 1)
+
+
+def test_a_prompt_has_one_partner_of_the_same_last_token() -> None:
+    rows = tuple((i, 20, 7) for i in range(6))
+    a, b = prompts._same_last_token(from_file(rows), None, 3, 0)
+    assert sorted((*a, *b)) == sorted(rows)
 
 
 def test_the_hash_sees_ids_order_and_lengths() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +225,23 @@ def test_a_slice_of_two_solid_halves_is_solid_and_its_boundary_narrow() -> None:
     assert slope.steep_share[0] == pytest.approx(0.1, abs=0.03)
     assert halves.boundary_width[0] < 0.6 * slope.boundary_width[0]
     assert set(halves.letters(0)[5]) == {"A", "B"}
+
+
+def test_a_cell_is_solid_only_where_no_channel_is_far() -> None:
+    halves = painted(steps(40, [20]))
+    distance = halves.distance.copy()
+    distance[0, 2, 5, 5] += 0.2
+    solid = replace(halves, distance=distance).solid[0]
+    assert solid[5, 6]
+    assert not solid[5, 5]
+
+
+def test_a_slice_with_a_distance_that_is_no_number_is_degenerate() -> None:
+    halves = painted(steps(40, [20]))
+    distance = halves.distance.copy()
+    distance[0, 1, 3, 4] = np.nan
+    assert replace(halves, distance=distance).degenerate.tolist() == [True]
+    assert halves.degenerate.tolist() == [False]
 
 
 def test_a_region_that_splits_is_found_and_one_that_stays_is_not() -> None:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 from _pytest.mark import ParameterSet
 
+from measure import claims
+from measure.claims import Claim
 from measure.items import specs_in
 from measure.options import MOST_DRAWS
-from measure.spec import AnySpec, ConfigSpec
+from measure.spec import AnySpec, ConfigSpec, CurveSpec, PredictionSpec
+from tests import small_results
 
 # Table 1 lists the paper's models, and section 6 speaks of families that the ladder has none of.
 UNSEEN = ("suite_test_model_table", "suite_test_families")
@@ -88,6 +93,51 @@ def test_every_accepted_negative_is_of_a_case_that_exists() -> None:
         ids = {param.id for name in ("GROUPS", "CASES", "TRAJECTORIES") for param in getattr(suite, name, [])}
         for name in suite.EXPECTED:
             assert re.sub(r"-(final_norm|residual|logits)$", "", name) in ids, f"{path.name}: {name}"
+
+
+@pytest.mark.parametrize("path", SUITES, ids=lambda path: path.stem)
+def test_every_margin_asks_for_something(path: Path) -> None:
+    margins = {name: value for name, value in vars(module(path)).items() if name.endswith("_MARGIN")}
+    assert all(value > 0 for value in margins.values()), margins
+
+
+def suite_of(name: str) -> ModuleType:
+    return module(Path(__file__).parent.parent / "suites" / f"test_{name}.py")
+
+
+def test_words_that_repeat_are_told_by_the_second_of_a_pair() -> None:
+    """Rows of `words` come twice, the second half turned round."""
+    result = small_results.predictions(PredictionSpec("ladder-olmo-0.2m"), rows=4)
+    result = replace(result, last_tokens=np.array([[1, 2], [3, 2], [2, 1], [2, 3]]))
+    assert suite_of("similarity").second_words(result).tolist() == [2, 2]
+
+
+def test_a_way_round_is_no_jump_between_printed_pairs() -> None:
+    """Steep, slow at its ends, and in between far from both."""
+    curves = small_results.curves(CurveSpec("ladder-olmo-0.2m"), 12.0)
+    suite = suite_of("printed_pairs")
+    assert suite.jumps(claims.planted(curves)).all()
+    planted = claims.planted(curves)
+    bulge = 3 * np.sin(np.pi * planted.alphas) * planted.distance[:, -1:]
+    around = replace(planted, distance=planted.distance + bulge, end_side_distance=planted.end_side_distance + bulge)
+    assert (claims.steepness(around) > claims.SLOPE_MARGIN).all()
+    assert (claims.slowness(around) > claims.TENTH).all()
+    assert not suite.jumps(around).any()
+
+
+def test_a_counterfeit_that_imitates_the_model_is_told() -> None:
+    """The control of the suite on counterfeits can fail: one that has plateaus, the others none."""
+    suite = suite_of("counterfeits")
+    case, others = next(param.values for param in suite.CONTROLS)
+    made = {spec.id: small_results.curves(spec, 1.0) for spec in (case.trained, *others.values())}
+    for result in made.values():
+        result.provenance["prompts_sha256"] = "the same"
+    plain = {name: claims.replace_by_null(made[spec.id]) for name, spec in others.items()}
+    imitator = suite.SAME_ENDS[0]
+    found = {spec.id: plain[name] for name, spec in others.items()} | {case.trained.id: made[case.trained.id]}
+    found[others[imitator].id] = claims.planted(made[others[imitator].id])
+    with pytest.raises(pytest.fail.Exception, match=f"supported by data on which it must not hold:\n  {imitator}"):
+        suite.test_control(case, others, lambda spec: found[spec.id], Claim("control"))
 
 
 def marks(param: ParameterSet) -> list[pytest.Mark]:
