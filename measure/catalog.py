@@ -15,8 +15,8 @@ from measure.spec import MeasureError, NotMeasuredError
 
 LADDER = Path(__file__).parent / "ladder" / "weights"
 
-Source = Literal["ladder", "hub", "folder"]
-Origin = Literal["paper", "discussion", "added"]
+Source = Literal["ladder", "hub", "folder", "gguf", "index"]
+Origin = Literal["paper", "discussion", "index", "added"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ class Model:
 
     A revision `tokensNB` of a hub model is the training branch nearest to N billion tokens. Models that differ in
     `seed` alone were trained on one recipe from different random seeds. `origin` is `paper` for what the paper's
-    figures show and for the ladder, `discussion` for what it only mentions, `added` for what the user put in.
+    figures show and for the ladder, `discussion` for what it only mentions, `index` for public models that lie in the
+    package index (`measure.shelf`), `added` for what the user put in.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Model:
     seed: int = 0
     origin: Origin = "paper"
     counted: int | None = None
+    licence: str = ""
 
     @property
     def parameters(self) -> int:
@@ -111,6 +113,11 @@ _DISCUSSION: tuple[tuple[str, str, str, Shape, int], ...] = (
     ("phi-2", "phi", "microsoft/phi-2", Shape(2560, 32, 32, 32, 10240, 51200, False), 2_779_683_840),
     ("llama-7b", "llama", "huggyllama/llama-7b", Shape(4096, 32, 32, 32, 11008, 32000, False), 6_738_415_616),
     ("gemma-2b", "gemma", "google/gemma-2b", Shape(2048, 18, 8, 1, 16384, 256000, True), 2_506_172_416),
+)  # fmt: skip
+# Not the paper's: public models whose weights the package index holds.
+_INDEX: tuple[tuple[str, str, Shape, int, str], ...] = (
+    ("smollm2-135m-instruct", "llama", Shape(576, 30, 9, 3, 1536, 49152, True), 134_515_008, "Apache-2.0"),
+    ("gemma3-270m", "gemma3", Shape(640, 18, 4, 1, 2048, 262144, True), 268_098_176, "Gemma Terms of Use"),
 )  # fmt: skip
 _ADDED: dict[str, Model] = {}
 
@@ -164,11 +171,15 @@ def models() -> Mapping[str, Model]:
         Model(name, family, "hub", hub_id, shape, ("main",), origin="discussion", counted=counted)
         for name, family, hub_id, shape, counted in _DISCUSSION
     ]
-    return {model.name: model for model in (*rungs, *hub, *_ADDED.values())}
+    index = [
+        Model(name, family, "index", name, shape, ("main",), origin="index", counted=counted, licence=licence)
+        for name, family, shape, counted, licence in _INDEX
+    ]
+    return {model.name: model for model in (*rungs, *index, *hub, *_ADDED.values())}
 
 
 def studied() -> list[Model]:
-    """The models of which every claim is asked: the ladder's, the paper's and those added; one seed of each."""
+    """The models of which every claim is asked, one seed of each: all but those that the paper only mentions."""
     return [model for model in models().values() if model.seed == 0 and model.origin != "discussion"]
 
 
@@ -191,9 +202,25 @@ def forget_added() -> None:
     models.cache_clear()
 
 
+def _only_gguf(folder: Path) -> Path | None:
+    """The GGUF file of a folder that holds no other form of a model; None where there is none.
+
+    Raises `MeasureError` where there are two: one must be named.
+    """
+    files = sorted(path for path in folder.glob("*") if path.suffix.lower() == ".gguf" and path.is_file())
+    if not files or (folder / "config.json").is_file():
+        return None
+    if len(files) > 1:
+        names = ", ".join(path.name for path in files)
+        raise MeasureError(f"{folder} holds {len(files)} GGUF files ({names}); name one: {files[0]}.")
+    return files[0]
+
+
 def _folder(name: str, revision: str) -> Reference:
     """A local model; `@revision` names a folder inside it."""
     location = Path(name) / revision
+    if packed := _only_gguf(location):
+        return Reference(name, revision or "main", "gguf", str(packed))
     if not (location / "config.json").is_file():
         inside = ", ".join(sorted(path.parent.name for path in Path(name).glob("*/config.json"))) or "none"
         raise NotMeasuredError(
@@ -215,8 +242,17 @@ def seeds(model: Model) -> list[Model]:
     return [m for m in models().values() if m.name == base or m.name.rpartition("-seed")[0] == base]
 
 
+def _check_only_main(name: str, revision: str) -> None:
+    if revision != "main":
+        raise NotMeasuredError(
+            f"{name} has no revision {revision!r}: a GGUF file holds one set of weights; leave @ out."
+        )
+
+
 def resolve(text: str) -> Reference:
     """Find the model that `text` names: a catalog name, a folder or a hub id, each with an optional `@revision`.
+
+    Or a GGUF file: a path, or hf://OWNER/NAME/FILE.gguf.
 
     Raises `MeasureError` naming the nearest known models or revisions.
     """
@@ -226,6 +262,9 @@ def resolve(text: str) -> Reference:
         # The hub has more training revisions than the paper shows; only the ladder's list is complete.
         if model.source == "ladder" and revision not in model.revisions:
             raise NotMeasuredError(f"{name} has no revision {revision!r}; it has {', '.join(model.revisions)}.")
+        if model.source in ("index", "gguf"):
+            _check_only_main(name, revision)
+            return Reference(name, "main", model.source, model.location, model)
         if model.source == "folder":
             whole = revision == "main" and (Path(model.location) / "config.json").is_file()
             found = _folder(model.location, "" if whole else revision)
@@ -234,6 +273,8 @@ def resolve(text: str) -> Reference:
         return Reference(name, revision, model.source, location, model)
     if Path(name).is_dir():
         return _folder(name, revision)
+    if text.lower().endswith(".gguf"):
+        return Reference(text, "main", "gguf", text)
     if name.count("/") == 1 and not name.startswith((".", "/")) and not Path(name).exists():
         return Reference(name, revision or "main", "hub", name)
     near = difflib.get_close_matches(name, models(), n=3, cutoff=0.0)

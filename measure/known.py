@@ -130,6 +130,8 @@ MEASURING_MODULES = (
     "prompts",
     "counterfeits",
     "known",
+    "gguf_files",
+    "shelf",
     "models",
     "forward",
     "finite",

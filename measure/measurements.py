@@ -591,6 +591,7 @@ def _provenance(
         "model": model.name,
         "revision": model.revision,
         **({"commit": model.commit} if model.commit else {}),
+        **({"gguf": model.gguf} if model.gguf else {}),
         "weights": model.weights,
         "weights_sha256": model.sha256,
         "config_sha256": model.config_sha256,

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from measure import catalog, counterfeits, hub, known
+from measure import catalog, counterfeits, gguf_files, hub, known, shelf
 from measure.known import Facts
 from measure.spec import MeasureError, Precision
 
@@ -49,6 +49,8 @@ class LoadedModel:
     card: str = "no card"
     # The hub's commit; empty for what did not come from there.
     commit: str = ""
+    # What the GGUF file was that the weights were unpacked from; None for weights that were no such file.
+    gguf: dict[str, Any] | None = None
     # Whether float32 products are rounded; see `as_measured`.
     tf32: bool = False
     # Where the fast path was seen to be the reference.
@@ -161,7 +163,8 @@ def load(
     facts = _facts_of_files(network, place.folder, precision) if weights == "stored" else None
     found = _describe(network, tokenizer, reference.name, place.revision, weights, reference.source, facts)
     card = _against_card(reference) if reference.source == "ladder" else found.card
-    return replace(found, card=card, commit=place.commit, tf32=_rounds(network, precision))
+    gguf = gguf_files.card(place.folder)
+    return replace(found, card=card, commit=place.commit, gguf=gguf, tf32=_rounds(network, precision))
 
 
 def _rounds(network: nn.Module, precision: Precision) -> bool:
@@ -185,9 +188,32 @@ class _Place:
 
 def _place(reference: catalog.Reference, *, weights: bool, allow_pickle: bool) -> _Place:
     if reference.source != "hub":
-        return _Place(Path(reference.location), reference.revision)
+        return _Place(local_folder(reference), reference.revision)
     found = fetch(reference, weights=weights, allow_pickle=allow_pickle)
     return _Place(found.folder, found.revision, found.commit)
+
+
+def local_folder(reference: catalog.Reference) -> Path:
+    """The folder of a model that is on this machine; one in a GGUF file is unpacked first.
+
+    Raises `MeasureError` as `gguf_files.unpacked` and `shelf.folder` do.
+    """
+    if reference.source == "index":
+        return shelf.folder(reference.location)
+    if reference.source == "gguf":
+        return gguf_files.unpacked(gguf_path(reference))
+    return Path(reference.location)
+
+
+def gguf_path(reference: catalog.Reference) -> Path:
+    """The GGUF file that a reference names, brought from the hub where it lies there."""
+    scheme, _, rest = reference.location.partition("://")
+    if not rest:
+        return Path(reference.location)
+    parts = rest.split("/", 2)
+    if scheme != "hf" or len(parts) != 3:
+        raise MeasureError(f"{reference.location}: a GGUF file on the hub is named hf://OWNER/NAME/FILE.gguf.")
+    return hub.fetch_file("/".join(parts[:2]), parts[2])
 
 
 def fetch(reference: catalog.Reference, *, weights: bool = True, allow_pickle: bool = False) -> hub.Checkpoint:
@@ -213,6 +239,9 @@ def identity(name: str, *, weights: bool = True) -> str:
         commit = hub.commit_of(reference.location, reference.revision)
         # Of a commit that the hub has not listed nobody knows whether all its files are here.
         return commit if hub.is_listed(reference.location, commit) else f"{commit} as it is in the cache"
+    if reference.source in ("gguf", "index"):
+        item = shelf.ITEMS.get(reference.location)
+        return f"gguf {item.sha256 if item is not None else gguf_files.file_hash(gguf_path(reference))}"
     folder = Path(reference.location)
     beside = [*_shared_tokenizer(folder), folder.parent] if reference.source == "ladder" else []
     digest = hashlib.sha256()
@@ -308,7 +337,7 @@ def read_own_config(name: str) -> Any:
     """The configuration of a catalog name, folder or hub id; takes no weights. Raises `MeasureError` without one."""
     reference = catalog.resolve(name)
     if reference.source != "hub":
-        return read_config(Path(reference.location), name)
+        return read_config(local_folder(reference), name)
     revision = hub.nearest_revision(reference.location, reference.revision)
     return read_config(hub.fetch_file(reference.location, "config.json", revision=revision).parent, name)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from measure import catalog, engine, hub, models
+from measure import catalog, engine, hub, models, shelf
 from measure.spec import MeasureError
 
 CHOICES = ("auto", "ladder", "all")
@@ -46,9 +46,14 @@ def _known(name: str, revisions: list[str]) -> str | None:
 def _add(name: str, revisions: list[str]) -> str:
     ordered = tuple(dict.fromkeys(sorted(revisions, key=lambda revision: revision == "main")))
     reference = catalog.resolve(name if ordered[0] == "main" else f"{name}@{ordered[0]}")
-    location = str(Path(name).resolve()) if reference.source == "folder" else reference.location
+    is_local = reference.source in ("folder", "gguf") and "://" not in reference.location
+    location = (
+        str(Path(reference.location if reference.source == "gguf" else name).resolve())
+        if is_local
+        else reference.location
+    )
     # The name stands in the ids of tests, and these in names of files.
-    plain = Path(location).name if reference.source == "folder" else location.replace("/", "--")
+    plain = Path(location).name if reference.source in ("folder", "gguf") else location.replace("/", "--")
     plain = re.sub(r"[^\w.+-]+", "-", plain)
     config = models.read_own_config(f"{name}@{ordered[0]}" if ordered[0] != "main" else name)
     catalog.add(
@@ -72,6 +77,8 @@ def not_measured(names: Iterable[str], choice: str, *, weights: bool = True) -> 
     `weights`: it needs more of them than their configs.
     """
     found = [catalog.models()[name] for name in names if name in catalog.models()]
+    if reason := _not_fetched(found, choice):
+        return reason
     away = sorted((model for model in found if model.source == "hub"), key=lambda model: model.parameters)
     if not away or choice == "all":
         return None
@@ -90,6 +97,15 @@ def not_measured(names: Iterable[str], choice: str, *, weights: bool = True) -> 
             f"(`measure fetch`), or {forced}"
         )
     return None
+
+
+def _not_fetched(found: Iterable[catalog.Model], choice: str) -> str | None:
+    """Why a test of models of the package index is not measured; None where they are all here, or were asked for."""
+    index = [model.name for model in found if model.source == "index"]
+    if index and choice == "ladder":
+        return "not measured: --models ladder leaves other models out"
+    absent = [name for name in index if not shelf.is_cached(name)]
+    return f"not measured: {shelf.how_to_get(absent[0])}" if absent and choice == "auto" else None
 
 
 def memory(model: catalog.Model) -> str:
