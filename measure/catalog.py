@@ -183,6 +183,19 @@ def studied() -> list[Model]:
     return [model for model in models().values() if model.seed == 0 and model.origin != "discussion"]
 
 
+def alone() -> list[Model]:
+    """The models of one set of weights of which every claim is asked that one such model can answer."""
+    return [model for model in studied() if model.origin in ("index", "added") and len(model.revisions) == 1]
+
+
+def relatives() -> dict[str, list[Model]]:
+    """By name, families of models that the user put in: two or more of one kind and one tokenizer, smallest first."""
+    by_family: dict[str, list[Model]] = {}
+    for model in sorted(_ADDED.values(), key=lambda model: model.parameters):
+        by_family.setdefault(model.family, []).append(model)
+    return {family: found for family, found in by_family.items() if len(found) > 1}
+
+
 def add(model: Model) -> None:
     """Put a model beside the catalogued ones for the rest of this process. Raises `MeasureError` for a name taken."""
     known = models().get(model.name)

@@ -30,6 +30,8 @@ from measure.results import write_atomically
 from measure.spec import MeasureError, NotMeasuredError
 
 CARD = "gguf.json"
+# Of what is unpacked: with another number, files are unpacked anew.
+FORMAT = 1
 INSTALL = "pip install 'stable-regions[gguf]'"
 # Kept of the disk, and of the memory, for everything else.
 SPARE = 2**28
@@ -73,9 +75,11 @@ _log = logging.getLogger("measure")
 
 def card(folder: Path) -> dict[str, Any] | None:
     """What an unpacked file was; None for a folder that was never one."""
-    path = folder / CARD
-    found: dict[str, Any] | None = json.loads(path.read_text()) if path.is_file() else None
-    return found
+    try:
+        found: dict[str, Any] = json.loads((folder / CARD).read_text())
+    except (OSError, ValueError):
+        return None
+    return found if found.get("format") == FORMAT else None
 
 
 def file_hash(path: Path) -> str:
@@ -105,7 +109,7 @@ def unpacked(path: Path) -> Path:
 
 def unpack(path: Path, folder: Path, sha256: str) -> None:
     """Unpack a file of this hash into `folder`, whole or not at all; nothing where that was done before."""
-    if (folder / CARD).is_file():
+    if card(folder) is not None:
         return
     _check_start(path)
     with _told(path):
@@ -119,19 +123,25 @@ def unpack(path: Path, folder: Path, sha256: str) -> None:
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as place:
             inside = Path(place) / "model"
             inside.mkdir()
-            said = {"file": path.name, "bytes": path.stat().st_size, "sha256": sha256, "family": family}
+            said = {
+                "format": FORMAT,
+                "file": path.name,
+                "bytes": path.stat().st_size,
+                "sha256": sha256,
+                "family": family,
+            }
             _write_all(path, reader, sources, inside, said)
             _move(inside, folder)
 
 
 def _move(made: Path, folder: Path) -> None:
-    if folder.exists() and not (folder / CARD).is_file():
+    if folder.exists() and card(folder) is None:
         shutil.rmtree(folder)
     try:
         os.rename(made, folder)
     except OSError:
         # Another process may have been as fast.
-        if not (folder / CARD).is_file():
+        if card(folder) is None:
             raise
 
 

@@ -84,6 +84,17 @@ def subject_of(item: pytest.Item) -> str:
     return str(callspec.id).replace(f"-draw{draw_of(item)}", "", 1) if draw_of(item) else str(callspec.id)
 
 
+def unasked(dropped: Sequence[pytest.Item], kept: Sequence[pytest.Item]) -> list[str]:
+    """Claims of which tests were dropped and none is kept, with what their suites take."""
+    asked = {title_of(item)[0] for item in kept}
+    found: dict[str, str] = {}
+    for item in dropped:
+        title, takes = title_of(item)[0], getattr(getattr(item, "module", None), "TAKES", None)
+        if title and takes and title not in asked and uses(item, "claim"):
+            found[title] = f"{title}: takes {takes}"
+    return list(found.values())
+
+
 def draw_of(item: pytest.Item) -> int:
     """Which draw of its counterfeits a control takes, 0 being the first."""
     marker = item.get_closest_marker("draw")

@@ -130,8 +130,6 @@ MEASURING_MODULES = (
     "prompts",
     "counterfeits",
     "known",
-    "gguf_files",
-    "shelf",
     "models",
     "forward",
     "finite",

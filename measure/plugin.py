@@ -26,6 +26,7 @@ from measure.items import (
     specs_of,
     strict_read_of,
     subject_of,
+    unasked,
     unwanted_draws,
     uses,
 )
@@ -51,6 +52,8 @@ HARNESS = pytest.StashKey["Harness"]()
 RECORDER = pytest.StashKey["Recorder"]()
 # The models that --models names; None where it names none.
 _NAMED = pytest.StashKey[set[str] | None]()
+# Claims that are not asked of them, each with what its suite takes.
+_UNASKED = pytest.StashKey[list[str]]()
 # Rows of a worker's records that wait for the next report to travel on.
 _OUTBOX = pytest.StashKey[list["Row"]]()
 _REPORTS = pytest.StashKey["_Reports"]()
@@ -173,6 +176,14 @@ def _select_models(config: pytest.Config, items: list[pytest.Item]) -> None:
         if names is None and (reason := selection.not_measured(chosen, choice, weights=weights)):
             item.add_marker(pytest.mark.skip(reason=reason))
     _drop(config, items, dropped)
+    if names is not None:
+        config.stash[_UNASKED] = unasked(dropped, items)
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    """Say which claims are not asked of the models named, and what these lack."""
+    names = ", ".join(sorted(config.stash.get(_NAMED, None) or ()))
+    return [f"not asked of {names}: {line}" for line in config.stash.get(_UNASKED, [])]
 
 
 def _drop(config: pytest.Config, items: list[pytest.Item], dropped: list[pytest.Item]) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from measure import catalog, engine, hub, models, shelf
 from measure.spec import MeasureError
@@ -45,21 +47,17 @@ def _known(name: str, revisions: list[str]) -> str | None:
 
 def _add(name: str, revisions: list[str]) -> str:
     ordered = tuple(dict.fromkeys(sorted(revisions, key=lambda revision: revision == "main")))
-    reference = catalog.resolve(name if ordered[0] == "main" else f"{name}@{ordered[0]}")
-    is_local = reference.source in ("folder", "gguf") and "://" not in reference.location
-    location = (
-        str(Path(reference.location if reference.source == "gguf" else name).resolve())
-        if is_local
-        else reference.location
-    )
+    first = name if ordered[0] == "main" else f"{name}@{ordered[0]}"
+    reference = catalog.resolve(first)
+    location = _location(name, reference)
     # The name stands in the ids of tests, and these in names of files.
     plain = Path(location).name if reference.source in ("folder", "gguf") else location.replace("/", "--")
     plain = re.sub(r"[^\w.+-]+", "-", plain)
-    config = models.read_own_config(f"{name}@{ordered[0]}" if ordered[0] != "main" else name)
+    config = models.read_own_config(first)
     catalog.add(
         catalog.Model(
             name=plain,
-            family=plain,
+            family=_family(reference, config) or plain,
             source=reference.source,
             location=location,
             shape=models.shape_of(config),
@@ -97,6 +95,25 @@ def not_measured(names: Iterable[str], choice: str, *, weights: bool = True) -> 
             f"(`measure fetch`), or {forced}"
         )
     return None
+
+
+def _location(name: str, reference: catalog.Reference) -> str:
+    """Where an added model is, wherever the process goes on."""
+    if "://" in reference.location or reference.source not in ("folder", "gguf"):
+        return reference.location
+    return str(Path(reference.location if reference.source == "gguf" else name).resolve())
+
+
+def _family(reference: catalog.Reference, config: Any) -> str | None:
+    """One name for models of one kind and one tokenizer, which are compared on the same prompts; None without one."""
+    if reference.source == "hub":
+        return None
+    folder = models.local_folder(reference)
+    found = [place / "tokenizer.json" for place in models.tokenizer_places(reference, folder)]
+    path = next((path for path in found if path.is_file()), None)
+    if path is None:
+        return None
+    return f"{config.model_type}-{hashlib.sha256(path.read_bytes()).hexdigest()[:6]}"
 
 
 def _not_fetched(found: Iterable[catalog.Model], choice: str) -> str | None:

@@ -68,7 +68,7 @@ def family(model: catalog.Model, pairing: Pairing = "random") -> Family:
 
 MODELS = [model for model in catalog.models().values() if model.seed == 0]
 FAMILIES = {model.name: family(model) for model in MODELS}
-FAMILIES |= {f"{m.name}-bos": family(m, "random_with_bos") for m in MODELS if m.family == "gemma"}
+FAMILIES |= {f"{m.name}-bos": family(m, "random_with_bos") for m in MODELS if m.family.startswith("gemma")}
 CASES = [pytest.param(case, id=name) for name, case in FAMILIES.items()]
 
 

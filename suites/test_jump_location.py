@@ -62,12 +62,19 @@ def growth(name: str, before: str, after: str) -> Growth:
     return Growth(name, CurveSpec(before), grown, replace(others, layer=layers), replace(others, weights="untrained:0"))
 
 
+def from_untrained(model: catalog.Model) -> Growth:
+    """A model of one set of weights: untrained ones stand for its first revision."""
+    found = growth(f"training-{model.name}", f"{model.name}@main", f"{model.name}@main")
+    return replace(found, before=found.untrained, untrained=replace(found.untrained, weights="untrained:1"))
+
+
 def cases() -> list[Growth]:
     found = [
         growth(f"training-{model.name}", f"{model.name}@{model.revisions[0]}", f"{model.name}@{model.revisions[-1]}")
         for model in catalog.models().values()
         if len(model.revisions) > 1
     ]
+    found += [from_untrained(model) for model in catalog.alone()]
     sources: tuple[tuple[catalog.Source, str], ...] = (("ladder", "ladder-"), ("hub", ""))
     for source, prefix in sources:
         for family in ("olmo", "qwen2"):

@@ -49,9 +49,13 @@ class Reads:
 
 
 def growth(model: catalog.Model, read: Read, last_weights: str) -> Growth:
-    first, last = (f"{model.name}@{revision}" for revision in (model.revisions[0], model.revisions[-1]))
+    """First and last revision with a read; of a model that has but one, untrained weights stand for the first."""
+    last = CurveSpec(f"{model.name}@{model.revisions[-1]}", read=read)
+    first = replace(last, model=f"{model.name}@{model.revisions[0]}")
+    if len(model.revisions) == 1:
+        first = replace(last, weights="untrained:0", rows="independent")
     rows: Rows = "all" if last_weights == "stored" else "independent"
-    return CurveSpec(first, read=read), CurveSpec(last, weights=last_weights, read=read, rows=rows)
+    return first, replace(last, weights=last_weights, rows=rows)
 
 
 def reads(model: catalog.Model) -> Reads:
@@ -61,7 +65,7 @@ def reads(model: catalog.Model) -> Reads:
     )
 
 
-MODELS = [model for model in catalog.models().values() if len(model.revisions) > 1]
+MODELS = [*(model for model in catalog.models().values() if len(model.revisions) > 1), *catalog.alone()]
 GROUPS = [pytest.param(reads(model), id=model.name) for model in MODELS]
 
 

@@ -24,6 +24,8 @@ from measure.spec import CurveSpec
 from measure.stats import Effect, Interval, Verdict
 
 CLAIM = "The smaller model stops sharpening earlier (Fig. 4c)"
+# What a model must have to be asked.
+TAKES = "two sizes of one family, each with revisions of its training"
 
 # An accepted negative stands here with its verdict, family by family.
 EXPECTED: dict[str, str] = {

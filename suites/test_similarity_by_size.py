@@ -25,6 +25,8 @@ from measure.spec import Pairing, PredictionSpec
 from measure.stats import Effect, Interval, Verdict
 
 CLAIM = "In larger Qwen2 models similar and dissimilar prompts differ less (footnote 3)"
+# What a model must have to be asked.
+TAKES = "two sizes of Qwen2"
 
 # An accepted negative stands here with its verdict, family by family.
 EXPECTED: dict[str, str] = {

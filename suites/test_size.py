@@ -23,13 +23,16 @@ from measure.spec import CurveSpec
 from measure.stats import Verdict
 
 CLAIM = "Sharpness grows with model size (Fig. 3, claim 2)"
+# What a model must have to be asked.
+TAKES = "two sizes of one family"
 
-FAMILIES: tuple[tuple[str, catalog.Source, str], ...] = (
-    ("ladder-olmo", "ladder", "olmo"),
-    ("ladder-qwen2", "ladder", "qwen2"),
-    ("olmo", "hub", "olmo"),
-    ("qwen2", "hub", "qwen2"),
-)
+FAMILIES: dict[str, list[catalog.Model]] = {
+    "ladder-olmo": catalog.sizes("olmo", "ladder"),
+    "ladder-qwen2": catalog.sizes("qwen2", "ladder"),
+    "olmo": catalog.sizes("olmo", "hub"),
+    "qwen2": catalog.sizes("qwen2", "hub"),
+    **catalog.relatives(),
+}
 # An accepted negative stands here with its verdict, family by family.
 EXPECTED: dict[str, str] = {
     # Under --protocol strict.
@@ -50,8 +53,7 @@ class Family:
     seeds: tuple[CurveSpec, ...]
 
 
-def family(name: str, source: catalog.Source, kind: str) -> Family:
-    models = catalog.sizes(kind, source)
+def family(name: str, models: Sequence[catalog.Model]) -> Family:
     names = [f"{model.name}@main" for model in models]
     return Family(
         name=name,
@@ -63,13 +65,12 @@ def family(name: str, source: catalog.Source, kind: str) -> Family:
     )
 
 
-def group(row: tuple[str, catalog.Source, str]) -> ParameterSet:
-    alone = len(catalog.sizes(row[2], row[1])) < 2
-    skip = [pytest.mark.skip(f"not measured: the family {row[0]} has one size, nothing to compare")] if alone else []
-    return pytest.param(family(*row), id=row[0], marks=skip)
+def group(name: str, models: Sequence[catalog.Model]) -> ParameterSet:
+    skip = [pytest.mark.skip(f"not measured: the family {name} has one size, nothing to compare")]
+    return pytest.param(family(name, models), id=name, marks=skip if len(models) < 2 else [])
 
 
-GROUPS = [group(row) for row in FAMILIES]
+GROUPS = [group(name, models) for name, models in FAMILIES.items()]
 
 
 def counterfeits(sizes: Family, draw: int) -> dict[str, CurveSpec]:
@@ -80,9 +81,10 @@ CONTROLS = claims.controls(GROUPS, counterfeits)
 # Sizes and seeds; what has training revisions has its baseline of `main` in the suite on training.
 SPECS = [
     pytest.param(spec, id=spec.id)
-    for row in FAMILIES
-    for spec in dict.fromkeys((*family(*row).sizes, *family(*row).seeds))
-    if len(catalog.models()[spec.model.partition("@")[0]].revisions) == 1
+    for name, models in FAMILIES.items()
+    for spec in dict.fromkeys((*family(name, models).sizes, *family(name, models).seeds))
+    # Of models of their own the suite on families has the baselines.
+    if len(catalog.models()[spec.model.partition("@")[0]].revisions) == 1 and name not in catalog.relatives()
 ]
 
 

@@ -57,16 +57,22 @@ class Trajectory:
 
 
 def trajectory(model: catalog.Model) -> Trajectory:
+    """A model's revisions; of one that has but one, untrained weights stand for the first."""
+    is_alone = len(model.revisions) == 1
+    # Of a pretrained model a slice of the usual size takes half a minute on two cores.
     main = SliceSpec(f"{model.name}@{model.revisions[-1]}")
+    main = replace(main, size=16) if is_alone else main
     return Trajectory(
-        model.revisions,
-        tuple(SliceSpec(f"{model.name}@{revision}") for revision in model.revisions),
+        ("untrained", *model.revisions) if is_alone else model.revisions,
+        (replace(main, weights="untrained:0"), main)
+        if is_alone
+        else tuple(SliceSpec(f"{model.name}@{revision}") for revision in model.revisions),
         replace(main, layer=model.layers),
         replace(main, weights="untrained:1"),
     )
 
 
-MODELS = [model for model in catalog.models().values() if len(model.revisions) > 1]
+MODELS = [*(model for model in catalog.models().values() if len(model.revisions) > 1), *catalog.alone()]
 GROUPS = [pytest.param(trajectory(model), id=model.name) for model in MODELS]
 
 

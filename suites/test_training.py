@@ -22,6 +22,8 @@ from measure.spec import CurveSpec
 from measure.stats import Verdict
 
 CLAIM = "Sharpness grows with training (Fig. 4, claim 2)"
+# What a model must have to be asked.
+TAKES = "revisions of its training"
 
 MODELS = [model for model in catalog.models().values() if len(model.revisions) > 1]
 # An accepted negative stands here with its verdict, model by model.
