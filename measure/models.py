@@ -241,7 +241,8 @@ def identity(name: str, *, weights: bool = True) -> str:
         return commit if hub.is_listed(reference.location, commit) else f"{commit} as it is in the cache"
     if reference.source in ("gguf", "index"):
         item = shelf.ITEMS.get(reference.location)
-        return f"gguf {gguf_files.FORMAT} {item.sha256 if item is not None else gguf_files.file_hash(gguf_path(reference))}"
+        sha256 = item.sha256 if item is not None else gguf_files.file_hash(gguf_path(reference))
+        return f"gguf {gguf_files.FORMAT} {sha256}"
     folder = Path(reference.location)
     beside = [*_shared_tokenizer(folder), folder.parent] if reference.source == "ladder" else []
     digest = hashlib.sha256()

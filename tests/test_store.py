@@ -36,9 +36,17 @@ def test_every_module_that_makes_a_number_is_hashed() -> None:
     while new:
         found |= new
         new = set().union(*map(imported, new)) - found
-    assert found - {"gguf_files", "shelf", "catalog", "figures", "stats", "shared_ends", "metrics", "hub", "hub_errors"} == set(
-        known.MEASURING_MODULES
-    )
+    assert found - {
+        "gguf_files",
+        "shelf",
+        "catalog",
+        "figures",
+        "stats",
+        "shared_ends",
+        "metrics",
+        "hub",
+        "hub_errors",
+    } == set(known.MEASURING_MODULES)
 
 
 def test_a_result_comes_back(tmp_path: Path) -> None:
