@@ -23,7 +23,7 @@ from transformers import OlmoConfig, OlmoForCausalLM, Qwen2Config, Qwen2ForCausa
 
 from benchmarks.machine import Products, recorded, watched_memory
 from benchmarks.schemes import SCHEMES, Scheme
-from measure import models
+from measure import models, shelf
 from measure.prompts import Pairs
 
 STEPS = 50
@@ -46,9 +46,20 @@ def rung() -> Any:
     return models.load("ladder-olmo-1.1m").network
 
 
+def smollm2() -> Any:
+    return models.load("smollm2-135m-instruct").network
+
+
+def gemma3() -> Any:
+    return models.load("gemma3-270m").network
+
+
 @dataclass(frozen=True)
 class Case:
-    """A model, how many pairs of how many tokens, and which ratios to ours are asked at least."""
+    """A model, how many pairs of how many tokens, and which ratios to ours are asked at least.
+
+    `needs`: a model of the package index, without which the case is skipped.
+    """
 
     build: Callable[[], Any]
     pairs: int
@@ -56,6 +67,7 @@ class Case:
     asked: dict[str, float]
     schemes: tuple[str, ...] = tuple(SCHEMES)
     rounds: int = 3
+    needs: str = ""
 
 
 # (b) takes long, and is left out where nothing is asked of it: the whole must be done in a quarter of an hour.
@@ -74,6 +86,10 @@ CASES = {
     "OLMo-1B's shape, 2 pairs": Case(olmo, 2, 10, {}, ("c expert", "d batched expert", "e ours"), rounds=2),
     "width 512, 8 blocks, 100 tokens, 4 pairs": Case(lambda: qwen2(**NARROW), 4, 100, {"a authors": 40}, WITHOUT_B),
     "ladder-olmo-1.1m, 200 pairs": Case(rung, 200, 10, {}, WITHOUT_B),
+    "SmolLM2-135M, 4 pairs": Case(
+        smollm2, 4, 10, {"a authors": 12, "d batched expert": 1.2}, needs="smollm2-135m-instruct"
+    ),
+    "Gemma-3-270M, 4 pairs": Case(gemma3, 4, 10, {"a authors": 12, "d batched expert": 1.2}, needs="gemma3-270m"),
 }
 LONG = 10.0
 
@@ -155,6 +171,8 @@ def take_turns(rows: dict[str, Row], model: models.LoadedModel, pairs: Pairs, ro
 @pytest.mark.parametrize("name", CASES)
 def test_ours_against_what_people_use(name: str, benchmark: Any) -> None:
     case = CASES[name]
+    if case.needs and not shelf.is_cached(case.needs):
+        pytest.skip(shelf.how_to_get(case.needs))
     model = built(case.build)
     pairs = drawn(case.pairs, case.tokens, model.vocabulary)
     # The first time ours is checked against the reference path.
