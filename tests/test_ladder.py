@@ -175,7 +175,6 @@ def test_the_shipped_ladder_fits_its_bound_and_was_trained() -> None:
 def test_revisions_are_named_as_the_hub_names_olmos() -> None:
     assert list(Recipe().schedule().values()) == [
         "step0-tokens0M",
-        "step32-tokens0M",
         "step64-tokens0M",
         "step128-tokens0M",
         "step256-tokens1M",

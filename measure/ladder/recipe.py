@@ -48,7 +48,7 @@ class Recipe:
     weight_decay: float = 0.1
     betas: tuple[float, float] = (0.9, 0.95)
     gradient_clip: float = 1.0
-    revisions: tuple[int, ...] = (0, 32, 64, 128, 256, 512, 1024)
+    revisions: tuple[int, ...] = (0, 64, 128, 256, 512, 1024)
 
     @property
     def step_tokens(self) -> int:
