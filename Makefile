@@ -3,10 +3,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 # The figures in `reports/ladder`: as many as fit into 6 MB with the page.
 SAMPLE := fig1 fig1-regions fig2 fig3 fig4 edge-speed layer-sweep
+# A model of the package index, by its name in the catalog; what of it is quickly measured, and its figures.
+PRETRAINED ?= smollm2-135m-instruct
+SHORT := test_printed_pairs.py::test_claim[$(PRETRAINED)] test_similarity.py::test_claim[$(PRETRAINED)] \
+    test_similarity.py::test_baseline[$(PRETRAINED)-similar]
+PRETRAINED_FIGURES := fig2 edge-speed layer-sweep
 # Shapes and types are checked under test only, in the modules that compute.
 CHECKED := measure.paths,measure.shared_ends,measure.stats,measure.metrics,measure.results,measure.predictions,measure.crossings,measure.slices,measure.figures,measure.token_files,measure.prompts,measure.models,measure.linear,measure.forward,measure.finite,measure.recording,measure.inputs,measure.runs,measure.measurements,beartype.beartype
 
-.PHONY: setup suites test check bench sample counterfeits draws faults
+.PHONY: setup suites pretrained pretrained-short pretrained-sample test check bench sample counterfeits draws faults
 
 setup: .venv/done
 
@@ -17,7 +22,24 @@ setup: .venv/done
 
 # The page is made whatever the suites found, and their exit status stands.
 suites: setup
-	$(BIN)/pytest suites/; status=$$?; $(BIN)/measure report; exit $$status
+	$(BIN)/pytest suites/ --models ladder; status=$$?; $(BIN)/measure report; exit $$status
+
+# Every claim that one model can answer, of a pretrained model out of the package index.
+pretrained: setup
+	$(BIN)/measure fetch $(PRETRAINED)
+	$(BIN)/pytest suites/ --models $(PRETRAINED); status=$$?; $(BIN)/measure report; exit $$status
+
+# Of it what takes a minute or two: the paper's printed pairs and the word pairs, with their baselines.
+pretrained-short: setup
+	$(BIN)/measure fetch $(PRETRAINED)
+	$(BIN)/pytest --models $(PRETRAINED) $(foreach test,$(SHORT),"suites/$(test)")
+
+# What is shown in `reports/pretrained`.
+pretrained-sample: setup
+	rm -rf .store/sample reports/pretrained/figures
+	$(BIN)/pytest suites/ --models $(PRETRAINED) --records .store/sample/pretrained.jsonl; \
+	$(BIN)/measure report .store/sample/pretrained.jsonl --out reports/pretrained --figures png --only $(PRETRAINED_FIGURES)
+	rm -rf .store/sample
 
 # Two processes of one thread each: small models gain nothing from more threads.
 test: setup
