@@ -288,6 +288,9 @@ def resolve(text: str) -> Reference:
         return _folder(name, revision)
     if text.lower().endswith(".gguf"):
         return Reference(text, "main", "gguf", text)
+    if name.lower().endswith(".gguf"):
+        _check_only_main(name, revision)
+        return Reference(name, "main", "gguf", name)
     if name.count("/") == 1 and not name.startswith((".", "/")) and not Path(name).exists():
         return Reference(name, revision or "main", "hub", name)
     near = difflib.get_close_matches(name, models(), n=3, cutoff=0.0)

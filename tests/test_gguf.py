@@ -16,10 +16,11 @@ import pytest
 from transformers import AutoTokenizer
 
 import measure
-from measure import catalog, gguf_files, models
+from measure import catalog, gguf_files, hub, models
 from measure.spec import MeasureError, NotMeasuredError
 from tests import gguf_writing
 from tests.gguf_writing import Q4_0, Q8_0, network, write
+from tests.hub import LocalHub
 
 A, B = " The house was very", " He said that the"
 TOKENIZER = catalog.LADDER / "tokenizer"
@@ -136,6 +137,24 @@ def test_an_unknown_way_to_cut_text_is_noted(tmp_path: Path, monkeypatch: pytest
     )
     found = measure.interpolate(str(write(tmp_path / "tiny.gguf", network("llama"))), A, B, steps=3)
     assert found.provenance["gguf"]["tokenizer"] == "cuts text as 'mine', which is not known and was taken for GPT-2's"
+
+
+def test_a_file_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "repository").mkdir()
+    path = write(tmp_path / "repository" / "tiny.gguf", network("llama"))
+    with LocalHub() as served:
+        served.add("owner/tiny", tmp_path / "repository")
+        served.use(monkeypatch, tmp_path / "cache")
+        hub.forget()
+        found = measure.interpolate("hf://owner/tiny/tiny.gguf", A, B, steps=3)
+    np.testing.assert_array_equal(found.distance, measure.interpolate(str(path), A, B, steps=3).distance)
+
+
+def test_a_file_has_no_revisions(tmp_path: Path) -> None:
+    path = write(tmp_path / "tiny.gguf", network("llama"))
+    assert len(measure.interpolate(f"{path}@main", A, B, steps=3)) == 1
+    with pytest.raises(NotMeasuredError, match="has no revision 'step1': a GGUF file holds one set of weights"):
+        measure.interpolate(f"{path}@step1", A, B)
 
 
 # What is not what it should be

@@ -39,7 +39,7 @@ def test_the_papers_first_dissimilar_pair_jumps_and_its_first_similar_one_hardly
     similar = measure.interpolate(
         model, " She opened the dusty book and a cloud of mist", " She opened the dusty book and a cloud of dust"
     )
-    assert dissimilar.max_slope[0] == pytest.approx(6.27, abs=0.05)
-    assert similar.max_slope[0] == pytest.approx(1.60, abs=0.05)
+    assert dissimilar.max_slope[0] == pytest.approx(6.17, abs=0.05)
+    assert similar.max_slope[0] == pytest.approx(1.34, abs=0.05)
     assert dissimilar.edge_speed[0] < 0.5 * dissimilar.null.edge_speed[0]
     assert dissimilar.provenance["gguf"]["types"] == {"F32": 61, "Q4_1": 210, "Q8_0": 1}
