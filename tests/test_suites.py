@@ -22,6 +22,8 @@ from tests import small_results
 
 # Table 1 lists the paper's models, and section 6 speaks of families that the ladder has none of.
 UNSEEN = ("suite_test_model_table", "suite_test_families")
+PRETRAINED = ("smollm2-135m-instruct", "gemma3-270m")
+BASELINES = Path(__file__).parent.parent / "baselines"
 SUITES = sorted((Path(__file__).parent.parent / "suites").glob("test_*.py"))
 # Every claim, figure and table of the paper. Fig. 5 to 22 are the appendix's slices, of which 11 shows a split.
 PAPER = {
@@ -162,9 +164,34 @@ def test_every_curve_that_a_verdict_rests_on_has_one_baseline() -> None:
     assert len(kept) == len(set(kept))
 
 
+def ids_of(suite: ModuleType) -> list[str]:
+    return [str(param.id) for name in ("GROUPS", "CASES", "TRAJECTORIES") for param in getattr(suite, name, [])]
+
+
+def pretrained_cell(suite: ModuleType, model: str) -> str:
+    """What was found on a model of the package index, or what it lacks to be asked."""
+    ids = [name for name in ids_of(suite) if model in name]
+    if not ids:
+        return f"takes {suite.TAKES}"
+    if not any(BASELINES.rglob(f"*{model}*")):
+        return "not measured"
+    found = {
+        re.sub(f"(training-)?{model}-?", "", name): f"**{suite.EXPECTED.get(name, 'supported')}**".replace(
+            "**inconclusive**", "inconclusive"
+        )
+        for name in ids
+    }
+    return "; ".join(f"{case}: {verdict}" if case else verdict for case, verdict in found.items())
+
+
+def pretrained_row(suite: ModuleType) -> str:
+    """A suite's line in the README's table of pretrained models."""
+    return f"| {suite.CLAIM} | {' | '.join(pretrained_cell(suite, model) for model in PRETRAINED)} |"
+
+
 def readme_row(suite: ModuleType) -> str:
     """A suite's line in the README's table: on which of the ladder's cases the claim is supported, and what else."""
-    ids = [param.id for name in ("GROUPS", "CASES", "TRAJECTORIES") for param in getattr(suite, name, [])]
+    ids = [name for name in ids_of(suite) if not any(model in name for model in PRETRAINED)]
     by_verdict: dict[str, list[str]] = {"supported": []}
     for name in (name for name in ids if "ladder" in name):
         by_verdict.setdefault(suite.EXPECTED.get(name, "supported"), []).append(name.replace("ladder-", ""))
@@ -178,5 +205,6 @@ def readme_row(suite: ModuleType) -> str:
 
 def test_the_readme_tells_every_verdict_that_the_suites_expect() -> None:
     lines = (Path(__file__).parent.parent / "README.md").read_text().splitlines()
-    missing = [row for row in map(readme_row, map(module, SUITES)) if row not in lines]
+    suites = [module(path) for path in SUITES]
+    missing = [row for row in (*map(pretrained_row, suites), *map(readme_row, suites)) if row not in lines]
     assert not missing, "\n".join(missing)
