@@ -39,25 +39,12 @@ SPARE = 2**28
 _AT_ONCE = 2**24
 _BY_ROWS = ("token_embd.weight", "output.weight")
 _ENCODERS = ("bert", "t5", "wavtokenizer")
-# Families that one tensor of the file is one of the model in; of these the first have their embedding as it is.
-_EMBEDDED_AS_THEY_ARE = (
-    "llama",
-    "mistral",
-    "qwen2",
-    "qwen3",
-    "phi3",
-    "stablelm",
-    "starcoder2",
-    "nemotron",
-    "gemma2",
-    "gemma3",
-)
-FAMILIES = (*_EMBEDDED_AS_THEY_ARE, "bloom", "falcon", "gpt2", "mamba")
+# Those that the tests hold against models in safetensors. None of them changes its embedding.
+FAMILIES = ("llama", "qwen2", "qwen3", "gemma2", "gemma3", "starcoder2", "gpt2")
 # What a file may say without changing what is computed, where a value is given: if that is what it says.
 _HARMLESS: Mapping[str, tuple[Any, ...]] = {
     "vocab_size": (),
     "rope.dimension_count": (),
-    "attention.key_length": (),
     "attention.value_length": (),
     "attention.causal": (True,),
     "rope.scaling.type": ("none",),
@@ -65,6 +52,13 @@ _HARMLESS: Mapping[str, tuple[Any, ...]] = {
     "attention.sliding_window_pattern": (6,),
     "tensor_data_layout": (),
     "n_ctx_orig_yarn": (),
+}
+# What transformers passes over in some families, and we take over: the name in the configuration.
+_TAKEN = {
+    "attention.key_length": "head_dim",
+    "rope.freq_base": "rope_theta",
+    "attn_logit_softcapping": "attn_logit_softcapping",
+    "final_logit_softcapping": "final_logit_softcapping",
 }
 # Tokenizers of bytes whose text is cut before every digit, which transformers takes for GPT-2's.
 _BY_DIGIT = ("smollm", "starcoder", "refact", "command-r", "codeshell", "exaone")
@@ -113,7 +107,7 @@ def unpack(path: Path, folder: Path, sha256: str) -> None:
         return
     _check_start(path)
     with _told(path):
-        family = _check_all_said(path)
+        family, taken = _check_all_said(path)
         reader = _reader(path)
         sources = _sources(path, reader)
         needed = 4 * sum(prod(source.shape) for source in sources)
@@ -130,7 +124,7 @@ def unpack(path: Path, folder: Path, sha256: str) -> None:
                 "sha256": sha256,
                 "family": family,
             }
-            _write_all(path, reader, sources, inside, said)
+            _write_all(path, reader, sources, inside, said, taken)
             _move(inside, folder)
 
 
@@ -159,6 +153,10 @@ def _told(path: Path) -> Iterator[None]:
         raise NotMeasuredError(f"{path.name}: reading GGUF files takes a package more ({error}): {INSTALL}.") from error
     except OSError:
         raise
+    except NotImplementedError as error:
+        raise MeasureError(
+            f"{path.name} holds numbers in a format that is not unpacked here ({error}); take another file."
+        ) from error
     except Exception as error:
         what = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise MeasureError(f"{path} is damaged or cut short ({what}); fetch it again.") from error
@@ -216,8 +214,11 @@ def machine_bytes() -> int:
     return min(physical, int(confined)) if confined.isdigit() else physical
 
 
-def _check_all_said(path: Path) -> str:
-    """The family. Raises `MeasureError` for one that is not read, and for what transformers does not take over."""
+def _check_all_said(path: Path) -> tuple[str, dict[str, Any]]:
+    """The family, and what of the configuration transformers passes over and can be taken over.
+
+    Raises `MeasureError` for a family that is not read, and for what cannot be taken over.
+    """
     from transformers import modeling_gguf_pytorch_utils as reading
     from transformers.integrations.gguf import read_gguf_metadata
 
@@ -232,26 +233,30 @@ def _check_all_said(path: Path) -> str:
             f"{path.name} is of family {family!r}, which is not read from GGUF; these are: {', '.join(FAMILIES)}. Take "
             "the checkpoint in safetensors."
         )
-    taken = reading.GGUF_CONFIG_MAPPING[family]
+    known_keys, taken = reading.GGUF_CONFIG_MAPPING[family], {}
     for name, value in metadata.items():
         kind, _, key = name.partition(".")
+        if kind != family or known_keys.get(key) is not None:
+            continue
         allowed = _HARMLESS.get(key)
-        if kind == family and taken.get(key) is None and (allowed is None or (allowed and value not in allowed)):
+        if key in _TAKEN:
+            taken[_TAKEN[key]] = value
+        elif allowed is None or (allowed and value not in allowed):
             raise MeasureError(
                 f"{path.name} says {name} = {str(value)[:60]}, which transformers does not take over from GGUF; its "
                 "numbers would be wrong. Take the checkpoint in safetensors."
             )
-    return family
+    return family, taken
 
 
-def _config(path: Path, reader: Any, sources: list[_Source]) -> dict[str, Any]:
-    """The configuration as transformers reads it out of the file, the vocabulary as large as the embedding."""
+def _config(path: Path, reader: Any, sources: list[_Source], taken: dict[str, Any]) -> dict[str, Any]:
+    """The configuration as transformers reads it, and `taken`; the vocabulary as large as the embedding."""
     from transformers import modeling_gguf_pytorch_utils as reading
 
     with _read_once(reader):
         config: dict[str, Any] = reading.load_gguf_checkpoint(str(path))["config"]
     embedding = next((source for source in sources if source.name == "token_embd.weight"), None)
-    return config | ({"vocab_size": embedding.shape[0]} if embedding is not None else {})
+    return config | taken | ({"vocab_size": embedding.shape[0]} if embedding is not None else {})
 
 
 # Weights
@@ -293,14 +298,16 @@ def _sources(path: Path, reader: Any) -> list[_Source]:
     return found
 
 
-def _write_all(path: Path, reader: Any, sources: list[_Source], folder: Path, said: dict[str, Any]) -> None:
+def _write_all(
+    path: Path, reader: Any, sources: list[_Source], folder: Path, said: dict[str, Any], taken: dict[str, Any]
+) -> None:
     from transformers import AutoConfig
 
-    values = _config(path, reader, sources)
+    values = _config(path, reader, sources, taken)
     config = AutoConfig.for_model(**{key: value for key, value in values.items() if not key.startswith("_")})
     network = _skeleton(config)
     config.architectures, config.dtype = [type(network).__name__], "float32"
-    _write_weights(path, network, values, sources, folder / "model.safetensors")
+    _write_weights(path, network, said["family"], values, sources, folder / "model.safetensors")
     config.save_pretrained(folder)
     notes = _write_tokenizer(path, folder)
     types = Counter(source.kind.name for source in sources)
@@ -318,18 +325,20 @@ def _skeleton(config: Any) -> Any:
         return AutoModelForCausalLM.from_config(config)
 
 
-def _write_weights(path: Path, network: Any, values: dict[str, Any], sources: list[_Source], target: Path) -> None:
+def _write_weights(
+    path: Path, network: Any, family: str, values: dict[str, Any], sources: list[_Source], target: Path
+) -> None:
     """Write float32 weights in the layout of transformers, a tensor at a time."""
     from transformers import modeling_gguf_pytorch_utils as reading
 
-    family = values["model_type"].removesuffix("_text")
+    # By the file's own family: transformers calls some files of it otherwise, and then leaves their layout as it is.
     processor = reading.TENSOR_PROCESSORS.get(family, reading.TensorProcessor)(config=values)
-    names = reading.get_gguf_hf_weights_map(network, processor)
+    names = reading.get_gguf_hf_weights_map(network, processor, model_type=family)
     wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     _check_complete(path, network, wanted, {source.name: names.get(source.name) for source in sources})
 
     def parts(source: _Source) -> Iterator[np.ndarray]:
-        if source.name in _BY_ROWS and family in _EMBEDDED_AS_THEY_ARE:
+        if source.name in _BY_ROWS:
             yield from source.parts()
         else:
             yield np.asarray(processor.process(weights=source.values(), name=source.name).weights, np.float32)

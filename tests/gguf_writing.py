@@ -10,12 +10,20 @@ import gguf
 import numpy as np
 import torch
 from transformers import (
+    Gemma2Config,
+    Gemma2ForCausalLM,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
     Qwen2Config,
     Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+    Starcoder2Config,
+    Starcoder2ForCausalLM,
 )
 
 from measure import catalog
@@ -37,31 +45,46 @@ _SHAPE: dict[str, Any] = {
 }
 
 
+_MORE: dict[str, dict[str, Any]] = {
+    "gemma2": {"head_dim": 16, "sliding_window": 8},
+    "gemma3": {"head_dim": 16, "sliding_window": 8},
+    "qwen3": {"head_dim": 16},
+}
+_KINDS: dict[str, tuple[Any, Any]] = {
+    "llama": (LlamaConfig, LlamaForCausalLM),
+    "qwen2": (Qwen2Config, Qwen2ForCausalLM),
+    "qwen3": (Qwen3Config, Qwen3ForCausalLM),
+    "gemma2": (Gemma2Config, Gemma2ForCausalLM),
+    "gemma3": (Gemma3TextConfig, Gemma3ForCausalLM),
+    "starcoder2": (Starcoder2Config, Starcoder2ForCausalLM),
+}
+
+
 def network(family: str, *, tied: bool = True) -> Any:
-    """A tiny model with random weights, its norms' scales not left at one."""
+    """A tiny model with random weights, its norms' scales and its biases not left as they begin."""
     torch.manual_seed(0)
-    more = {"tie_word_embeddings": tied}
     made: Any
-    if family == "llama":
-        made = LlamaForCausalLM(LlamaConfig(**_SHAPE, **more))
-    elif family == "qwen2":
-        made = Qwen2ForCausalLM(Qwen2Config(**_SHAPE, **more))
+    if family == "gpt2":
+        shape = {"vocab_size": 2048, "n_embd": 64, "n_inner": 256, "n_layer": 3, "n_head": 4, "n_positions": 1024}
+        made = GPT2LMHeadModel(GPT2Config(**shape, initializer_range=0.2, bos_token_id=0, eos_token_id=0))
     else:
-        made = Gemma3ForCausalLM(Gemma3TextConfig(**_SHAPE, **more, head_dim=16, sliding_window=8))
+        config, kind = _KINDS[family]
+        made = kind(config(**_SHAPE, **_MORE.get(family, {}), tie_word_embeddings=tied))
     with torch.no_grad():
         for name, values in made.named_parameters():
-            if "norm" in name or name.endswith(".bias"):
+            if "norm" in name or ".ln_" in name or name.endswith(".bias"):
                 values += 0.3 * torch.randn_like(values)
     return made.eval()
 
 
 def _as_llama_cpp(family: str, name: str, values: np.ndarray, config: Any) -> np.ndarray:
     """What llama.cpp's converter does to a tensor: rotary halves interleaved, and Gemma's norms plus one."""
-    heads = {"q_proj.weight": config.num_attention_heads, "k_proj.weight": config.num_key_value_heads}
-    count = next((heads[end] for end in heads if name.endswith(end)), None)
-    if family == "llama" and count:
+    if family == "llama" and name.endswith(("q_proj.weight", "k_proj.weight")):
+        count = config.num_attention_heads if name.endswith("q_proj.weight") else config.num_key_value_heads
         return values.reshape(count, 2, len(values) // count // 2, -1).swapaxes(1, 2).reshape(values.shape)
-    return values + 1 if family == "gemma3" and "norm" in name else values
+    if family == "gpt2" and name.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight")):
+        return values.T
+    return values + 1 if family in ("gemma2", "gemma3") and "norm" in name else values
 
 
 def write(
@@ -83,16 +106,8 @@ def write(
     writer.add_block_count(config.num_hidden_layers)
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
-    writer.add_feed_forward_length(config.intermediate_size)
     writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    if family == "gemma3":
-        writer.add_key_length(config.head_dim)
-        writer.add_sliding_window(config.sliding_window)
-        writer.add_rope_freq_base(1e6)
-    else:
-        writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    _add_shape(writer, family, config)
     for key, value in (said or {}).items():
         writer.add_key_value(f"{family}.{key}", value, gguf.GGUFValueType.get_type(value))
     _add_tokenizer(writer)
@@ -119,6 +134,31 @@ def write(
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+def _add_shape(writer: gguf.GGUFWriter, family: str, config: Any) -> None:
+    """What differs between families."""
+    if family == "gpt2":
+        writer.add_feed_forward_length(config.n_inner)
+        writer.add_layer_norm_eps(config.layer_norm_epsilon)
+        return
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    if family == "starcoder2":
+        writer.add_layer_norm_eps(config.norm_epsilon)
+    else:
+        writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    if family in ("gemma2", "gemma3", "qwen3"):
+        writer.add_key_length(config.head_dim)
+    if family in ("gemma2", "gemma3"):
+        writer.add_sliding_window(config.sliding_window)
+    if family == "gemma2":
+        writer.add_attn_logit_softcapping(config.attn_logit_softcapping)
+        writer.add_final_logit_softcapping(config.final_logit_softcapping)
+    elif family == "gemma3":
+        writer.add_rope_freq_base(1e6)
+    else:
+        writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
 
 
 def _add_tokenizer(writer: gguf.GGUFWriter) -> None:
