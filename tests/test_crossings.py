@@ -124,7 +124,7 @@ def test_flat_parts_and_boundaries_by_output_speed() -> None:
 
 
 def test_each_stretch_of_fast_steps_is_one_boundary() -> None:
-    found = made(np.array([[2.0, 0.1, 2.0, 0.1, 2.0, 2.0, 2.0, 0.1, 0.1, 0.1]]), np.ones((1, 10), int))
+    found = made(np.array([[2.0, 0.1, 2.0, 0.1, 2.0, 2.0, 0.1, 0.1, 0.1, 0.1]]), np.ones((1, 10), int))
     assert found.region_boundaries == [3]
 
 

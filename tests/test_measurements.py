@@ -190,14 +190,13 @@ def test_in_sixteen_bits_the_known_line_is_still_nearly_straight() -> None:
 
 
 def test_a_model_that_the_fast_path_cannot_run_takes_the_reference_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = tiny_network("olmo")
-    fast = measure.interpolate(network, A, B, steps=5)
+    fast = measure.interpolate(tiny_network("olmo"), A, B, steps=5)
 
     def unlike(*_: Any, **__: Any) -> Any:
         raise TypeError("this model is unlike the others")
 
     monkeypatch.setattr(measurements.forward, "run_from_layer", unlike)
-    slow = measure.interpolate(network, A, B, steps=5)
+    slow = measure.interpolate(tiny_network("olmo"), A, B, steps=5)
     assert slow.provenance["path"] == "reference"
     assert "the fast path failed: TypeError('this model is unlike" in slow.provenance["path_reason"]
     np.testing.assert_allclose(slow.relative, fast.relative, atol=1e-5)

@@ -147,7 +147,7 @@ def test_a_model_is_told_with_its_revisions_and_their_tokens() -> None:
     about = recording.of_model(catalog.models()[MODEL])
     assert (about.family, about.source, about.layers) == ("olmo", "ladder", 4)
     assert about.revisions[0] == Revision("step0-tokens0M", step=0, tokens=0)
-    assert about.revisions[1].tokens == 131072
+    assert about.revisions[1].tokens == 262144
     hub = recording.of_model(catalog.models()["olmo-1b"]).revisions
     assert hub[1] == Revision("step2000-tokens4B", step=2000, tokens=4 * 10**9)
     assert hub[-1] == Revision("main", step=None, tokens=3050 * 10**9)
