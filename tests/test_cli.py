@@ -22,7 +22,7 @@ from tests import written_runs as written
 def test_models_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["models", "--json"]) == 0
     models = {model["name"]: model for model in json.loads(capsys.readouterr().out)}
-    assert set(models["olmo-1b"]) == {"name", "family", "source", "parameters", "layers", "revisions"}
+    assert set(models["olmo-1b"]) == {"name", "family", "source", "parameters", "layers", "revisions", "licence"}
     assert models["ladder-olmo-0.2m"]["source"] == "ladder"
     assert models["ladder-olmo-0.2m"]["revisions"][0] == "step0-tokens0M"
 
@@ -31,7 +31,7 @@ def test_models_as_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["models"]) == 0
     out = capsys.readouterr().out
     assert "ladder-olmo-0.2m" in out
-    assert "step0-tokens0M, ..., main (8)" in out
+    assert "step0-tokens0M, ..., main (7)" in out
     assert all(len(line) <= 100 for line in out.splitlines())
 
 
