@@ -338,14 +338,27 @@ def _doubt(
                 found = _segments(model, a_prompts, b_prompts, alphas, layer, read, "fast")
             except Exception as error:  # whatever a model unlike those we know may raise
                 return f"the fast path failed: {error!r}"
-            off = np.abs(from_start(found)[:, some] - from_start(expected)).max(axis=1) / norms(expected[:, 0])
-            for difference in off:
-                if not difference <= _agreement(model):
-                    return f"the fast path differs from the reference by {difference:.2g} of ||F(A)||"
+            scale = norms(expected[:, 0])[:, None]
+            off = np.abs(from_start(found)[:, some] - from_start(expected)) / scale
+            beyond = ~(off <= _agreement(model) * _amplified(from_start(found) / scale)[:, some])
+            if beyond.any():
+                return f"the fast path differs from the reference by {off[beyond].max():.2g} of ||F(A)||"
     if a[rows[0]] != b[rows[0]]:
         passed.append((tokens, row))
         model.facts.keep()
     return None
+
+
+def _amplified(distance: Float[np.ndarray, "pairs steps"]) -> Float[np.ndarray, "pairs steps"]:
+    """By how much rounding of a state grows on its way out: the speed of d over alpha, 1 at least.
+
+    Where a pretrained model jumps, 43 was seen: there two float32 paths were 1.4e-5 apart, and in float64 equal.
+    """
+    if distance.shape[1] < 2:
+        return np.ones_like(distance)
+    speed = np.abs(np.gradient(distance, axis=1)) * (distance.shape[1] - 1)
+    # Written so that a NaN amplifies nothing.
+    return np.where(speed > 1, speed, 1.0)
 
 
 def _plainly(

@@ -32,6 +32,9 @@ THIRDS = 3
 CORRELATION_MARGIN = 0.1
 # An accepted negative stands here with its verdict, case by case.
 EXPECTED: dict[str, str] = {
+    # Not surely by the margin: each part.
+    "smollm2-135m-instruct-different-last-token": "inconclusive",
+    "smollm2-135m-instruct-same-last-token": "inconclusive",
     # Not surely by the margin: max slope beyond null, more - less divergent; slower ends (log), more - less
     # divergent.
     "ladder-olmo-0.2m-different-last-token": "inconclusive",

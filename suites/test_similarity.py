@@ -34,6 +34,8 @@ CLAIM = "Dissimilar prompts are parted by a boundary, similar ones are not (Fig.
 STEPS = 50
 # An accepted negative stands here with its verdict, model by model.
 EXPECTED: dict[str, str] = {
+    # Parted by far; similar pairs have a boundary too: max slope below 1.2, edge speed within 0.1 of null's.
+    "smollm2-135m-instruct": "contradicted",
     # Under --protocol strict.
     **claims.under_strict("ladder-olmo-1.1m", "inconclusive", "logits"),
     **claims.under_strict("ladder-olmo-3m", "inconclusive", "logits"),

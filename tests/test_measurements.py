@@ -448,3 +448,10 @@ def test_own_pairs_that_share_a_prompt_are_not_independent() -> None:
 
 def test_the_fast_path_is_held_to_rounding() -> None:
     assert runs.AGREEMENT[torch.float32] == runs.AGREEMENT[torch.float64] == 1e-5
+
+
+def test_where_the_output_jumps_rounding_is_allowed_to_grow_with_its_speed() -> None:
+    jump = np.array([[0.0, 0.0, 0.0, 1.0, 1.0], [0.0, 0.25, 0.5, 0.75, 1.0], [0.0, np.nan, np.nan, np.nan, 1.0]])
+    np.testing.assert_allclose(runs._amplified(jump)[:2], [[1, 1, 2, 2, 1], [1, 1, 1, 1, 1]])
+    assert np.isfinite(runs._amplified(jump)).all()
+    assert (runs._amplified(np.zeros((2, 1))) == 1).all()
