@@ -447,6 +447,7 @@ def _told_apart(run: Run, names: tuple[str, ...]) -> Figure | None:
         panel.set(xlabel=metric.label, ylim=(0.4, len(models) + 0.6), yticks=range(1, len(models) + 1))
         panel.set_yticklabels(models[::-1] if metric.name == names[0] else [])
         panel.tick_params(axis="y", length=0)
+        panel.locator_params(axis="x", nbins=3)
         panel.spines["left"].set_visible(False)
     _named_marks(figure)
     used = [item for (model, _), item in by_place.items() if model in models]
@@ -507,7 +508,9 @@ def layer_sweep(run: Run) -> Figure | None:
             if metric is both[1]:
                 panel.annotate(model, (0, 1), (4, -12 - 7.5 * place), xycoords="axes fraction",
                                textcoords="offset points", color=colour, fontsize=6)  # fmt: skip
-        panel.set(ylabel=metric.label, xticks=range(1, 1 + max(s[-1].layer for s in sweeps.values())))
+        deepest = max(s[-1].layer for s in sweeps.values())
+        # Of many layers every third is named, the first among them.
+        panel.set(ylabel=metric.label, xticks=range(1, 1 + deepest, 1 if deepest <= 12 else 3))
     axes[1, 0].set_xlabel("layer patched after")
     used = [item for sweep in sweeps.values() for item in sweep]
     return add_caption(

@@ -1,4 +1,4 @@
-"""`reports/ladder`: what `make sample` committed is whole, small, and what the README shows."""
+"""`reports/`: what `make sample` and `make pretrained-sample` committed is whole, small, and what the README shows."""
 
 from __future__ import annotations
 
@@ -39,3 +39,18 @@ def test_the_page_and_the_table_are_of_one_whole_run_of_the_ladder() -> None:
                 assert case["control"]["state"] == "held"
                 assert not case["failed"]
     assert len([claim for claim in view["claims"] if claim["title"].endswith(")")]) == 17
+
+
+def test_the_sample_of_a_pretrained_model_is_small_whole_and_of_that_model() -> None:
+    sample = ROOT / "reports" / "pretrained"
+    assert sum(path.stat().st_size for path in sample.rglob("*") if path.is_file()) <= 5e6
+    [asked] = re.findall(r"^PRETRAINED_FIGURES := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert {path.stem for path in (sample / "figures").iterdir()} == set(asked.split())
+    text = (sample / "index.html").read_text(encoding="utf-8")
+    view = json.loads(Elements(text).report)
+    assert dict(view["facts"])["asked for"].startswith("suites/ --models smollm2-135m-instruct")
+    assert view["problems"] == []
+    assert not re.search(r"/(home|root|tmp|work|Users)/", text)
+    cases = [case for claim in view["claims"] for case in claim["cases"] if case["judged"]]
+    assert len(cases) == 13
+    assert all(case["control"]["state"] == "held" and not case["failed"] for case in cases)
