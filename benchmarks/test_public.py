@@ -43,7 +43,12 @@ NAMED = ("smollm2-135m-instruct", "gemma3-270m")
 @lru_cache(maxsize=1)
 def loaded() -> Any:
     torch.manual_seed(0)
-    return qwen2().eval()
+    network = qwen2().eval()
+    # The first time that transformers is asked for hidden states it hangs hooks on every block, for good; a model with
+    # new hooks is looked at again.
+    with torch.no_grad():
+        network(torch.tensor([[1, 2]]), output_hidden_states=True)
+    return network
 
 
 def seconds(call: Callable[[], object]) -> float:
