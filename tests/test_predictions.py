@@ -77,6 +77,7 @@ def test_everything_is_what_plain_forwards_give(model: LoadedModel, pairs: Pairs
         assert found.end_divergence[row] == pytest.approx(jensenshannon(p[0], p[-1], base=2) ** 2, abs=1e-5)
         null = null_logits(model, pairs, row)
         assert np.abs(null - logits).max() > 1e-2
+        np.testing.assert_array_equal(found.null.top_tokens[row], null.argmax(axis=1))
         if tops[0] != tops[1]:
             difference = null[:, tops[0]] - null[:, tops[1]]
             np.testing.assert_allclose(found.null_logit_difference[row], difference, atol=1e-4)
