@@ -391,16 +391,14 @@ def controls(
     cases: Sequence[ParameterSet], of: Callable[..., Mapping[str, object]], draws: int = MOST_DRAWS
 ) -> list[ParameterSet]:
     """Each case with its counterfeits, `of(case, draw)`, once for every draw; `--draws` says how many are run."""
-    return [
-        pytest.param(
-            *case.values,
-            of(*case.values, draw),
-            id=f"{case.id}-draw{draw}" if draw else case.id,
-            marks=[*case.marks, pytest.mark.draw(draw)],
-        )
-        for draw in range(draws)
-        for case in cases
-    ]
+    return [_control(case, of(*case.values, draw), draw) for draw in range(draws) for case in cases]
+
+
+def _control(case: ParameterSet, counterfeits: Mapping[str, object], draw: int) -> ParameterSet:
+    # The mark tells a test's claim which counterfeits it is to refute.
+    mark = pytest.mark.draw(draw, named=tuple(counterfeits))
+    case_id = f"{case.id}-draw{draw}" if draw else case.id
+    return pytest.param(*case.values, counterfeits, id=case_id, marks=[*case.marks, mark])
 
 
 def planted(curves: C, slope: float = 6.0, places: tuple[float, float] = (0.4, 0.6)) -> C:

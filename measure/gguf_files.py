@@ -7,7 +7,6 @@ are known by transformers, number formats by the package `gguf`. What a file say
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import json
 import logging
@@ -81,8 +80,7 @@ def file_hash(path: Path) -> str:
     kept = known.of_files(hub.memory() / "known", [path], what="file")
     sha256 = known.read_hash(kept)
     if sha256 is None:
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        sha256 = known.hash_file(path)
         known.write_hash(kept, sha256)
     return sha256
 

@@ -160,6 +160,12 @@ def unwanted_draws(items: Sequence[pytest.Item], draws: int) -> list[pytest.Item
     return [item for item in items if draw_of(item) >= draws]
 
 
+def named_of(item: pytest.Item) -> tuple[str, ...]:
+    """The counterfeits that a control is to refute; none where the test is no control of `claims.controls`."""
+    marker = item.get_closest_marker("draw")
+    return tuple(marker.kwargs.get("named", ())) if marker is not None else ()
+
+
 def baseline_folder(item: pytest.Item) -> Path:
     """The folder of a suite's baselines. Raises `UsageError` for one outside the root folder."""
     root = item.config.rootpath.resolve()

@@ -149,6 +149,12 @@ def source_hash() -> str:
     return digest.hexdigest()
 
 
+def hash_file(path: Path) -> str:
+    """sha256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def of_files(folder: Path, paths: Iterable[Path], **conditions: Any) -> Path:
     """Where in `folder` is kept what is known of files: by place, size, inode and times, and by `conditions`.
 

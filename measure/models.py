@@ -256,8 +256,7 @@ def identity(name: str, *, weights: bool = True) -> str:
 @lru_cache(maxsize=1024)
 def _file_hash(path: Path, changed: int, size: int) -> str:
     """sha256 of a file, read again only when it has `changed` or is of another size."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return known.hash_file(path)
 
 
 def read_config(folder: Path, name: str) -> Any:
@@ -371,8 +370,7 @@ def _against_card(reference: catalog.Reference) -> str:
     """Whether a rung's weights file is the one its card was written for: what differs is drift, and is told as such."""
     folder = Path(reference.location)
     stated = {entry["revision"]: entry["sha256"] for entry in catalog.read_card(folder.parent)["revisions"]}
-    with (folder / "model.safetensors").open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = known.hash_file(folder / "model.safetensors")
     if found == stated[reference.revision]:
         return "weights as the card says"
     return f"weights NOT as card.json says ({found[:12]} against {stated[reference.revision][:12]})"
@@ -469,6 +467,12 @@ def _shared_tokenizer(folder: Path) -> list[Path]:
 def tokenizer_places(reference: catalog.Reference, folder: Path) -> list[Path]:
     """Where the tokenizer of a model whose files are in `folder` may be, the first that has one being it."""
     return [folder, *_shared_tokenizer(Path(reference.location))]
+
+
+def tokenizer_file(reference: catalog.Reference, folder: Path) -> Path | None:
+    """The tokenizer.json of a model whose files are in `folder`; None where it has none."""
+    found = (place / "tokenizer.json" for place in tokenizer_places(reference, folder))
+    return next((path for path in found if path.is_file()), None)
 
 
 def _tokenizer(reference: catalog.Reference, folder: Path) -> Any:

@@ -17,7 +17,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape, unescape
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -181,20 +180,9 @@ def _whole(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _shortened(content: Any) -> Any:
-    """Floats to seven digits, all that float32 has: at full length they are half of a page."""
-    if isinstance(content, float):
-        return float(f"{content:.7g}")
-    if isinstance(content, dict):
-        return {name: _shortened(value) for name, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_shortened(value) for value in content]
-    return content
-
-
 def embedded(content: object) -> str:
     """JSON that can stand inside a script element: no `<` in it can end the element or open a comment."""
-    text = json.dumps(_shortened(content), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     # The two separators were line ends in scripts before 2019.
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")

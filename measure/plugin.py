@@ -23,6 +23,7 @@ from measure.items import (
     check_told_apart,
     is_of_a_suite,
     models_of,
+    named_of,
     specs_of,
     strict_read_of,
     subject_of,
@@ -310,10 +311,8 @@ def claim(request: pytest.FixtureRequest) -> Claim:
     must = ladder and is_default_sample(request.config)
     held = is_usual_sample(request.config)
     known, keep = verdicts_of(request.node)
-    parameters = getattr(request.node, "callspec", None)
-    named = parameters.params.get("others", ()) if parameters is not None else ()
     request.node.stash[CLAIM] = Claim(
-        subject_of(request.node), must_be_measured=must, known=known, held=held, keep=keep, named=named
+        subject_of(request.node), must_be_measured=must, known=known, held=held, keep=keep, named=named_of(request.node)
     )
     return request.node.stash[CLAIM]
 

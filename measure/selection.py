@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from measure import catalog, engine, hub, models, shelf
+from measure import catalog, engine, hub, known, models, shelf
 from measure.spec import MeasureError
 
 CHOICES = ("auto", "ladder", "all")
@@ -108,12 +107,8 @@ def _family(reference: catalog.Reference, config: Any) -> str | None:
     """One name for models of one kind and one tokenizer, which are compared on the same prompts; None without one."""
     if reference.source == "hub":
         return None
-    folder = models.local_folder(reference)
-    found = [place / "tokenizer.json" for place in models.tokenizer_places(reference, folder)]
-    path = next((path for path in found if path.is_file()), None)
-    if path is None:
-        return None
-    return f"{config.model_type}-{hashlib.sha256(path.read_bytes()).hexdigest()[:6]}"
+    path = models.tokenizer_file(reference, models.local_folder(reference))
+    return f"{config.model_type}-{known.hash_file(path)[:6]}" if path is not None else None
 
 
 def _not_fetched(found: Iterable[catalog.Model], choice: str) -> str | None:

@@ -42,8 +42,7 @@ def _token_texts(model: str) -> recording.Texts | None:
     reference = catalog.resolve(model)
     hub = reference.source == "hub"
     folder = models.fetch(reference, weights=False).folder if hub else models.local_folder(reference)
-    found = [place / "tokenizer.json" for place in models.tokenizer_places(reference, folder)]
-    path = next((path for path in found if path.is_file()), None)
+    path = models.tokenizer_file(reference, folder)
     if path is None:
         return None
     tokenizer = Tokenizer.from_file(str(path))

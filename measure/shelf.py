@@ -6,7 +6,6 @@ run. The user's own settings of pip (index, proxy, certificates) are what is use
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import shutil
 import subprocess
@@ -17,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from measure import gguf_files, hub
+from measure import gguf_files, hub, known
 from measure.results import write_atomically
 from measure.spec import MeasureError, NotMeasuredError
 
@@ -198,8 +197,7 @@ def _why_not(wheel: Wheel, said: str) -> str:
 
 
 def _check_hash(path: Path, expected: str, what: str) -> None:
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = known.hash_file(path)
     if found != expected:
         path.unlink()
         raise MeasureError(

@@ -667,8 +667,8 @@ JUDGED = (
         (
             417,
             "all draws are the first",
-            "pytest.mark.draw(draw)]",
-            "pytest.mark.draw(0)]",
+            "pytest.mark.draw(draw, named",
+            "pytest.mark.draw(0, named",
             (*CLAIMS, "tests/test_accepted.py"),
         ),
         (418, "shared last tokens forgotten", "weights, ends=results[0].unit_ends)", "weights)"),

@@ -242,6 +242,13 @@ def test_how_narrow_a_path_is_does_not_depend_on_from_where_one_looks() -> None:
     assert (claims.narrowness(family(4.0, 0)) > 0.5).all()
 
 
+def test_a_control_knows_which_counterfeits_it_is_to_refute() -> None:
+    made = claims.controls([pytest.param("case", id="case")], lambda _, draw: {"rows": draw, "shuffled": draw}, draws=2)
+    marks = [getattr(mark, "mark", mark) for param in made for mark in param.marks]
+    assert [mark.args for mark in marks] == [(0,), (1,)]
+    assert all(mark.kwargs == {"named": ("rows", "shuffled")} for mark in marks)
+
+
 def test_a_counterfeit_named_and_left_out_is_told() -> None:
     claim = claims.Claim("case", named=["norm-only null", "shuffled"])
     with pytest.raises(pytest.fail.Exception, match="named for this claim and not refuted: shuffled"):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from measure import forward, measurements
+from measure import forward, measurements, runs
 from measure.models import LoadedModel, adopt
 from measure.prompts import Pairs
 from measure.results import Curves
@@ -136,7 +136,10 @@ def test_a_broken_fast_path_is_seen(family: str, monkeypatch: pytest.MonkeyPatch
     with monkeypatch.context() as patch:
         broken(patch)
         fast = measurements.fast_curves(model, same, layer=2, read="final_norm", steps=STEPS, origin={})
+        choice = runs.choose_path(model, same.a, same.b, 2, ["final_norm"], STEPS)
     assert disagreement(fast, reference) > 100 * BOUND
+    assert choice.path == "reference"
+    assert str(choice.reason).startswith("the fast path ")
 
 
 def test_a_dead_hook_in_the_reference_is_seen(

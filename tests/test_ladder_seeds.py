@@ -16,7 +16,8 @@ import pytest
 from datasets import Dataset
 
 from measure import catalog, cli
-from measure.ladder import card, seed_training, seeds, train
+from measure.known import hash_file
+from measure.ladder import seed_training, seeds, train
 from measure.ladder.recipe import Recipe, rung
 from measure.ladder.seed_training import Pace, Trained
 from measure.ladder.seeds import SeedRun
@@ -58,7 +59,7 @@ def own(made: Path, tmp_path: Path) -> Path:
 
 
 def weights_hash(out: Path, name: str) -> str:
-    return card.file_hash(out / "weights" / name / "main" / "model.safetensors")
+    return hash_file(out / "weights" / name / "main" / "model.safetensors")
 
 
 def test_the_command_trains_measures_and_keeps(made: Path) -> None:
@@ -351,7 +352,7 @@ def test_a_start_made_again_from_its_seed_is_the_one_that_was_trained(made: Path
     bare = _WithCard(run.folder, told)
     with seed_training._start_of(bare) as start:
         assert start != kept.parent
-        assert card.file_hash(start / "model.safetensors") == card.file_hash(kept)
+        assert hash_file(start / "model.safetensors") == hash_file(kept)
         assert (start / "tokenizer.json").exists()
 
 

@@ -451,7 +451,7 @@ def test_the_fast_path_is_held_to_rounding() -> None:
 
 
 def test_where_the_output_jumps_rounding_is_allowed_to_grow_with_its_speed() -> None:
-    jump = np.array([[0.0, 0.0, 0.0, 1.0, 1.0], [0.0, 0.25, 0.5, 0.75, 1.0], [0.0, np.nan, np.nan, np.nan, 1.0]])
-    np.testing.assert_allclose(runs._amplified(jump)[:2], [[1, 1, 2, 2, 1], [1, 1, 1, 1, 1]])
+    jump = np.array([[0.0, 0.0, 0.0, 12.0, 12.0], [0.0, 2.5, 5.0, 7.5, 10.0], [0.0, np.nan, np.nan, np.nan, 1.0]])
+    np.testing.assert_allclose(runs._amplified(jump)[:2], [[1, 1, 2.4, 2.4, 1], [1, 1, 1, 1, 1]])
     assert np.isfinite(runs._amplified(jump)).all()
     assert (runs._amplified(np.zeros((2, 1))) == 1).all()

@@ -16,7 +16,6 @@ from _pytest.mark import ParameterSet
 from measure import claims
 from measure.claims import Claim
 from measure.items import specs_in
-from measure.options import MOST_DRAWS
 from measure.spec import AnySpec, ConfigSpec, CurveSpec, PredictionSpec
 from tests import small_results
 
@@ -148,9 +147,11 @@ def marks(param: ParameterSet) -> list[pytest.Mark]:
 
 def specs_of(suite: ModuleType, *names: str) -> list[AnySpec]:
     # Of counterfeits the first draw, which every run takes.
-    later = [pytest.mark.draw(draw).mark for draw in range(1, MOST_DRAWS)]
     params = [
-        param for name in names for param in getattr(suite, name, []) if not any(mark in later for mark in marks(param))
+        param
+        for name in names
+        for param in getattr(suite, name, [])
+        if not any(mark.name == "draw" and mark.args[0] for mark in marks(param))
     ]
     return [spec for param in params for spec in specs_in(param.values) if not isinstance(spec, ConfigSpec)]
 

@@ -6,7 +6,6 @@ measured on the 16-bit weights as they are stored.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -16,17 +15,12 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from measure.catalog import read_card
+from measure.known import hash_file
 from measure.ladder.recipe import VOCABULARY, Recipe, Rung
 from measure.ladder.train import Text, heldout_loss
 from measure.models import no_progress_bars
 from measure.results import write_atomically
 from measure.spec import MeasureError
-
-
-def file_hash(path: Path) -> str:
-    """sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_card(rung: Rung, recipe: Recipe, text: Text, heldout: Text, folder: Path) -> None:
@@ -40,7 +34,7 @@ def write_card(rung: Rung, recipe: Recipe, text: Text, heldout: Text, folder: Pa
                 "step": step,
                 "tokens": step * recipe.step_tokens,
                 "heldout": heldout_loss(model, heldout, recipe.sequence),
-                "sha256": file_hash(folder / revision / "model.safetensors"),
+                "sha256": hash_file(folder / revision / "model.safetensors"),
             }
         )
     parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -75,7 +69,7 @@ def verify(folder: Path, heldout: Text | None) -> list[str]:
     wrong = []
     for revision in card["revisions"]:
         path = folder / revision["revision"] / "model.safetensors"
-        found = file_hash(path) if path.exists() else "missing"
+        found = hash_file(path) if path.exists() else "missing"
         if found != revision["sha256"]:
             wrong.append(f"{folder.name}@{revision['revision']}: weights {found[:12]}, card {revision['sha256'][:12]}")
         elif heldout is not None:

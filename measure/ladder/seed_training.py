@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from measure import catalog, stats
+from measure.known import hash_file
 from measure.ladder import card, seeds, train
 from measure.ladder.recipe import VOCABULARY, Recipe, Rung, rung
 from measure.ladder.seeds import Checkpoint, SeedRun
@@ -214,7 +215,7 @@ def record(run: Trained, measure: Measure) -> SeedRun:
     assert main is not None
     with _start_of(run) as start:
         folders = {"untrained": start, "trained": run.folder / "main"}
-        hashes = {state: card.file_hash(folder / "model.safetensors") for state, folder in folders.items()}
+        hashes = {state: hash_file(folder / "model.safetensors") for state, folder in folders.items()}
         if hashes["trained"] != main["sha256"]:
             raise MeasureError(f"{folders['trained']}: the weights are not those that card.json was written for.")
         curves = {state: measure(str(folder)) for state, folder in folders.items()}
