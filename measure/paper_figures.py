@@ -448,6 +448,7 @@ def _told_apart(run: Run, names: tuple[str, ...]) -> Figure | None:
         panel.set_yticklabels(models[::-1] if metric.name == names[0] else [])
         panel.tick_params(axis="y", length=0)
         panel.locator_params(axis="x", nbins=3)
+        panel.xaxis.set_major_formatter("{x:g}")
         panel.spines["left"].set_visible(False)
     _named_marks(figure)
     used = [item for (model, _), item in by_place.items() if model in models]
