@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -223,14 +223,24 @@ def gate_signs(model: LoadedModel, layer: int) -> Iterator[list[Tensor]]:
             hook.remove()
 
 
+class _Reached(Exception):  # noqa: N818 no error: it ends a forward whose later blocks nobody asked for
+    """The block was reached whose states were asked for."""
+
+
 def reference_states(
     model: LoadedModel, ids: Int[Tensor, " tokens"] | Int[Tensor, "prompts tokens"], layer: int
 ) -> Float[Tensor, "*prompts tokens width"]:
-    """Residual states of a prompt, or of some of one length, after `layer` blocks, from a plain forward."""
+    """Residual states of a prompt, or of some of one length, after `layer` blocks, from a plain forward up to there."""
     kept: list[Tensor] = []
-    hook = model.block_list[layer - 1].register_forward_hook(lambda _, __, output: kept.append(_tensor(output)))
+
+    def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        kept.append(_tensor(output))
+        raise _Reached
+
+    hook = model.block_list[layer - 1].register_forward_hook(keep)
     try:
-        model.base(input_ids=ids.reshape(-1, ids.shape[-1]), use_cache=False)
+        with suppress(_Reached):
+            model.base(input_ids=ids.reshape(-1, ids.shape[-1]), use_cache=False)
     finally:
         hook.remove()
     return kept[0].reshape(*ids.shape, -1)

@@ -330,9 +330,13 @@ def _doubt(
         if linear.is_faster(model.embedding):
             # Few positions run by kernels of their own, in memory the other way round.
             asked.append(([first[0][-10:]], [second[0][-10:]], 50))
+        expected: Float[Tensor, "pairs steps units"] | None = None
         for a_prompts, b_prompts, count in asked:
             alphas, some = paths.alphas(count), [0, count // 2, count - 1]
-            expected = _plainly(model, a_prompts, b_prompts, alphas[some], layer, read)
+            if expected is not None and (a_prompts, b_prompts, count) == (first[:1], second[:1], points):
+                expected = expected[:1]
+            else:
+                expected = _plainly(model, a_prompts, b_prompts, alphas[some], layer, read)
             _check_finite(model, expected, a_prompts, b_prompts, alphas[some], layer, read)
             try:
                 found = _segments(model, a_prompts, b_prompts, alphas, layer, read, "fast")
