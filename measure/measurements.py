@@ -43,6 +43,11 @@ from measure.spec import (
     check_steps,
 )
 
+# Logits of some pairs' points held at a time: 32 MB in float32.
+LOGITS_AT_ONCE = 2**23
+# Probabilities that stay in a processor's caches while their entropy is taken.
+CACHED = 2**18
+
 
 def interpolate(
     model: Any,
@@ -260,7 +265,7 @@ def predictions(
     """Curves of the independent pairs with the next-token distributions along them; see `Predictions`."""
     pairs = pairs.independent()
     choice = runs.choose_path(model, pairs.a, pairs.b, layer, reads, steps)
-    found = _along_segments(model, pairs, steps, layer, reads, choice, lambda part: _predicted(part, span), logits=True)
+    found = _along_segments(model, pairs, steps, layer, reads, choice, lambda part: _predicted(part, span))
     results = {}
     for read in reads:
         arrays = {**found[read], "end_tokens": _texts(model, found[read]["end_tokens"])}
@@ -295,7 +300,6 @@ def _along_segments(
     choice: Choice,
     keep: _Keep | None = None,
     *,
-    logits: bool = False,
     gates: bool = False,
 ) -> dict[Read, _Arrays]:
     """By read, the fields of `Curves` for every pair, and what `keep` makes of each part.
@@ -319,7 +323,7 @@ def _along_segments(
 
     with as_measured(model.network, tf32=model.tf32):
         bound = choice.room.positions
-        for rows in runs.chunks(model, pairs.a, pairs.b, steps, bound, logits=logits or "logits" in reads):
+        for rows in runs.chunks(model, pairs.a, pairs.b, steps, bound, logits="logits" in reads):
             a, b = len(pairs.a[rows[0]]), len(pairs.b[rows[0]])
             choice.room.run(model, rows, work, max(runs.positions_of(model, a, steps), a + b))
     last = np.array([[a[-1], b[-1]] for a, b in zip(pairs.a, pairs.b, strict=True)])
@@ -375,24 +379,34 @@ def _along(found: Float[Tensor, "pairs steps units"], prefix: str) -> _Arrays:
 
 
 def _predicted(part: _Segments, span: int) -> _Arrays:
-    """The arrays of `Predictions`; `end_tokens` as ids."""
+    """The arrays of `Predictions`; `end_tokens` as ids. Some pairs at a time, so that distributions lie in caches."""
     model, known, path = part.model, part.known, part.path
-    states_a, states_b = known.last(part.a), known.last(part.b)
-    logits = runs.norm_only(model, part.found["residual"], "logits", known, path)
     straight = _straight(part)
     # A's clean run is the alpha = 0 point; B's is B in its own context.
-    clean = runs.outputs(model, known, part.b, states_b[:, None], part.layer, ["residual"], path)
-    first, second = (
-        logits[:, 0].argmax(-1),
-        runs.norm_only(model, clean["residual"], "logits", known, path)[:, 0].argmax(-1),
-    )
-    distribution = logits.float().softmax(-1)
+    ends = known.last(part.b)[:, None]
+    clean = runs.outputs(model, known, part.b, ends, part.layer, ["residual"], path)["residual"]
+
+    def logits(residual: Tensor) -> Tensor:
+        return runs.norm_only(model, residual, "logits", known, path)
+
+    size = max(1, LOGITS_AT_ONCE // (part.points.shape[1] * model.vocabulary))
+    rows = zip(*(torch.split(states, size) for states in (part.found["residual"], straight, clean)), strict=True)
+    found = [_predicted_by_few(logits(some), logits(null), logits(ends), span) for some, null, ends in rows]
+    together = {name: np.concatenate([arrays[name] for arrays in found]) for name in found[0]}
+    return {"separation": runs.norms(known.last(part.b) - known.last(part.a)), **together}
+
+
+def _predicted_by_few(
+    logits: Float[Tensor, "pairs steps tokens"],
+    null: Float[Tensor, "pairs steps tokens"],
+    clean: Float[Tensor, "pairs one tokens"],
+    span: int,
+) -> _Arrays:
+    first, second = logits[:, 0].argmax(-1), clean[:, 0].argmax(-1)
+    distribution, null_distribution = logits.float().softmax(-1), null.float().softmax(-1)
     uncertainty = entropy(distribution)
-    null = runs.norm_only(model, straight, "logits", known, path)
-    null_distribution = null.float().softmax(-1)
     ends, spans = (0, -1), (slice(None, -span), slice(span, None))
     return {
-        "separation": runs.norms(states_b - states_a),
         "end_tokens": torch.stack([first, second], dim=1).cpu().numpy(),
         "top_tokens": logits.argmax(-1).cpu().numpy(),
         "logit_difference": _difference(logits, first, second),
@@ -419,11 +433,9 @@ def _difference(
     return torch.where((first == second)[:, None], torch.nan, difference).double().cpu().numpy()
 
 
-def entropy(p: Float[Tensor, "*rows tokens"]) -> Float[Tensor, "*rows"]:
+def entropy(p: Float[Tensor, "*pairs rows tokens"]) -> Float[Tensor, "*pairs rows"]:
     """Entropy of distributions in nats, float64."""
-    # log, and not torch's own entr, which is three times as slow; below the smallest float nothing is left of p log p.
-    terms = p.clamp_min(torch.finfo(p.dtype).tiny).log_().mul_(p)
-    return -terms.sum(-1, dtype=torch.float64)
+    return _entropy_of_means(p, p)
 
 
 def divergence(
@@ -433,8 +445,28 @@ def divergence(
 
     `known` is the entropy of every distribution in `p`; `first` and `second` choose steps.
     """
-    nats = entropy((p[:, first] + p[:, second]) / 2) - (known[:, first] + known[:, second]) / 2
+    nats = _entropy_of_means(p[:, first], p[:, second]) - (known[:, first] + known[:, second]) / 2
     return (nats / np.log(2)).clamp(0, 1).cpu().numpy()
+
+
+def _entropy_of_means(
+    p: Float[Tensor, "*pairs rows tokens"], q: Float[Tensor, "*pairs rows tokens"]
+) -> Float[Tensor, "*pairs rows"]:
+    """Entropy of the mean of each distribution in `p` and its own in `q`, in nats, float64."""
+    if p.ndim > 2:
+        return torch.stack([_entropy_of_means(*some) for some in zip(p, q, strict=True)])
+    # A processor passes over the numbers four times, and finds so many in its caches; an accelerator needs no parts.
+    size = max(1, CACHED // p.shape[-1]) if p.device.type == "cpu" else len(p)
+    parts = zip(torch.split(p, size), torch.split(q, size), strict=True)
+    return torch.cat([_entropy(some + others) for some, others in parts])
+
+
+def _entropy(doubled: Float[Tensor, "*rows tokens"]) -> Float[Tensor, "*rows"]:
+    """Entropy of distributions that are given times two."""
+    p = doubled.mul_(0.5)
+    # log, and not torch's own entr, which is three times as slow; below the smallest float nothing is left of p log p.
+    terms = p.clamp_min(torch.finfo(p.dtype).tiny).log_().mul_(p)
+    return -terms.sum(-1, dtype=torch.float64)
 
 
 def _texts(model: LoadedModel, ids: Int[np.ndarray, "pairs two"]) -> np.ndarray:
