@@ -19,6 +19,7 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 from measure import prompts, text_files
+from measure.engine import Engine, _corpus
 from measure.spec import MeasureError, NotMeasuredError
 
 TEXTS = ("A gate stood open.", 'She said: "no,\nnever"; and\twent.', "null", "")
@@ -238,3 +239,17 @@ def test_texts_are_read_without_a_home(tmp_path: Path, home: str | None) -> None
 def test_the_shipped_prose_is_what_it_was() -> None:
     """By this hash baselines and stored results know it, whatever reads it."""
     assert prompts.load_corpus("default").sha256 == "283443113ce786dd44ebe5cc0acec81c860754653e47ae9799ba74947b93bb33"
+
+
+def test_a_corpus_is_known_by_what_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(json_lines(("one gate", "two")))
+    state = path.stat()
+    before = _corpus(str(path))
+    path.write_bytes(json_lines(("two gate", "one")))
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert path.stat().st_size == state.st_size
+    Engine(None, lambda *_: None).close()
+    after = _corpus(str(path))
+    assert after.texts == ("two gate", "one")
+    assert after.sha256 != before.sha256
