@@ -42,7 +42,8 @@ Report = Callable[[AnySpec, str], None]
 def load_of(spec: AnySpec) -> Load:
     """What has to be loaded for `spec`: specs with the same answer are measured on one loading."""
     # Without a revision main is meant.
-    name = spec.model.removesuffix("@main")
+    name, revision = catalog.split(spec.model)
+    name = name if revision in ("", "main") else spec.model
     if isinstance(spec, ConfigSpec):
         return name, "config", ""
     return name, spec.weights, spec.precision
