@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from measure import catalog, hub, measurements, models, prompts, runs
+from measure import catalog, hub, inputs, measurements, models, prompts, runs
 from measure.catalog import Shape
 from measure.fetching import Fetcher
 from measure.results import Result
@@ -261,10 +261,10 @@ def _measure_alike(
     corpus = prompts.NO_CORPUS if isinstance(first, CurveSpec) and prompts.file_of(first.pairing) else _corpus(source)
     # Rows as they stand need a tokenizer for the BOS of protocol strict alone.
     if model.tokenizer is None and not (corpus.rows and first.protocol == "paper"):
-        raise MeasureError(
-            f"{first.model} has no tokenizer to draw prompts with; save the model's tokenizer in its folder."
-        )
+        lacking = model.no_tokenizer or "save the model's tokenizer in its folder"
+        raise MeasureError(f"{first.model} has no tokenizer to draw prompts with; {lacking}.")
     prompts.check_rows(corpus.rows, model.vocabulary, model.context, corpus.name, model.name)
+    inputs.check_ends(corpus.rows, corpus.name, model.tokenizer, model.network.config)
     drawn = _drawn(first, _Content(corpus.sha256, corpus), _Tokenizer.of(model.tokenizer))
     # A tokenizer may know more than the model that it lies beside.
     every = (*drawn.a, *drawn.b, *(drawn.c if isinstance(drawn, prompts.Triples) else ()))

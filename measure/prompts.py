@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -32,6 +33,9 @@ WRITTEN = {"similar": WORDS, "dissimilar": WORDS, "printed_similar": PRINTED, "p
 PAPER_CORPUS = "sedthh/gutenberg_english"
 PAPER_BOOKS = 100
 _FIRST_SHARD = re.compile(r"-0+-of-\d+[^/]*\.parquet$")
+# Letters that no tokenizer knows which does not know them all.
+_RARE = "\U00013080\ua66e\U00012000"
+_LOG = logging.getLogger("measure")
 
 Prompt = tuple[int, ...]
 
@@ -189,16 +193,32 @@ def is_at_hand(source: str) -> bool:
 
 
 def tokenize(tokenizer: Any, prompts: Sequence[str], *, bos: bool = False) -> tuple[Prompt, ...]:
-    """Token ids of each string, without special tokens; with `bos`, the tokenizer's BOS in front.
+    """Token ids of each string, without special tokens; with `bos`, the tokenizer's BOS in front, where it is not yet.
 
     Raises `MeasureError` when `bos` is asked of a tokenizer that has none.
     """
     encoded = tokenizer(list(prompts), add_special_tokens=False, verbose=False)["input_ids"]
     if not bos:
         return tuple(tuple(ids) for ids in encoded)
-    if tokenizer.bos_token_id is None:
+    front = getattr(tokenizer, "bos_token_id", None)
+    if front is None:
         raise MeasureError("bos=True, but this tokenizer has no BOS token; leave bos=False.")
-    return tuple((tokenizer.bos_token_id, *ids) for ids in encoded)
+    # A chat template has written it into the text already.
+    return tuple(tuple(ids) if ids and ids[0] == front else (front, *ids) for ids in encoded)
+
+
+def unknown_token(tokenizer: Any) -> tuple[str, int] | None:
+    """The token that stands for whatever a tokenizer does not know, and its id; None without one of its own."""
+    token, number = (getattr(tokenizer, name, None) for name in ("unk_token", "unk_token_id"))
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if number is None and backend is not None:
+        # Made of a tokenizer that nobody told its special tokens.
+        token = getattr(backend.model, "unk_token", None)
+        number = backend.token_to_id(token) if token else None
+    # Those of bytes know everything, and their token has another use.
+    if number is None or number not in tokenize(tokenizer, [_RARE])[0]:
+        return None
+    return str(token), number
 
 
 def conventional_bos(tokenizer: Any) -> bool:
@@ -256,7 +276,12 @@ def windows(corpus: Corpus, tokenizer: Any, count: int, seed: int) -> tuple[Prom
     starts = np.concatenate(
         [np.arange(end - len(text), end - PROMPT_TOKENS + 1) for text, end in zip(texts, ends, strict=True)]
     )
-    taken = np.zeros(len(rows), dtype=bool)
+    # Over a letter that the tokenizer does not know no prompt is drawn.
+    unknown = unknown_token(tokenizer)
+    taken = np.zeros(len(rows), dtype=bool) if unknown is None else rows == unknown[1]
+    lost = f", {taken.sum():,} of which the tokenizer does not know" if taken.any() else ""
+    if lost:
+        _LOG.info("%s: %d of %d tokens are unknown to the tokenizer and left out", corpus.name, taken.sum(), len(rows))
     drawn: list[Prompt] = []
     for start in np.random.default_rng(seed).permutation(starts):
         if len(drawn) == count:
@@ -268,7 +293,8 @@ def windows(corpus: Corpus, tokenizer: Any, count: int, seed: int) -> tuple[Prom
     if len(drawn) < count:
         raise MeasureError(
             f"corpus {corpus.name!r} is too short: {count:,} prompts of {PROMPT_TOKENS} tokens were asked for, and "
-            f"{len(drawn):,} fit into its {len(rows):,} tokens without overlap. Use a longer corpus or fewer pairs."
+            f"{len(drawn):,} fit into its {len(rows):,} tokens{lost} without overlap. Use a longer corpus or fewer "
+            "pairs."
         )
     return tuple(drawn)
 
