@@ -228,12 +228,15 @@ def conventional_bos(tokenizer: Any) -> bool:
 
 
 def independent_units(a: Sequence[Prompt], b: Sequence[Prompt]) -> tuple[int, ...]:
-    """Number the pairs that share no prompt with an earlier numbered pair; -1 for those that do."""
+    """Number the pairs that share no prompt with an earlier numbered pair; -1 for those that do.
+
+    And for a prompt with itself, which has no curve: its prompt is left for the pairs that have one.
+    """
     seen: set[Prompt] = set()
     units: list[int] = []
     count = 0
     for pair in zip(a, b, strict=True):
-        if seen.intersection(pair):
+        if pair[0] == pair[1] or seen.intersection(pair):
             units.append(-1)
             continue
         seen.update(pair)

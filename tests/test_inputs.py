@@ -203,6 +203,24 @@ def test_what_is_no_tokenizer_is_refused(case: str) -> None:
         measure.interpolate(tiny_network("olmo"), "the old", "the gate", tokenizer=given, steps=3)
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_prompt_with_itself_takes_no_unit(order: int) -> None:
+    p, q, r, s = [5, 6, 7], [5, 6, 8], [9, 6, 8], [9, 4, 8]
+    pairs = [(p, p), (p, q), (q, q), (r, r), (r, s)][::order]
+    found = measure.interpolate(tiny_network("olmo"), [a for a, _ in pairs], [b for _, b in pairs], steps=4)
+    assert (found.units >= 0).tolist() == [a is not b for a, b in pairs]
+    assert found.summary()["max_slope"]["units"] == 2
+    assert "nan" not in repr(found)
+
+
+def test_all_pairs_of_a_list_give_a_median() -> None:
+    ids = [[5, 6, 7 + place] for place in range(4)]
+    pairs = [(a, b) for a in ids for b in ids]
+    found = measure.interpolate(tiny_network("olmo"), [a for a, _ in pairs], [b for _, b in pairs], steps=4)
+    assert found.summary()["max_slope"]["units"] == 2
+    assert found.degenerate.sum() == 4
+
+
 ALIKE: dict[str, Any] = {
     "integers of numpy": [[np.int64(5), np.uint8(6)]],
     "tensor": torch.tensor([[5, 6]], dtype=torch.int32),
