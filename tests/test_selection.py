@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from measure import catalog, engine, hub, selection
-from measure.spec import MeasureError
+from measure.spec import CurveSpec, MeasureError
 from tests.conftest import tiny_network
 from tests.hub import LocalHub, tiny_checkpoint
 
@@ -125,6 +125,13 @@ def test_a_link_goes_by_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     assert selection.named("base,./base") == {"base"}
     assert catalog.models()["base"].location == str(tmp_path / "base")
+
+
+def test_a_folder_called_main_is_loaded_as_itself(tmp_path: Path) -> None:
+    (tmp_path / "run@main").mkdir()
+    assert engine.load_of(CurveSpec(f"{tmp_path}/run@main"))[0] == f"{tmp_path}/run@main"
+    assert engine.load_of(CurveSpec("ladder-olmo-0.2m@main"))[0] == "ladder-olmo-0.2m"
+    assert engine.load_of(CurveSpec("owner/name@v1"))[0] == "owner/name@v1"
 
 
 def test_names_that_are_one_without_their_signs_are_told_apart(tmp_path: Path) -> None:
