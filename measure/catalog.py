@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from measure import places
 from measure.spec import MeasureError, NotMeasuredError
 
 LADDER = Path(__file__).parent / "ladder" / "weights"
@@ -231,11 +232,12 @@ def _only_gguf(folder: Path) -> Path | None:
 
 def _folder(name: str, revision: str) -> Reference:
     """A local model; `@revision` names a folder inside it."""
-    location = Path(name) / revision
+    folder = places.at(name) or Path(name)
+    location = folder / revision
     if packed := _only_gguf(location):
         return Reference(name, revision or "main", "gguf", str(packed))
     if not (location / "config.json").is_file():
-        inside = ", ".join(sorted(path.parent.name for path in Path(name).glob("*/config.json"))) or "none"
+        inside = ", ".join(sorted(path.parent.name for path in folder.glob("*/config.json"))) or "none"
         raise NotMeasuredError(
             f"{location} has no config.json, so it holds no model; models in folders of {name}: {inside} "
             "(write FOLDER@NAME for one of them)."
@@ -262,14 +264,28 @@ def _check_only_main(name: str, revision: str) -> None:
         )
 
 
+def split(text: str) -> tuple[str, str]:
+    """The name of a model and what follows @, "" where nothing does.
+
+    An @ inside the path of a file or folder that exists belongs to it; of several such the longest is meant.
+    """
+    name, _, revision = text.partition("@")
+    if name in models():
+        return name, revision
+    ends = [len(text), *(place for place in range(len(text) - 1, 0, -1) if text[place] == "@")]
+    found = next((end for end in ends if places.at(text[:end]) is not None), None)
+    return (name, revision) if found is None else (text[:found], text[found + 1 :])
+
+
 def resolve(text: str) -> Reference:
     """Find the model that `text` names: a catalog name, a folder or a hub id, each with an optional `@revision`.
 
-    Or a GGUF file: a path, or hf://OWNER/NAME/FILE.gguf.
+    Or a GGUF file: a path, or hf://OWNER/NAME/FILE.gguf. A path that exists is taken as it is, whatever is in its name;
+    hf://OWNER/NAME is the hub's where there is a folder OWNER here.
 
     Raises `MeasureError` naming the nearest known models or revisions.
     """
-    name, _, revision = text.partition("@")
+    name, revision = split(text)
     if model := models().get(name):
         revision = revision or "main"
         # The hub has more training revisions than the paper shows; only the ladder's list is complete.
@@ -284,17 +300,63 @@ def resolve(text: str) -> Reference:
             return dataclasses.replace(found, name=name, model=model)
         location = str(Path(model.location) / revision) if model.source == "ladder" else model.location
         return Reference(name, revision, model.source, location, model)
-    if Path(name).is_dir():
-        return _folder(name, revision)
+    if (place := places.at(name)) is not None:
+        return _at_place(name, revision, place)
     if text.lower().endswith(".gguf"):
         return Reference(text, "main", "gguf", text)
     if name.lower().endswith(".gguf"):
         _check_only_main(name, revision)
         return Reference(name, "main", "gguf", name)
-    if name.count("/") == 1 and not name.startswith((".", "/")) and not Path(name).exists():
-        return Reference(name, revision or "main", "hub", name)
+    on_hub = name.removeprefix("hf://")
+    if on_hub.count("/") == 1 and not places.is_written_as_one(on_hub):
+        if on_hub == name:
+            _check_no_folder(name)
+        return Reference(on_hub, revision or "main", "hub", on_hub)
+    # Nothing of the parts is there, so that no @ tells where a revision begins.
+    meant = text if "/" in revision else name
+    if places.is_written_as_one(name):
+        raise NotMeasuredError(f"there is no folder {_shown(meant)}{_beside(meant)}; give a folder with a config.json.")
     near = difflib.get_close_matches(name, models(), n=3, cutoff=0.0)
     raise NotMeasuredError(
-        f"model {name!r} is unknown. Nearest in the catalog: {', '.join(near)}. "
+        f"model {_shown(meant)} is unknown. Nearest in the catalog: {', '.join(near)}. "
         "Or give a folder with a config.json, or a hub id such as allenai/OLMo-1B-0724-hf."
     )
+
+
+def _at_place(name: str, revision: str, place: Path) -> Reference:
+    """The model in a folder, or in a GGUF file."""
+    if place.is_dir():
+        return _folder(name, revision)
+    if not name.lower().endswith(".gguf"):
+        raise NotMeasuredError(
+            f"{name} is a file, and no model; give the folder with its config.json, or a file that ends in .gguf."
+        )
+    _check_only_main(name, revision or "main")
+    return Reference(name, "main", "gguf", str(place))
+
+
+def _check_no_folder(name: str) -> None:
+    """Refuse what may be a hub id, but stands for a folder by its looks: the first part of it is here."""
+    owner = name.partition("/")[0]
+    known = any(name == model.location for model in models().values())
+    if not known and (place := places.at(owner)) is not None and place.is_dir():
+        raise NotMeasuredError(
+            f"there is no folder {name!r}{_beside(name)}; give one that is there, or write hf://{name} for the model "
+            "of that name on the hub."
+        )
+
+
+def _beside(name: str) -> str:
+    """What a folder that has the parent of one that is not there holds instead, the likeliest first."""
+    parent = places.at(str(Path(name).parent))
+    try:
+        found = parent.iterdir() if parent is not None and parent.is_dir() else ()
+        inside = [path.name for path in found if path.is_dir() and not path.name.startswith(".")]
+    except OSError:
+        return ""
+    near = difflib.get_close_matches(Path(name).name, inside, n=3, cutoff=0.0)
+    return f" (in {Path(name).parent} there are {', '.join(near)})" if near else ""
+
+
+def _shown(name: str) -> str:
+    return repr(name if len(name) <= 200 else f"{name[:200]}...")

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from measure import catalog, hub, measurements, models, prompts, runs
+from measure import catalog, hub, inputs, measurements, models, prompts, runs
 from measure.catalog import Shape
 from measure.fetching import Fetcher
 from measure.results import Result
@@ -42,7 +42,8 @@ Report = Callable[[AnySpec, str], None]
 def load_of(spec: AnySpec) -> Load:
     """What has to be loaded for `spec`: specs with the same answer are measured on one loading."""
     # Without a revision main is meant.
-    name = spec.model.removesuffix("@main")
+    name, revision = catalog.split(spec.model)
+    name = name if revision in ("", "main") else spec.model
     if isinstance(spec, ConfigSpec):
         return name, "config", ""
     return name, spec.weights, spec.precision
@@ -56,6 +57,8 @@ class Engine:
     """
 
     def __init__(self, store: Store | None, report: Report, *, keep: Keep = "all", allow_pickle: bool = False) -> None:
+        # A file may have changed since another run of this process.
+        _corpus.cache_clear()
         self.store = store
         self.gathered: dict[Load, list[AnySpec]] = defaultdict(list)
         self._report = report
@@ -258,11 +261,11 @@ def _measure_alike(
     corpus = prompts.NO_CORPUS if isinstance(first, CurveSpec) and prompts.file_of(first.pairing) else _corpus(source)
     # Rows as they stand need a tokenizer for the BOS of protocol strict alone.
     if model.tokenizer is None and not (corpus.rows and first.protocol == "paper"):
-        raise MeasureError(
-            f"{first.model} has no tokenizer to draw prompts with; save the model's tokenizer in its folder."
-        )
+        lacking = model.no_tokenizer or "save the model's tokenizer in its folder"
+        raise MeasureError(f"{first.model} has no tokenizer to draw prompts with; {lacking}.")
     prompts.check_rows(corpus.rows, model.vocabulary, model.context, corpus.name, model.name)
-    drawn = _drawn(first, source, _Tokenizer.of(model.tokenizer))
+    inputs.check_ends(corpus.rows, corpus.name, model.tokenizer, model.network.config)
+    drawn = _drawn(first, _Content(corpus.sha256, corpus), _Tokenizer.of(model.tokenizer))
     # A tokenizer may know more than the model that it lies beside.
     every = (*drawn.a, *drawn.b, *(drawn.c if isinstance(drawn, prompts.Triples) else ()))
     prompts.check_rows(every, model.vocabulary, model.context, "the prompts drawn", model.name)
@@ -323,29 +326,37 @@ class _Tokenizer:
         return cls(hashlib.sha256(text.encode()).hexdigest(), tokenizer)
 
 
-def _drawn(spec: Spec, source: str, tokenizer: _Tokenizer) -> prompts.Pairs | prompts.Triples:
+@dataclass(frozen=True)
+class _Content:
+    """A corpus that is equal to another one of the same content."""
+
+    sha256: str
+    corpus: prompts.Corpus = field(compare=False)
+
+
+def _drawn(spec: Spec, content: _Content, tokenizer: _Tokenizer) -> prompts.Pairs | prompts.Triples:
     if isinstance(spec, SliceSpec):
-        return _triples(source, tokenizer, spec.protocol, spec.triples, spec.seed)
+        return _triples(content, tokenizer, spec.protocol, spec.triples, spec.seed)
     assert isinstance(spec, CurveSpec)
-    return _pairs(source, tokenizer, spec.protocol, spec.pairs, spec.seed, spec.pairing)
+    return _pairs(content, tokenizer, spec.protocol, spec.pairs, spec.seed, spec.pairing)
 
 
 # Prompts are drawn once for all models that share a tokenizer: tokenizing a corpus takes its time.
 @lru_cache(maxsize=16)
 def _pairs(
-    source: str, tokenizer: _Tokenizer, protocol: Protocol, pairs: int, seed: int, pairing: Pairing
+    content: _Content, tokenizer: _Tokenizer, protocol: Protocol, pairs: int, seed: int, pairing: Pairing
 ) -> prompts.Pairs:
-    corpus = prompts.NO_CORPUS if prompts.file_of(pairing) else _corpus(source)
-    return prompts.draw(corpus, tokenizer.tokenizer, protocol, pairs, seed, pairing)
+    return prompts.draw(content.corpus, tokenizer.tokenizer, protocol, pairs, seed, pairing)
 
 
 @lru_cache(maxsize=4)
-def _triples(source: str, tokenizer: _Tokenizer, protocol: Protocol, triples: int, seed: int) -> prompts.Triples:
-    return prompts.draw_triples(_corpus(source), tokenizer.tokenizer, protocol, triples, seed)
+def _triples(content: _Content, tokenizer: _Tokenizer, protocol: Protocol, triples: int, seed: int) -> prompts.Triples:
+    return prompts.draw_triples(content.corpus, tokenizer.tokenizer, protocol, triples, seed)
 
 
 @cache
 def _corpus(source: str) -> prompts.Corpus:
+    """A corpus as it is when a run first asks for it; each `Engine` reads anew."""
     return prompts.load_corpus(source)
 
 

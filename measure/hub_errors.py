@@ -127,7 +127,8 @@ def explained(error: Exception, repo: str, revision: str, kind: Kind, nearest: C
         return NotMeasuredError(f"{repo} has no revision {revision!r}; {nearest()}")
     if any(isinstance(cause, errors.RepositoryNotFoundError) for cause in chain):
         return NotMeasuredError(
-            f"the hub has no {kind} {repo!r}, or it is private. Check the id, or log in with `hf auth login`."
+            f"the hub has no {kind} {repo!r}, or it is private, and here is no folder of that name. Check the id, or "
+            "log in with `hf auth login`."
         )
     if any(isinstance(cause, OSError) and cause.errno == _DISK_FULL for cause in chain):
         return NotMeasuredError(

@@ -126,6 +126,8 @@ MEASURING_MODULES = (
     "predictions",
     "crossings",
     "slices",
+    "places",
+    "text_files",
     "token_files",
     "prompts",
     "counterfeits",

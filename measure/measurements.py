@@ -19,7 +19,7 @@ from torch import Tensor
 
 from measure import finite, forward, paths, prompts, runs
 from measure.crossings import Crossings
-from measure.inputs import PromptsInput, token_ids
+from measure.inputs import PromptsInput, check_flag, given_tokenizer, token_ids
 from measure.models import LoadedModel, adopt, as_measured, load
 from measure.predictions import Predictions
 from measure.prompts import Pairs, Prompt, Triples
@@ -71,7 +71,10 @@ def interpolate(
     `model`: a catalog name, a Hugging Face folder or a hub id, each with an optional `@revision`, or a loaded
     Hugging Face causal language model, which is measured on its own device and in its own dtype and left as found.
     `prompts_a`, `prompts_b`: strings, or token ids of shape (pairs, tokens); one bare string is one pair. Lengths
-    may differ, also within a pair. Strings get no special tokens unless `bos`, which puts the BOS in front.
+    may differ, also within a pair. Strings get no special tokens unless `bos`, which puts the BOS in front of those
+    that do not begin with it. Ids are taken without padding.
+    `tokenizer`: of strings, where the model has none or another is meant: a tokenizer of transformers or of
+    tokenizers, a folder with one, or the name of a model whose tokenizer it is.
     `layer` equal to the number of blocks is allowed: with `read="residual"` r is then exactly alpha.
 
     Returns `Curves` with `.distance` and `.relative` of shape (pairs, steps).
@@ -79,7 +82,7 @@ def interpolate(
     """
     layer, steps = _checked(layer, read, precision), check_integer("steps", steps)
     check_steps(steps)
-    loaded, (a, b) = _given(model, {"prompts_a": prompts_a, "prompts_b": prompts_b}, bool(bos), tokenizer, precision)
+    loaded, (a, b) = _given(model, {"prompts_a": prompts_a, "prompts_b": prompts_b}, bos, tokenizer, precision)
     pairs = Pairs(a, b, prompts.independent_units(a, b))
     return curves(loaded, pairs, layer=layer, read=read, steps=steps, origin={"bos": bool(bos)})
 
@@ -111,7 +114,7 @@ def slice2d(
     layer, size = _checked(layer, read, precision), check_integer("size", size)
     low, high = check_plane(size, extent)
     given = {"prompts_a": prompts_a, "prompts_b": prompts_b, "prompts_c": prompts_c}
-    loaded, (a, b, c) = _given(model, given, bool(bos), tokenizer, precision)
+    loaded, (a, b, c) = _given(model, given, bos, tokenizer, precision)
     at = np.linspace(low, high, size)
     return slices(loaded, Triples(a, b, c), layer=layer, reads=[read], at=at, origin={"bos": bool(bos)})[read]
 
@@ -126,13 +129,16 @@ def _given(
     model: Any, given: Mapping[str, PromptsInput], bos: bool, tokenizer: Any, precision: Precision
 ) -> tuple[LoadedModel, list[tuple[Prompt, ...]]]:
     """The model, loaded or adopted, and as many checked prompts in each list."""
+    check_flag("bos", bos)
+    tokenizer = given_tokenizer(tokenizer)
     if isinstance(model, LoadedModel):
         loaded = model
     elif isinstance(model, str | os.PathLike):
         loaded = load(os.fspath(model), precision=precision)
     else:
         loaded = adopt(model, tokenizer, precision)
-    ids = {name: token_ids(name, rows, tokenizer or loaded.tokenizer, bos, loaded) for name, rows in given.items()}
+    chosen = tokenizer if tokenizer is not None else loaded.tokenizer
+    ids = {name: token_ids(name, rows, chosen, bool(bos), loaded) for name, rows in given.items()}
     first, *others = ids
     for other in others:
         if len(ids[other]) != len(ids[first]):
@@ -628,6 +634,7 @@ def _provenance(
         "weights_sha256": model.sha256,
         "config_sha256": model.config_sha256,
         "card": model.card,
+        **({"tokenizer": model.tokenizer_place} if model.tokenizer_place else {}),
         "prompts_sha256": drawn.sha256,
         **({"independent_sha256": drawn.independent().sha256} if isinstance(drawn, Pairs) else {}),
         "layer": layer,

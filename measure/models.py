@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from measure import catalog, counterfeits, gguf_files, hub, known, shelf
+from measure import catalog, counterfeits, gguf_files, hub, known, places, shelf
 from measure.known import Facts
 from measure.spec import MeasureError, Precision
 
@@ -53,6 +55,9 @@ class LoadedModel:
     gguf: dict[str, Any] | None = None
     # Whether float32 products are rounded; see `as_measured`.
     tf32: bool = False
+    # Where the tokenizer lies, if not with the model; or why there is none though something of it is there.
+    tokenizer_place: str = ""
+    no_tokenizer: str = ""
     # Where the fast path was seen to be the reference.
     facts: Facts = field(default_factory=lambda: Facts(""))
 
@@ -159,11 +164,13 @@ def load(
         counterfeits.change_later(network_blocks(network), weights)
     _check_dtype(name, network, precision)
     network = network.to(device_of(reference))
-    tokenizer = _tokenizer(reference, place.folder)
+    found_tokenizer = _tokenizer(reference, place.folder)
+    tokenizer = found_tokenizer.held
     facts = _facts_of_files(network, place.folder, precision) if weights == "stored" else None
     found = _describe(network, tokenizer, reference.name, place.revision, weights, reference.source, facts)
     card = _against_card(reference) if reference.source == "ladder" else found.card
     gguf = gguf_files.card(place.folder)
+    found = replace(found, tokenizer_place=found_tokenizer.place, no_tokenizer=found_tokenizer.missing)
     return replace(found, card=card, commit=place.commit, gguf=gguf, tf32=_rounds(network, precision))
 
 
@@ -246,6 +253,8 @@ def identity(name: str, *, weights: bool = True) -> str:
     folder = Path(reference.location)
     beside = [*_shared_tokenizer(folder), folder.parent] if reference.source == "ladder" else []
     digest = hashlib.sha256()
+    for path in filter(Path.is_file, _tokenizer_elsewhere(reference, folder)):
+        digest.update(f"above {path.name}|{known.hash_file(path)}|".encode())
     for path in sorted(path for place in (folder, *beside) for path in place.glob("*") if path.is_file()):
         if weights or path.suffix not in (".safetensors", ".bin"):
             state = path.stat()
@@ -464,29 +473,114 @@ def _shared_tokenizer(folder: Path) -> list[Path]:
     return [folder.parent.parent / "tokenizer"] if (folder.parent / "card.json").is_file() else []
 
 
+# A training run's checkpoints, as the trainer of transformers names them.
+_CHECKPOINT = re.compile(r"checkpoint-\d+")
+# Files that a tokenizer's vocabulary is in; tokenizer_config.json alone has none.
+_VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "tokenizer.model", "spiece.model")
+
+
 def tokenizer_places(reference: catalog.Reference, folder: Path) -> list[Path]:
     """Where the tokenizer of a model whose files are in `folder` may be, the first that has one being it."""
-    return [folder, *_shared_tokenizer(Path(reference.location))]
+    return [folder, *_shared_tokenizer(Path(reference.location)), *_trainers_root(reference)]
+
+
+def _trainers_root(reference: catalog.Reference) -> list[Path]:
+    """The folder of the training run that a checkpoint is in: trainers leave the tokenizer there, and once."""
+    if reference.source != "folder":
+        return []
+    place, inside = Path(reference.location), Path(reference.revision).parts
+    if inside and place.parts[-len(inside) :] == inside:
+        return [place.parents[len(inside) - 1]]
+    # A link may have another name.
+    return [path.parent for path in (place, place.resolve()) if _CHECKPOINT.fullmatch(path.name)][:1]
 
 
 def tokenizer_file(reference: catalog.Reference, folder: Path) -> Path | None:
     """The tokenizer.json of a model whose files are in `folder`; None where it has none."""
-    found = (place / "tokenizer.json" for place in tokenizer_places(reference, folder))
-    return next((path for path in found if path.is_file()), None)
+    for place in tokenizer_places(reference, folder):
+        if any((place / name).is_file() for name in _VOCABULARIES):
+            path = place / "tokenizer.json"
+            return path if path.is_file() else None
+    return None
 
 
-def _tokenizer(reference: catalog.Reference, folder: Path) -> Any:
+def _tokenizer_elsewhere(reference: catalog.Reference, folder: Path) -> list[Path]:
+    """The files of a tokenizer that is not in the folder of its model."""
+    if any((folder / name).is_file() for name in _VOCABULARIES):
+        return []
+    return [place / name for place in _trainers_root(reference) for name in hub.SMALL_FILES[2:]]
+
+
+@dataclass(frozen=True)
+class _Tokenizer:
+    """A tokenizer, and where it lies if not with its model; or None, and why there is none if anything is there."""
+
+    held: Any = None
+    place: str = ""
+    missing: str = ""
+
+
+def _tokenizer(reference: catalog.Reference, folder: Path) -> _Tokenizer:
+    missing = ""
+    for place in tokenizer_places(reference, folder):
+        held, lacking = _tokenizer_in(place)
+        missing = missing or lacking
+        if held is not None:
+            above = place in _trainers_root(reference) and place != folder
+            return _Tokenizer(held, "in the folder above the checkpoint's" if above else "")
+    return _Tokenizer(missing=missing)
+
+
+def _tokenizer_in(place: Path) -> tuple[Any, str]:
+    """The tokenizer in a folder, or None; and what is lacking where there are files of one."""
     from transformers import AutoTokenizer
 
-    for place in tokenizer_places(reference, folder):
-        if any((place / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json", "vocab.json")):
-            try:
-                return AutoTokenizer.from_pretrained(place, trust_remote_code=False, local_files_only=True)
-            except Exception as error:  # transformers and tokenizers each raise their own
-                raise MeasureError(
-                    f"the tokenizer in {place} could not be loaded ({error}); restore its files."
-                ) from error
-    return None
+    files = [name for name in (*_VOCABULARIES, "tokenizer_config.json") if (place / name).is_file()]
+    if not files:
+        return None, ""
+    if files[0].endswith(".model") and find_spec("sentencepiece") is None:
+        return None, (
+            f"{place} holds its tokenizer as {files[0]}, which takes the package sentencepiece to read, and that is "
+            "not installed (`pip install sentencepiece`, or save a tokenizer.json beside it)"
+        )
+    try:
+        held = AutoTokenizer.from_pretrained(place, trust_remote_code=False, local_files_only=True)
+    except Exception as error:  # transformers and tokenizers each raise their own
+        if files == ["tokenizer_config.json"]:
+            return None, _NO_VOCABULARY.format(place)
+        raise MeasureError(f"the tokenizer in {place} could not be loaded ({error}); restore its files.") from error
+    # transformers makes one that knows its special tokens alone where the vocabulary is missing.
+    empty = files == ["tokenizer_config.json"] and not set(held.get_vocab()) - set(held.all_special_tokens)
+    return (None, _NO_VOCABULARY.format(place)) if empty else (held, "")
+
+
+_NO_VOCABULARY = "{} holds a tokenizer_config.json and no vocabulary beside it (save a tokenizer.json there)"
+
+
+def named_tokenizer(name: str) -> Any:
+    """The tokenizer in a folder, in a tokenizer.json, or of a model by its catalog name or hub id.
+
+    Raises `MeasureError` where there is none.
+    """
+    place = None if catalog.split(name)[0] in catalog.models() else places.at(name)
+    if place is not None and place.name in _VOCABULARIES and place.is_file():
+        place = place.parent
+    if place is None or (place / "config.json").is_file():
+        try:
+            reference = catalog.resolve(name if place is None else str(place))
+        except MeasureError as error:
+            raise type(error)(f"tokenizer={name!r}: {error}") from None
+        folder = fetch(reference, weights=False).folder if reference.source == "hub" else local_folder(reference)
+        found = _tokenizer(reference, folder)
+    else:
+        held, lacking = _tokenizer_in(place)
+        found = _Tokenizer(held, missing=lacking)
+    if found.held is None:
+        raise MeasureError(
+            f"tokenizer={name!r}: {found.missing or 'there is no tokenizer'}; expected a folder with a tokenizer.json, "
+            "a model's name, or a loaded tokenizer."
+        )
+    return found.held
 
 
 @contextmanager

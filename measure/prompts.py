@@ -1,14 +1,11 @@
-"""Which inputs: corpora through `datasets`, files of token ids, tokenization, seeded sampling of pairs and triples,
-written pairs.
-"""
+"""Which inputs: corpora, files of token ids, tokenization, seeded sampling of pairs and triples, written pairs."""
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
+import logging
 import re
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from measure import hub, token_files
-from measure.spec import PROMPT_TOKENS, MeasureError, NotMeasuredError, Pairing, Protocol, check_choice
+from measure import hub, places, text_files, token_files
+from measure.spec import PROMPT_TOKENS, MeasureError, Pairing, Protocol, check_choice
 from measure.token_files import HubFile
 
 _HERE = Path(__file__).parent / "corpus"
@@ -36,7 +33,9 @@ WRITTEN = {"similar": WORDS, "dissimilar": WORDS, "printed_similar": PRINTED, "p
 PAPER_CORPUS = "sedthh/gutenberg_english"
 PAPER_BOOKS = 100
 _FIRST_SHARD = re.compile(r"-0+-of-\d+[^/]*\.parquet$")
-_READERS = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv"}
+# Letters that no tokenizer knows which does not know them all.
+_RARE = "\U00013080\ua66e\U00012000"
+_LOG = logging.getLogger("measure")
 
 Prompt = tuple[int, ...]
 
@@ -120,20 +119,20 @@ def file_of(pairing: Pairing) -> Path | None:
 def load_corpus(source: str) -> Corpus:
     """Load texts to draw prompts from, or prompts as token ids.
 
-    `source` is `default` (the prose shipped with this package), a parquet, JSON or CSV file with a TEXT column, a glob
-    of such files, a folder of them, or `sedthh/gutenberg_english`, of which the first 100 books are taken as in the
-    paper; or one file of token ids, see `token_files.read_token_file`. A single file may be on the hub, see
-    `token_files.hub_file`.
+    `source` is `default` (the prose shipped with this package), a parquet, Arrow, JSON, CSV or TSV file with a TEXT
+    column, a glob of such files, a folder of them or one that `save_to_disk` wrote, see `text_files.files_of`, or
+    `sedthh/gutenberg_english`, of which the first 100 books are taken as in the paper; or one file of token ids, see
+    `token_files.read_token_file`. A single file may be on the hub, see `token_files.hub_file`.
     Raises `MeasureError` when nothing is found, the column is missing or a file is damaged.
     """
     on_hub = token_files.hub_file(source)
-    place = str(_fetched(source, on_hub)) if on_hub else source
+    place = _fetched(source, on_hub) if on_hub else places.at(source) or Path(source)
     # Without the folders of this machine.
     name = source if on_hub or "/" not in source or source == PAPER_CORPUS else Path(source).name
-    if token_files.is_token_file(Path(place)):
-        rows = token_files.read_token_file(Path(place))
+    if not places.is_folder(place) and token_files.is_token_file(place):
+        rows = token_files.read_token_file(place)
         return Corpus(name, (), _hash(rows), rows)
-    texts = _texts(place)
+    texts = _texts(str(place) if on_hub else source)
     digest = hashlib.sha256()
     for text in texts:
         digest.update(hashlib.sha256(text.encode()).digest())
@@ -149,8 +148,8 @@ def load_texts(source: str) -> Corpus:
 
 
 def _fetched(source: str, file: HubFile) -> Path:
-    endings = sorted({*token_files.TOKEN_ENDINGS, *_READERS})
-    if Path(file.filename).suffix not in endings:
+    endings = sorted({*token_files.TOKEN_ENDINGS, *text_files.ENDINGS})
+    if text_files.ending(Path(file.filename)) not in endings:
         raise MeasureError(
             f"corpus {source!r}: files that end in {Path(file.filename).suffix!r} cannot be read; expected one of "
             f"{', '.join(endings)}. Nothing was fetched."
@@ -159,27 +158,10 @@ def _fetched(source: str, file: HubFile) -> Path:
 
 
 def _texts(source: str) -> tuple[str, ...]:
-    import datasets
-
     if source == PAPER_CORPUS:
-        shard = _paper_shard()
-        file = hub.fetch_file(PAPER_CORPUS, shard, kind="dataset")
-        stream = datasets.load_dataset("parquet", data_files=[str(file)], split="train", streaming=True)
-        table = datasets.Dataset.from_list(list(stream.take(PAPER_BOOKS)))
-    else:
-        table = _local_table(source)
-    if "TEXT" not in table.column_names:
-        raise MeasureError(
-            f"corpus {source!r} has columns {', '.join(table.column_names)} but no TEXT; "
-            "rename the column that holds the texts to TEXT."
-        )
-    texts = tuple(table["TEXT"])
-    wrong = next((row for row, text in enumerate(texts) if not isinstance(text, str)), None)
-    if wrong is not None:
-        raise MeasureError(
-            f"corpus {source!r}: TEXT of row {wrong} is {texts[wrong]!r}, no text; drop or mend that row."
-        )
-    return texts
+        shard = hub.fetch_file(PAPER_CORPUS, _paper_shard(), kind="dataset")
+        return text_files.read(source, [shard], most=PAPER_BOOKS)
+    return text_files.read(source, [DEFAULT_CORPUS] if source == "default" else text_files.files_of(source))
 
 
 def _paper_shard() -> str:
@@ -210,46 +192,33 @@ def is_at_hand(source: str) -> bool:
     return file is None or file.filename in hub.cached_files(file.repo, revision=file.revision, kind=file.kind)
 
 
-def _local_table(source: str) -> Any:
-    import datasets
-
-    files = [str(DEFAULT_CORPUS)] if source == "default" else _local_files(source)
-    if not files:
-        raise NotMeasuredError(
-            f"corpus {source!r}: found no parquet, JSON or CSV file there. Give a file, a folder or a glob of them "
-            f"with a TEXT column, {PAPER_CORPUS!r}, one file of token ids ({', '.join(token_files.TOKEN_ENDINGS)}), or "
-            "leave it at 'default'."
-        )
-    datasets.disable_progress_bars()
-    try:
-        # Its cache lies in the home folder, which may not be one that can be written.
-        with tempfile.TemporaryDirectory() as cache:
-            reader = _READERS[Path(files[0]).suffix]
-            options = {"data_files": files, "split": "train", "cache_dir": cache, "keep_in_memory": True}
-            return datasets.load_dataset(reader, **options)
-    except Exception as error:  # datasets and pyarrow each raise their own
-        cause = error.__cause__ or error
-        raise MeasureError(
-            f"corpus {source!r} could not be read ({cause}); expected whole parquet, JSON or CSV files of one kind."
-        ) from error
-
-
-def _local_files(source: str) -> list[str]:
-    names = sorted(map(str, Path(source).iterdir())) if Path(source).is_dir() else sorted(glob.glob(source))
-    return [name for name in names if Path(name).suffix in _READERS]
-
-
 def tokenize(tokenizer: Any, prompts: Sequence[str], *, bos: bool = False) -> tuple[Prompt, ...]:
-    """Token ids of each string, without special tokens; with `bos`, the tokenizer's BOS in front.
+    """Token ids of each string, without special tokens; with `bos`, the tokenizer's BOS in front, where it is not yet.
 
     Raises `MeasureError` when `bos` is asked of a tokenizer that has none.
     """
     encoded = tokenizer(list(prompts), add_special_tokens=False, verbose=False)["input_ids"]
     if not bos:
         return tuple(tuple(ids) for ids in encoded)
-    if tokenizer.bos_token_id is None:
+    front = getattr(tokenizer, "bos_token_id", None)
+    if front is None:
         raise MeasureError("bos=True, but this tokenizer has no BOS token; leave bos=False.")
-    return tuple((tokenizer.bos_token_id, *ids) for ids in encoded)
+    # A chat template has written it into the text already.
+    return tuple(tuple(ids) if ids and ids[0] == front else (front, *ids) for ids in encoded)
+
+
+def unknown_token(tokenizer: Any) -> tuple[str, int] | None:
+    """The token that stands for whatever a tokenizer does not know, and its id; None without one of its own."""
+    token, number = (getattr(tokenizer, name, None) for name in ("unk_token", "unk_token_id"))
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if number is None and backend is not None:
+        # Made of a tokenizer that nobody told its special tokens.
+        token = getattr(backend.model, "unk_token", None)
+        number = backend.token_to_id(token) if token else None
+    # Those of bytes know everything, and their token has another use.
+    if number is None or number not in tokenize(tokenizer, [_RARE])[0]:
+        return None
+    return str(token), number
 
 
 def conventional_bos(tokenizer: Any) -> bool:
@@ -259,12 +228,15 @@ def conventional_bos(tokenizer: Any) -> bool:
 
 
 def independent_units(a: Sequence[Prompt], b: Sequence[Prompt]) -> tuple[int, ...]:
-    """Number the pairs that share no prompt with an earlier numbered pair; -1 for those that do."""
+    """Number the pairs that share no prompt with an earlier numbered pair; -1 for those that do.
+
+    And for a prompt with itself, which has no curve: its prompt is left for the pairs that have one.
+    """
     seen: set[Prompt] = set()
     units: list[int] = []
     count = 0
     for pair in zip(a, b, strict=True):
-        if seen.intersection(pair):
+        if pair[0] == pair[1] or seen.intersection(pair):
             units.append(-1)
             continue
         seen.update(pair)
@@ -307,7 +279,12 @@ def windows(corpus: Corpus, tokenizer: Any, count: int, seed: int) -> tuple[Prom
     starts = np.concatenate(
         [np.arange(end - len(text), end - PROMPT_TOKENS + 1) for text, end in zip(texts, ends, strict=True)]
     )
-    taken = np.zeros(len(rows), dtype=bool)
+    # Over a letter that the tokenizer does not know no prompt is drawn.
+    unknown = unknown_token(tokenizer)
+    taken = np.zeros(len(rows), dtype=bool) if unknown is None else rows == unknown[1]
+    lost = f", {taken.sum():,} of which the tokenizer does not know" if taken.any() else ""
+    if lost:
+        _LOG.info("%s: %d of %d tokens are unknown to the tokenizer and left out", corpus.name, taken.sum(), len(rows))
     drawn: list[Prompt] = []
     for start in np.random.default_rng(seed).permutation(starts):
         if len(drawn) == count:
@@ -319,7 +296,8 @@ def windows(corpus: Corpus, tokenizer: Any, count: int, seed: int) -> tuple[Prom
     if len(drawn) < count:
         raise MeasureError(
             f"corpus {corpus.name!r} is too short: {count:,} prompts of {PROMPT_TOKENS} tokens were asked for, and "
-            f"{len(drawn):,} fit into its {len(rows):,} tokens without overlap. Use a longer corpus or fewer pairs."
+            f"{len(drawn):,} fit into its {len(rows):,} tokens{lost} without overlap. Use a longer corpus or fewer "
+            "pairs."
         )
     return tuple(drawn)
 

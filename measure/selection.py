@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from measure import catalog, engine, hub, known, models, shelf
+from measure import catalog, engine, hub, known, models, places, shelf
 from measure.spec import MeasureError
 
 CHOICES = ("auto", "ladder", "all")
@@ -18,15 +20,71 @@ def named(choice: str) -> set[str] | None:
     """The catalog's names of the models in a list of names, hub ids and folders; None for auto, ladder and all.
 
     What the catalog does not know is added to it: `NAME@REVISION,NAME@REVISION,NAME` gives the revisions in order of
-    training, `main` being the last. Raises `MeasureError` for what is no model.
+    training, `main` being the last. A comma inside the path of something that exists belongs to it. Folders of one name
+    are told apart by the folders that they are in. Raises `MeasureError` for what is no model.
     """
     if choice in CHOICES:
         return None
     revisions: dict[str, list[str]] = {}
-    for text in choice.split(","):
-        name, _, revision = text.strip().partition("@")
-        revisions.setdefault(name, []).append(revision or "main")
-    return {_known(name, found) or _add(name, found) for name, found in revisions.items()}
+    for text in _parts(choice):
+        name, revision = catalog.split(text)
+        revisions.setdefault(_one_spelling(name), []).append(revision or "main")
+    known = {name: _known(name, found) for name, found in revisions.items()}
+    plain = _plain_names([name for name, found in known.items() if found is None])
+    return {known[name] or _add(name, plain[name], found) for name, found in revisions.items()}
+
+
+def _parts(choice: str) -> Iterator[str]:
+    """What stands between commas, those in the paths of what exists aside."""
+    parts = choice.split(",")
+    while parts:
+        # The longest that is there; else up to the next comma.
+        for count in range(len(parts), 0, -1):
+            text = ",".join(parts[:count])
+            found = next((form for form in (text, text.strip()) if _is_path(form)), None)
+            if found is not None or count == 1:
+                yield found or text.strip()
+                parts = parts[count:]
+                break
+
+
+def _is_path(text: str) -> bool:
+    name, revision = catalog.split(text)
+    place = places.at(name)
+    return place is not None and (not revision or places.at(str(place / revision)) is not None)
+
+
+def _one_spelling(name: str) -> str:
+    """A folder's or file's path from the root, links in it left as they are; other names as they stand."""
+    place = places.at(name)
+    if name in catalog.models() or place is None:
+        return name
+    return str(place.resolve() if ".." in place.parts else place.absolute())
+
+
+def _plain_names(names: Sequence[str]) -> dict[str, str]:
+    """Short names for models that the catalog has not, each of one's own whatever the order; see `_plain`."""
+    taken = {model.name for model in catalog.models().values() if model.origin == "added"}
+    held = {model.location: model.name for model in catalog.models().values() if model.origin == "added"}
+    found = {name: _plain(name, 1) for name in names}
+    for parts in range(2, 2 + max((len(Path(name).parts) for name in names), default=0)):
+        often = Counter(found.values())
+        clashing = [n for n, p in found.items() if often[p] > 1 or (p in taken and held.get(n) != p)]
+        found.update({name: _plain(name, parts) for name in clashing})
+    return found
+
+
+def _plain(name: str, parts: int) -> str:
+    """The last parts of a path, or a hub id, as it can stand in the ids of tests, and these in names of files.
+
+    Asked for more parts than a path has, it is the last one with a hash of the whole.
+    """
+    is_path = places.at(name) is not None or name.lower().endswith(".gguf")
+    pieces = Path(name).parts if is_path else (name.replace("/", "--"),)
+    if parts > len(pieces):
+        digest = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:6]
+        pieces = (f"{pieces[-1]}-{digest}",)
+    return re.sub(r"[^\w.+-]+", "-", "-".join(pieces[-parts:]))
 
 
 def _known(name: str, revisions: list[str]) -> str | None:
@@ -35,7 +93,8 @@ def _known(name: str, revisions: list[str]) -> str | None:
     Raises `MeasureError` for revisions: it has its own.
     """
     models = catalog.models().values()
-    found = next((m for m in models if name == m.name or (name == m.location and m.origin != "added")), None)
+    plain = name.removeprefix("hf://")
+    found = next((m for m in models if name == m.name or (plain == m.location and m.origin != "added")), None)
     if found is not None and revisions != ["main"]:
         raise MeasureError(
             f"{name}@{revisions[0]}: the suites measure {found.name} at the catalog's revisions, "
@@ -44,14 +103,13 @@ def _known(name: str, revisions: list[str]) -> str | None:
     return found.name if found is not None else None
 
 
-def _add(name: str, revisions: list[str]) -> str:
+def _add(name: str, plain: str, revisions: list[str]) -> str:
     ordered = tuple(dict.fromkeys(sorted(revisions, key=lambda revision: revision == "main")))
     first = name if ordered[0] == "main" else f"{name}@{ordered[0]}"
     reference = catalog.resolve(first)
-    location = _location(name, reference)
-    # The name stands in the ids of tests, and these in names of files.
-    plain = Path(location).name if reference.source in ("folder", "gguf") else location.replace("/", "--")
-    plain = re.sub(r"[^\w.+-]+", "-", plain)
+    location = name if reference.source == "folder" else reference.location
+    if reference.source == "hub":
+        plain = _plain(location, 1)
     config = models.read_own_config(first)
     catalog.add(
         catalog.Model(
@@ -94,13 +152,6 @@ def not_measured(names: Iterable[str], choice: str, *, weights: bool = True) -> 
             f"(`measure fetch`), or {forced}"
         )
     return None
-
-
-def _location(name: str, reference: catalog.Reference) -> str:
-    """Where an added model is, wherever the process goes on."""
-    if "://" in reference.location or reference.source not in ("folder", "gguf"):
-        return reference.location
-    return str(Path(reference.location if reference.source == "gguf" else name).resolve())
 
 
 def _family(reference: catalog.Reference, config: Any) -> str | None:

@@ -5,17 +5,22 @@ Fetches nothing and knows no model: whether the ids are in a model's vocabulary 
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import pickle
 import re
 import reprlib
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal, cast
 from urllib.parse import unquote
 
+from measure import places
 from measure.spec import MeasureError, NotMeasuredError
+from measure.text_files import ending
 
 _WRITERS = {
     ".npy": "np.save(file, ids)",
@@ -23,9 +28,10 @@ _WRITERS = {
     ".pt": "torch.save(ids, file)",
 }
 # These may as well hold texts.
-_LINES = (".jsonl", ".json")
+_LINES = (".jsonl", ".json", ".ndjson", ".jsonl.gz", ".json.gz", ".ndjson.gz")
 TOKEN_ENDINGS = (*_WRITERS, *_LINES)
 _KEY = "input_ids"
+_UNPACKING = (gzip.BadGzipFile, EOFError, zlib.error)
 # No vocabulary comes near it: a larger number is no id but a mistake.
 _LARGEST_ID = 2**31 - 1
 # The hub's own way to write it; spaces, and data sets without an owner, are left out.
@@ -72,15 +78,16 @@ def is_token_file(path: Path) -> bool:
     JSON that holds texts is none: an object with TEXT, or a list of objects. The file of an ending that holds nothing
     else need not exist.
     """
-    if path.suffix not in _LINES:
-        return path.suffix in TOKEN_ENDINGS
-    if not path.is_file():
+    if ending(path) not in _LINES:
+        return ending(path) in TOKEN_ENDINGS
+    if not places.is_file(path):
         return False
-    with path.open("rb") as file:
-        try:
+    try:
+        with _opened(path) as file:
             first = json.loads(file.readline())
-        except ValueError:  # no JSON, or no text
-            return False
+    # No JSON, or no text, or nested too deep; or not what its ending says.
+    except (ValueError, RecursionError, *_UNPACKING):
+        return False
     if isinstance(first, dict):
         return _KEY in first and "TEXT" not in first
     return isinstance(first, list) and not any(isinstance(item, dict) for item in first)
@@ -94,18 +101,19 @@ def read_token_file(path: Path) -> Rows:
     ids or an object with `input_ids`; there lengths may differ. Nothing but arrays is ever unpickled.
     Raises `MeasureError` for a file that is missing or damaged, and for one that holds anything else.
     """
-    if path.suffix not in TOKEN_ENDINGS:
+    if ending(path) not in TOKEN_ENDINGS:
         raise MeasureError(
             f"token file {path}: the ending {path.suffix!r} is not known; expected {', '.join(TOKEN_ENDINGS)}."
         )
-    if not path.is_file():
-        found = "is a folder" if path.is_dir() else "is not there"
+    if not places.is_file(path):
+        found = "is a folder" if places.is_folder(path) else "is not there"
         raise NotMeasuredError(f"token file {path} {found}; give the path of one file, no folder and no glob.")
-    rows = _lines(path) if path.suffix in _LINES else _array(path)
+    in_lines = ending(path) in _LINES
+    rows = _lines(path) if in_lines else _array(path)
     if not rows:
         raise _refusal(path, "it holds no prompt")
     for number, row in enumerate(rows):
-        place = f"line {number + 1}" if path.suffix in _LINES else f"row {number}"
+        place = f"line {number + 1}" if in_lines else f"row {number}"
         if not row:
             raise _refusal(path, f"{place} is empty")
         if not 0 <= min(row) <= max(row) <= _LARGEST_ID:
@@ -115,19 +123,25 @@ def read_token_file(path: Path) -> Rows:
 
 
 def _refusal(path: Path, found: str) -> MeasureError:
-    if path.suffix in _LINES:
+    if ending(path) in _LINES:
         expected = 'on each line a list of token ids, such as [464, 3290], or an object with it as "input_ids"'
     else:
-        expected = f"integers from 0 of shape (prompts, tokens), as {_WRITERS[path.suffix]} writes them"
+        expected = f"integers from 0 of shape (prompts, tokens), as {_WRITERS[ending(path)]} writes them"
     return MeasureError(f"token file {path}: {found}; expected {expected}.")
 
 
 def _lines(path: Path) -> Rows:
     try:
-        with path.open(encoding="utf-8") as file:
+        with _opened(path) as packed, io.TextIOWrapper(packed, encoding="utf-8-sig") as file:
             return tuple(_line(path, number, line) for number, line in enumerate(file, 1))
     except UnicodeDecodeError:
         raise _refusal(path, "it is no text in UTF-8") from None
+    except _UNPACKING:
+        raise _refusal(path, "its gzip stream is damaged or cut short") from None
+
+
+def _opened(path: Path) -> IO[bytes]:
+    return cast("IO[bytes]", gzip.open(path)) if ending(path).endswith(".gz") else path.open("rb")
 
 
 def _line(path: Path, number: int, line: str) -> tuple[int, ...]:
@@ -135,6 +149,8 @@ def _line(path: Path, number: int, line: str) -> tuple[int, ...]:
         ids = json.loads(line)
     except ValueError:
         raise _refusal(path, f"line {number} is no JSON: {reprlib.repr(line)}") from None
+    except RecursionError:
+        raise _refusal(path, f"line {number} is nested too deep: {reprlib.repr(line)}") from None
     if isinstance(ids, dict):
         if _KEY not in ids:
             raise _refusal(path, f"line {number} is an object without {_KEY}, of {reprlib.repr(sorted(ids))}")
@@ -149,7 +165,7 @@ def _line(path: Path, number: int, line: str) -> tuple[int, ...]:
 
 
 def _array(path: Path) -> Rows:
-    load = {".npy": _npy, ".safetensors": _safetensors, ".pt": _pt}[path.suffix]
+    load = {".npy": _npy, ".safetensors": _safetensors, ".pt": _pt}[ending(path)]
     try:
         array = load(path)
     except MeasureError:
@@ -160,7 +176,7 @@ def _array(path: Path) -> Rows:
     except Exception as error:  # numpy, safetensors and torch each raise their own, torch whatever damage leads to
         raise MeasureError(
             f"token file {path} could not be read ({type(error).__name__}): it is damaged or cut short, or holds "
-            f"Python objects. Expected a whole file as {_WRITERS[path.suffix]} writes it; fetch it or write it again."
+            f"Python objects. Expected a whole file as {_WRITERS[ending(path)]} writes it; fetch it or write it again."
         ) from error
     if array.dtype.kind not in "iu":
         raise _refusal(path, f"it holds {array.dtype}")

@@ -308,7 +308,7 @@ MEASURING = (
             "Pairs(drawn[:-1], drawn[1:], tuple(units))",
             "Pairs(drawn[1:], drawn[:-1], tuple(units))",
         ),
-        (156, "shared B not noticed", "if seen.intersection(pair):", "if pair[0] in seen:"),
+        (156, "shared B not noticed", "or seen.intersection(pair):", "or pair[0] in seen:"),
         (
             157,
             "directions are separate units",

@@ -56,6 +56,67 @@ def test_a_folder_resolves(tmp_path: Path) -> None:
         catalog.resolve(str(rung))
 
 
+NAMES = ["a@b", "run@main", "a,b", "a[1]", "w*d", "q?", "~home", "two words", "end ", "n#1", "p%20", "Größe", "-x"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_exists_is_taken_whatever_its_name(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / name / "model"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (tmp_path / "link").symlink_to(folder)
+    for text in (f"{name}/model", f"./{name}/model", f"{folder}", f"{folder}/", "link"):
+        found = catalog.resolve(text)
+        assert (found.source, found.revision) == ("folder", "main")
+        assert Path(found.location).resolve() == folder
+    for text in (f"{name}@model", f"{tmp_path / name}@model", f"{name}/@model"):
+        found = catalog.resolve(text)
+        assert (found.revision, Path(found.location).resolve()) == ("model", folder)
+    (tmp_path / f"{name}.gguf").touch()
+    assert catalog.resolve(f"{name}.gguf").location == f"{name}.gguf"
+
+
+def test_the_home_folder_is_opened_where_no_shell_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.json").write_text("{}")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert catalog.resolve("~/mine").location == str(tmp_path / "mine")
+
+
+@pytest.mark.parametrize("name", ["~/mind", "./mind", "../mind", "/mind", "runs/mind/", "runs/mine/step1", "runs/mind"])
+def test_a_folder_that_is_not_there_is_no_hub_id(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(MeasureError, match=re.escape(f"there is no folder {name!r}")):
+        catalog.resolve(name)
+    with pytest.raises(MeasureError, match=re.escape(f"there is no folder {'/me@lab/x'!r}")):
+        catalog.resolve("/me@lab/x")
+
+
+def test_a_folder_of_an_owners_name_keeps_nobody_from_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "allenai" / "mine").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert catalog.resolve("allenai/OLMo-1B-0724-hf").source == "hub"
+    with pytest.raises(MeasureError, match=r"in allenai there are mine\); .* or write hf://allenai/OLMo-9 for"):
+        catalog.resolve("allenai/OLMo-9")
+    found = catalog.resolve("hf://allenai/OLMo-9@step1")
+    assert (found.source, found.location, found.revision) == ("hub", "allenai/OLMo-9", "step1")
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b", ""])
+def test_what_can_be_no_path_is_an_unknown_model(name: str) -> None:
+    with pytest.raises(MeasureError, match="is unknown. Nearest in the catalog"):
+        catalog.resolve(name)
+
+
+def test_a_file_is_no_model(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(MeasureError, match="config.json is a file, and no model; give the folder"):
+        catalog.resolve(str(tmp_path / "config.json"))
+
+
 def test_sizes_go_up_and_seeds_stay_together() -> None:
     sizes = [model.name for model in catalog.sizes("olmo", "ladder")]
     assert sizes == ["ladder-olmo-0.2m", "ladder-olmo-1.1m", "ladder-olmo-3m"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from measure import catalog, engine, hub, selection
-from measure.spec import MeasureError
+from measure.spec import CurveSpec, MeasureError
 from tests.conftest import tiny_network
 from tests.hub import LocalHub, tiny_checkpoint
 
@@ -84,6 +85,60 @@ def test_a_folder_joins_the_catalog_with_its_dimensions(tmp_path: Path) -> None:
     assert model.parameters == sum(p.numel() for p in tiny_network("gpt2").parameters())
     assert catalog.resolve("mine").location == str(folder)
     assert model in catalog.studied()
+
+
+def saved(folder: Path) -> Path:
+    tiny_network("olmo").save_pretrained(folder)
+    return folder
+
+
+def test_a_comma_in_a_path_that_exists_parts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("lr=1e-4,wd=0.1", "me@lab/run/a,b", "me@lab/run/c@2", " lead", "plain"):
+        saved(tmp_path / name)
+    assert selection.named(f"{tmp_path}/lr=1e-4,wd=0.1") == {"lr-1e-4-wd-0.1"}
+    assert selection.named("olmo-1b,lr=1e-4,wd=0.1, plain , lead") == {"olmo-1b", "lr-1e-4-wd-0.1", "plain", "-lead"}
+    assert selection.named("me@lab/run@c@2,me@lab/run@a,b") == {"run"}
+    assert catalog.models()["run"].revisions == ("c@2", "a,b")
+    assert catalog.resolve("run@c@2").location == str(tmp_path / "me@lab" / "run" / "c@2")
+
+
+def test_folders_of_one_name_are_told_apart_whatever_their_order(tmp_path: Path) -> None:
+    first, second = (saved(tmp_path / "runs" / run / "checkpoint-9") for run in ("a", "b"))
+    both = {"a-checkpoint-9": str(first), "b-checkpoint-9": str(second)}
+    for choice in (f"{first},{second}", f"{second}/,{first}"):
+        catalog.forget_added()
+        assert selection.named(choice) == set(both)
+        assert {name: catalog.models()[name].location for name in both} == both
+    catalog.forget_added()
+    assert [selection.named(str(path)) for path in (first, second, first)] == [
+        {"checkpoint-9"},
+        {"b-checkpoint-9"},
+        {"checkpoint-9"},
+    ]
+
+
+def test_a_link_goes_by_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for run, name in (("a", "base"), ("b", "tuned")):
+        (tmp_path / name).symlink_to(saved(tmp_path / run / "checkpoint-9"))
+    assert selection.named(f"{tmp_path}/base,{tmp_path}/tuned") == {"base", "tuned"}
+    monkeypatch.chdir(tmp_path)
+    assert selection.named("base,./base") == {"base"}
+    assert catalog.models()["base"].location == str(tmp_path / "base")
+
+
+def test_a_folder_called_main_is_loaded_as_itself(tmp_path: Path) -> None:
+    (tmp_path / "run@main").mkdir()
+    assert engine.load_of(CurveSpec(f"{tmp_path}/run@main"))[0] == f"{tmp_path}/run@main"
+    assert engine.load_of(CurveSpec("ladder-olmo-0.2m@main"))[0] == "ladder-olmo-0.2m"
+    assert engine.load_of(CurveSpec("owner/name@v1"))[0] == "owner/name@v1"
+
+
+def test_names_that_are_one_without_their_signs_are_told_apart(tmp_path: Path) -> None:
+    choice = ",".join(str(saved(tmp_path / name)) for name in ("a b", "a:b"))
+    names = selection.named(choice) or set()
+    assert len(names) == 2
+    assert all(re.fullmatch("a-b-[0-9a-f]{6}", name) for name in names)
 
 
 def test_revisions_are_taken_in_the_order_given_main_last(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import struct
@@ -15,6 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 from measure.spec import CurveSpec, MeasureError
+from measure.text_files import ending
 from measure.token_files import TOKEN_ENDINGS, HubFile, hub_file, is_token_file, read_token_file
 
 IDS = ((5, 6, 7), (8, 9, 10), (5, 6, 7), (0, 11, 12))
@@ -37,6 +39,11 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "lists.jsonl": lambda path: write_lines(path, IDS),
     "objects.jsonl": lambda path: write_lines(path, [{"name": "x", "input_ids": row} for row in IDS]),
     "lists.json": lambda path: write_lines(path, IDS),
+    "lists.ndjson": lambda path: write_lines(path, IDS),
+    **{
+        f"packed{ending}.gz": lambda path: path.write_bytes(gzip.compress("\n".join(map(json.dumps, IDS)).encode()))
+        for ending in (".jsonl", ".json", ".ndjson")
+    },
 }
 
 
@@ -50,7 +57,21 @@ def test_however_written_the_prompts_are_the_same(tmp_path: Path, name: str) -> 
 
 
 def test_every_ending_is_read_by_a_test() -> None:
-    assert {Path(name).suffix for name in WRITERS} == set(TOKEN_ENDINGS)
+    assert {ending(Path(name)) for name in WRITERS} == set(TOKEN_ENDINGS)
+
+
+def test_an_ending_may_be_in_capitals(tmp_path: Path) -> None:
+    for name in ("array.npy", "tensor.pt", "lists.jsonl"):
+        WRITERS[name](tmp_path / name)
+        path = (tmp_path / name).rename(tmp_path / name.upper())
+        assert is_token_file(path)
+        assert read_token_file(path) == IDS
+
+
+def test_lines_may_follow_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b"\xef\xbb\xbf[1, 2]\n")
+    assert is_token_file(tmp_path / "a.jsonl")
+    assert read_token_file(tmp_path / "a.jsonl") == ((1, 2),)
 
 
 def test_lines_may_differ_in_length(tmp_path: Path) -> None:
@@ -175,6 +196,8 @@ REFUSED: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "lines-object": ("a.jsonl", lines('{"ids": [1]}'), "line 1 is an object without input_ids, of ['ids']"),
     "lines-object-text": ("a.jsonl", lines('{"input_ids": "a"}'), "line 1 holds 'a', no list"),
     "lines-empty": ("a.jsonl", raw(b""), 'it holds no prompt; expected on each line a list of token ids, such as '),
+    "lines-deep": ("a.jsonl", lines("[1]", "[" * 100_000), "line 2 is nested too deep: '[[[["),
+    "lines-packed-cut": ("a.jsonl.gz", raw(gzip.compress(b"[1]\n")[:-9]), "its gzip stream is damaged or cut short"),
     "lines-bytes": ("a.jsonl", raw(b"[1]\n\xff\xfe"), "it is no text in UTF-8"),
 }  # fmt: skip
 
