@@ -568,10 +568,10 @@ def named_tokenizer(name: str) -> Any:
     if place is None or (place / "config.json").is_file():
         try:
             reference = catalog.resolve(name if place is None else str(place))
+            on_hub = reference.source == "hub"
+            found = _tokenizer(reference, fetch(reference, weights=False).folder if on_hub else local_folder(reference))
         except MeasureError as error:
             raise type(error)(f"tokenizer={name!r}: {error}") from None
-        folder = fetch(reference, weights=False).folder if reference.source == "hub" else local_folder(reference)
-        found = _tokenizer(reference, folder)
     else:
         held, lacking = _tokenizer_in(place)
         found = _Tokenizer(held, missing=lacking)

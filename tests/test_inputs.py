@@ -17,7 +17,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 import measure
-from measure import catalog, inputs, prompts
+from measure import catalog, hub, hub_errors, inputs, prompts
 from measure.engine import _measure_alike
 from measure.models import LoadedModel, load
 from measure.prompts import Corpus
@@ -189,6 +189,10 @@ def test_a_tokenizer_goes_by_the_name_of_its_model(tmp_path: Path) -> None:
 REFUSED: dict[str, tuple[Any, str]] = {
     "missing folder": ("./not-there", "tokenizer='./not-there': there is no folder './not-there'"),
     "unknown name": ("nobody", "tokenizer='nobody': model 'nobody' is unknown"),
+    "not on this machine": (
+        "nobody/nothing",
+        "tokenizer='nobody/nothing': nobody/nothing@main is not in",
+    ),
     "folder without": (catalog.LADDER, "there is no tokenizer; expected a folder with a tokenizer.json"),
     "dict": ({}, "tokenizer is a dict; expected a tokenizer of transformers or tokenizers"),
     "class": (PreTrainedTokenizerFast, "tokenizer is a class "),
@@ -197,7 +201,9 @@ REFUSED: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_is_no_tokenizer_is_refused(case: str) -> None:
+def test_what_is_no_tokenizer_is_refused(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "is_offline", lambda: True)
+    monkeypatch.setattr(hub_errors, "is_offline", lambda: True)
     given, message = REFUSED[case]
     with pytest.raises(MeasureError, match=re.escape(message)):
         measure.interpolate(tiny_network("olmo"), "the old", "the gate", tokenizer=given, steps=3)
