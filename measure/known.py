@@ -182,6 +182,16 @@ def write_hash(path: Path, sha256: str) -> None:
     _write(path, sha256)
 
 
+def is_marked(path: Path) -> bool:
+    """Whether something was seen once under the conditions of `path`, and kept by `set_mark`."""
+    return _read(path) is True
+
+
+def set_mark(path: Path) -> None:
+    """Keep that something was seen under the conditions of `path`; where that cannot be done it is not kept."""
+    _write(path, True)
+
+
 def read_passed(path: Path) -> Passed:
     """The passed checks kept at `path`, none where none are."""
     found: Passed = {}
