@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from measure import known
+from measure import checkpoint_files, known
 from measure.hub_errors import DamagedError, Kind, explained, is_offline, is_unreachable, not_in_cache, patiently
 from measure.results import write_atomically
 from measure.spec import MeasureError, NotMeasuredError
@@ -106,8 +106,12 @@ def fetch(
     if listing is None:
         return _from_cache(repo, revision, weights=weights, allow_pickle=allow_pickle)
     names = _wanted(repo, listing.sizes, weights=weights, allow_pickle=allow_pickle)
+    if weights:
+        _say_two_sets(repo, revision, listing, names)
     folder = _cache(repo) / "snapshots" / listing.commit
     fetched = _bring(repo, revision, listing, names, check=check)
+    if elsewhere := _elsewhere(repo, folder, names) if weights else []:
+        fetched |= _bring(repo, revision, listing, [name for name in elsewhere if name in listing.sizes])
     _remember_revision(repo, revision, listing.commit)
     return Checkpoint(repo, revision, listing.commit, folder, fetched)
 
@@ -144,6 +148,31 @@ def _missing(folder: Path, names: Iterable[str]) -> list[str]:
     return [name for name in names if not (folder / name).exists()]
 
 
+def _elsewhere(repo: str, folder: Path, names: Sequence[str]) -> list[str]:
+    """Files that an index in a snapshot tells of and that are not among `names`, as those in a folder of its own.
+
+    Raises `MeasureError` where one would lie outside of the commit.
+    """
+    indices = [name for name in names if name.endswith(".index.json")]
+    found = {part for name in indices for part in checkpoint_files.parts(folder / name)} - {*names}
+    for part in sorted(found):
+        if Path(part).is_absolute() or ".." in Path(part).parts:
+            raise NotMeasuredError(f"{repo}: {indices[0]} tells of {part}, outside of the repository; it is not read.")
+    return sorted(found)
+
+
+def _say_two_sets(repo: str, revision: str, listing: Listing, names: Sequence[str]) -> None:
+    """Tell of weights that are there whole and in parts, of which nobody knows whether they are the same."""
+    other = next((f"{name}.index.json" for name in names if f"{name}.index.json" in listing.sizes), None)
+    if other is not None:
+        _log.warning(
+            "%s@%s holds its weights whole and in parts (%s); the whole file is taken, as by transformers",
+            repo,
+            revision,
+            other,
+        )
+
+
 def fetch_file(repo: str, filename: str, *, revision: str = "main", kind: Kind = "model") -> Path:
     """One file of a repository, from the cache or the hub, checked against its hash. Raises `MeasureError`."""
     listing = _listing_or_none(repo, revision, kind)
@@ -155,6 +184,7 @@ def fetch_file(repo: str, filename: str, *, revision: str = "main", kind: Kind =
         _check_cached(repo, revision, _cache(repo, kind) / "snapshots" / (commit or "none"), [filename])
         return path
     if filename not in listing.sizes:
+        checkpoint_files.check_no_adapter(repo, listing.sizes if kind == "model" else ())
         raise NotMeasuredError(f"{repo}@{revision} has no file {filename!r}; {_nearest(filename, listing.sizes)}")
     _bring(repo, revision, listing, [filename], kind)
     _remember_revision(repo, revision, listing.commit, kind)
@@ -468,6 +498,7 @@ def _check_cached(repo: str, revision: str, folder: Path, names: Iterable[str]) 
 def _wanted(repo: str, sizes: dict[str, int], *, weights: bool, allow_pickle: bool) -> list[str]:
     """The files of a repository that a model is loaded from. Raises `MeasureError` where it holds none."""
     small = [name for name in sizes if name in SMALL_FILES]
+    checkpoint_files.check_no_adapter(repo, sizes)
     if "config.json" not in sizes:
         raise NotMeasuredError(
             f"{repo} has no config.json, so it holds no transformers model; it has {', '.join(sorted(sizes)[:5])}."
@@ -593,11 +624,14 @@ def _from_cache(repo: str, revision: str, *, weights: bool, allow_pickle: bool) 
     if sizes is None and weights and not any(_has_all(folder, kind) for kind in kinds):
         raise not_in_cache(f"the weights of {repo}@{revision}")
     if sizes is None:
-        sizes = dict.fromkeys((path.name for path in folder.glob("*")), 0)
+        sizes = dict.fromkeys(checkpoint_files.read(folder), 0)
     names = _wanted(repo, sizes, weights=weights, allow_pickle=allow_pickle)
     if absent := _missing(folder, names):
         raise not_in_cache(f"{absent[0]} of {repo}@{revision}")
     _check_cached(repo, revision, folder, names)
+    if weights:
+        there = [name for name in _elsewhere(repo, folder, names) if (folder / name).exists()]
+        _check_cached(repo, revision, folder, there)
     return Checkpoint(repo, revision, commit, folder, fetched=False)
 
 

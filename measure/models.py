@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from measure import catalog, counterfeits, gguf_files, hub, known, shelf
+from measure import catalog, checkpoint_files, counterfeits, gguf_files, hub, known, shelf
 from measure.known import Facts
 from measure.spec import MeasureError, Precision
 
@@ -142,13 +142,15 @@ def load(
 
     `weights` other than `stored` makes the counterfeit named (see `CurveSpec`). From the hub safetensors alone are
     taken, unless `allow_pickle`, and code that a repository brings is never run.
-    Raises `MeasureError` for an unknown model, one that is no decoder or is quantized, and for missing, truncated or
-    mismatched weights.
+    Raises `MeasureError` for an unknown model, one that is no decoder or is quantized, for missing, truncated or
+    mismatched weights, and for files of which nobody can tell whether they are the model (`_check_files`).
     """
     reference = catalog.resolve(name)
     initialised = weights.startswith("untrained")
     place = _place(reference, weights=not initialised, allow_pickle=allow_pickle)
     config = read_config(place.folder, name)
+    if not initialised:
+        _check_files(reference, place.folder)
     if initialised:
         network = _untrained(config, int(weights.partition(":")[2]), precision)
     else:
@@ -243,20 +245,42 @@ def identity(name: str, *, weights: bool = True) -> str:
         item = shelf.ITEMS.get(reference.location)
         sha256 = item.sha256 if item is not None else gguf_files.file_hash(gguf_path(reference))
         return f"gguf {gguf_files.FORMAT} {sha256}"
-    folder = Path(reference.location)
-    beside = [*_shared_tokenizer(folder), folder.parent] if reference.source == "ladder" else []
     digest = hashlib.sha256()
-    for path in sorted(path for place in (folder, *beside) for path in place.glob("*") if path.is_file()):
+    for told, path in _read_files(reference, Path(reference.location)):
         if weights or path.suffix not in (".safetensors", ".bin"):
             state = path.stat()
-            digest.update(f"{path.name}|{_file_hash(path, state.st_mtime_ns, state.st_size)}|".encode())
+            sha256 = _file_hash(path, state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino)
+            digest.update(f"{told}|{sha256}|".encode())
     return digest.hexdigest()
 
 
+def _read_files(reference: catalog.Reference, folder: Path) -> Iterator[tuple[str, Path]]:
+    """Every file that loading a model may read, wherever it lies, and what it is called there."""
+    yield from checkpoint_files.read(folder).items()
+    if reference.source == "ladder":
+        yield "card.json", folder.parent / "card.json"
+    for place in tokenizer_places(reference, folder):
+        if place != folder:
+            yield from ((f"{place.name}/{name}", place / name) for name in hub.SMALL_FILES if (place / name).is_file())
+
+
 @lru_cache(maxsize=1024)
-def _file_hash(path: Path, changed: int, size: int) -> str:
-    """sha256 of a file, read again only when it has `changed` or is of another size."""
+def _file_hash(path: Path, changed: int, touched: int, size: int, inode: int) -> str:
+    """sha256 of a file, read again only when it has `changed`, or was `touched` or replaced by another."""
     return known.hash_file(path)
+
+
+def _check_files(reference: catalog.Reference, folder: Path) -> None:
+    """Raise `MeasureError` where a folder holds more than one model.
+
+    An adapter beside the weights; a whole file and parts that are not the same.
+    """
+    checkpoint_files.check_folder(folder)
+    if both := checkpoint_files.two_sets(folder):
+        seen = known.of_files(hub.memory() / "known", both, what="one set of weights")
+        if not known.is_marked(seen):
+            checkpoint_files.check_same(both)
+            known.set_mark(seen)
 
 
 def read_config(folder: Path, name: str) -> Any:
@@ -419,7 +443,7 @@ def _describe(
 
 def _facts_of_files(network: Any, folder: Path, precision: Precision) -> Facts | None:
     """What other processes have found out about the same files; None for small ones, which are as soon looked at."""
-    files = [path for path in folder.rglob("*") if path.is_file()]
+    files = list(checkpoint_files.read(folder).values())
     if sum(path.stat().st_size for path in files) < WORTH_KEEPING:
         return None
     place, versions = hub.memory() / "known", {name: metadata.version(name) for name in ("torch", "transformers")}

@@ -506,6 +506,69 @@ def test_names_of_blobs_that_are_no_hashes_are_not_taken_for_some(served: Served
     assert whole(hub.fetch(REPO).folder)
 
 
+# What else a repository may hold
+
+
+def in_parts(seed: int) -> dict[str, bytes]:
+    """A tiny checkpoint in two parts, of which one is as good as the other here: nothing is loaded."""
+    files = dict(tiny_checkpoint(seed))
+    content = files.pop(WEIGHTS)
+    return {
+        **files,
+        "model-00001-of-00002.safetensors": content[: len(content) // 2],
+        "model-00002-of-00002.safetensors": content[len(content) // 2 :],
+        "model.safetensors.index.json": b'{"metadata": {}, "weight_map": {}}',
+    }
+
+
+@pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors"])
+def test_a_repository_with_an_adapter_is_refused(served: Served, name: str) -> None:
+    served.hub.add("tiny/tuned", {**tiny_checkpoint(0), name: b"{}"})
+    with pytest.raises(
+        MeasureError, match=rf"tiny/tuned holds an adapter \({name}\) beside a whole model, and what is"
+    ):
+        hub.fetch("tiny/tuned")
+    served.hub.add("tiny/adapter", {name: b"{}"})
+    for call in (hub.fetch, lambda repo: hub.fetch_file(repo, "config.json")):
+        with pytest.raises(MeasureError, match=r"tiny/adapter holds an adapter .* and no whole model.*merge it"):
+            call("tiny/adapter")
+    assert not [line for line in served.hub.requests if "resolve" in line]
+
+
+def test_parts_in_a_folder_of_the_repository_are_fetched_and_checked(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = in_parts(0)
+    files["deep/w.safetensors"] = files.pop("model-00001-of-00002.safetensors")
+    files["model.safetensors.index.json"] = b'{"metadata": {}, "weight_map": {"a": "deep/w.safetensors"}}'
+    served.hub.add("tiny/deep", files)
+    served.hub.fail(Failure("wrong_hash", path="deep/w.safetensors"))
+    folder = hub.fetch("tiny/deep").folder
+    assert (folder / "deep/w.safetensors").read_bytes() == files["deep/w.safetensors"]
+    spoil(folder, "deep/w.safetensors")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(MeasureError, match=r"w.safetensors came with the hash"):
+        hub.fetch("tiny/deep")
+
+
+def test_an_index_that_tells_of_files_outside_of_the_repository_is_refused(served: Served) -> None:
+    index = {"model.safetensors.index.json": b'{"metadata": {}, "weight_map": {"a": "../../w.safetensors"}}'}
+    served.hub.add("tiny/out", {**in_parts(0), **index})
+    with pytest.raises(
+        MeasureError, match=r"tiny/out: model.safetensors.index.json tells of ../../w.safetensors, outs"
+    ):
+        hub.fetch("tiny/out")
+
+
+def test_weights_that_are_there_whole_and_in_parts_are_told(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    served.hub.add("tiny/both", {**in_parts(0), **tiny_checkpoint(0)})
+    folder = hub.fetch("tiny/both").folder
+    assert not list(folder.glob("model-*"))
+    assert (
+        "tiny/both@main holds its weights whole and in parts (model.safetensors.index.json); the whole" in caplog.text
+    )
+
+
 def test_a_download_that_leaves_weights_out_is_not_taken_for_one(served: Served) -> None:
     from huggingface_hub import hf_hub_download
 
