@@ -16,8 +16,9 @@ from measure.spec import MeasureError
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin", "adapters.safetensors")
 _SAFE, _PICKLED = "model.safetensors", "pytorch_model.bin"
 _INDEX = ".index.json"
-# Bytes compared at a time.
+# Bytes compared at a time, and those by which two files are told apart before they are read whole.
 _PART = 2**24
+_SAMPLE = 2**16
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -42,6 +43,12 @@ def weights(folder: Path, *, pickled: bool = False) -> list[str]:
     named, whole = _json(folder / "config.json").get("transformers_weights"), _PICKLED if pickled else _SAFE
     first = named if isinstance(named, str) else whole if (folder / whole).is_file() else whole + _INDEX
     return parts(folder / first) if first.endswith(_INDEX) else [first]
+
+
+def held(folder: Path) -> list[str]:
+    """Of `weights` those that are there; pickled ones where there are no others."""
+    found = ([name for name in weights(folder, pickled=kind) if (folder / name).is_file()] for kind in (False, True))
+    return next((names for names in found if names), [])
 
 
 def read(folder: Path) -> dict[str, Path]:
@@ -142,3 +149,20 @@ def _bytes(path: Path, start: int, end: int) -> Iterator[bytes]:
         for place in range(start, end, _PART):
             file.seek(place)
             yield file.read(min(_PART, end - place))
+
+
+def shared(folder: Path, other: Path) -> list[str]:
+    """Names of the files of weights in `folder` that stand in `other` too, byte by byte."""
+    theirs = [other / name for name in held(other)]
+    return [name for name in held(folder) if any(_is_copy(folder / name, their) for their in theirs)]
+
+
+def _is_copy(first: Path, second: Path) -> bool:
+    if first.stat().st_size != second.stat().st_size:
+        return False
+    size = first.stat().st_size
+    # Checkpoints of one training are of one size, and differ almost everywhere.
+    spans = [(max(0, size * part // 4 - _SAMPLE), size * part // 4) for part in (4, 3, 2)]
+    alike = (list(_bytes(first, *span)) == list(_bytes(second, *span)) for span in (*spans, (0, _SAMPLE)))
+    whole = (a == b for a, b in zip(_bytes(first, 0, size), _bytes(second, 0, size), strict=True))
+    return first.samefile(second) or (all(alike) and all(whole))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from measure import checkpoint_files, known
+from measure import checkpoint_files, known, stale
 from measure.hub_errors import DamagedError, Kind, explained, is_offline, is_unreachable, not_in_cache, patiently
 from measure.results import write_atomically
 from measure.spec import MeasureError, NotMeasuredError
@@ -107,11 +107,14 @@ def fetch(
         return _from_cache(repo, revision, weights=weights, allow_pickle=allow_pickle)
     names = _wanted(repo, listing.sizes, weights=weights, allow_pickle=allow_pickle)
     if weights:
+        _check_apart(repo, revision, listing, names)
         _say_two_sets(repo, revision, listing, names)
     folder = _cache(repo) / "snapshots" / listing.commit
     fetched = _bring(repo, revision, listing, names, check=check)
     if elsewhere := _elsewhere(repo, folder, names) if weights else []:
         fetched |= _bring(repo, revision, listing, [name for name in elsewhere if name in listing.sizes])
+    if weights and not listing.hashes:
+        _check_apart_cached(repo, revision, folder, names)
     _remember_revision(repo, revision, listing.commit)
     return Checkpoint(repo, revision, listing.commit, folder, fetched)
 
@@ -161,6 +164,54 @@ def _elsewhere(repo: str, folder: Path, names: Sequence[str]) -> list[str]:
     return sorted(found)
 
 
+def _check_apart(repo: str, revision: str, listing: Listing, names: Iterable[str]) -> None:
+    """Raise `MeasureError` for a training checkpoint whose weights, or a file of them, are main's; asked once a commit.
+
+    By the hashes that the hub states, before anything is fetched; nothing where it states none.
+    """
+    own = _of_weights(listing.hashes, names) if stale.order(revision) is not None else {}
+    seen = known.of(memory() / "known", what="weights apart from main", repo=repo, commit=listing.commit)
+    if not own or known.is_marked(seen):
+        return
+    try:
+        main = _listing_or_none(repo, "main")
+    except MeasureError:
+        return
+    if main is not None:
+        _check_shared(repo, revision, own, _of_weights(main.hashes, main.sizes))
+        known.set_mark(seen)
+
+
+def _check_apart_cached(repo: str, revision: str, folder: Path, names: Iterable[str]) -> None:
+    """The same of what is in the cache, as far as one can tell what main was when last seen."""
+    commit = _cached_commit(repo, "main")
+    if stale.order(revision) is None or commit is None:
+        return
+    main = folder.parent / commit
+    theirs = _hashes_of(main)
+    _check_shared(repo, revision, _of_weights(_hashes_of(folder), names), _of_weights(theirs, theirs))
+
+
+def _check_shared(repo: str, revision: str, own: dict[str, str], mains: dict[str, str]) -> None:
+    held = [name for name, stated in own.items() if stated in mains.values()]
+    if held and len(held) < len(own):
+        raise stale.shared(f"{repo}@{revision}", held, len(own))
+    if held and not stale.may_be_equal("main", revision, known_branches(repo)):
+        raise stale.equal(f"{repo}: revisions main and {revision}", own[held[0]], "on the hub")
+
+
+def _of_weights(hashes: dict[str, str], names: Iterable[str]) -> dict[str, str]:
+    """Of hashes by name those of files with weights among `names`."""
+    parts = (name for name in names if (_SAFE.fullmatch(name) or _PICKLED.fullmatch(name)) and "index" not in name)
+    return {name: hashes[name] for name in parts if name in hashes}
+
+
+def _hashes_of(folder: Path) -> dict[str, str]:
+    """The hashes of a snapshot's files: what the hub stated, else what their blobs are called by."""
+    links = {path.name: path.readlink().name for path in folder.glob("*") if path.is_symlink()}
+    return links | _remembered_hashes(folder)
+
+
 def _say_two_sets(repo: str, revision: str, listing: Listing, names: Sequence[str]) -> None:
     """Tell of weights that are there whole and in parts, of which nobody knows whether they are the same."""
     other = next((f"{name}.index.json" for name in names if f"{name}.index.json" in listing.sizes), None)
@@ -171,6 +222,14 @@ def _say_two_sets(repo: str, revision: str, listing: Listing, names: Sequence[st
             revision,
             other,
         )
+
+
+def known_branches(repo: str) -> tuple[str, ...]:
+    """Names of a repository's branches; none where nobody can tell them."""
+    try:
+        return branches(repo)
+    except MeasureError:
+        return ()
 
 
 def fetch_file(repo: str, filename: str, *, revision: str = "main", kind: Kind = "model") -> Path:
@@ -632,6 +691,7 @@ def _from_cache(repo: str, revision: str, *, weights: bool, allow_pickle: bool) 
     if weights:
         there = [name for name in _elsewhere(repo, folder, names) if (folder / name).exists()]
         _check_cached(repo, revision, folder, there)
+        _check_apart_cached(repo, revision, folder, names)
     return Checkpoint(repo, revision, commit, folder, fetched=False)
 
 

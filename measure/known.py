@@ -130,6 +130,7 @@ MEASURING_MODULES = (
     "prompts",
     "counterfeits",
     "known",
+    "stale",
     "checkpoint_files",
     "models",
     "forward",

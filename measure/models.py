@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from measure import catalog, checkpoint_files, counterfeits, gguf_files, hub, known, shelf
+from measure import catalog, checkpoint_files, counterfeits, gguf_files, hub, known, shelf, stale
 from measure.known import Facts
 from measure.spec import MeasureError, Precision
 
@@ -271,9 +271,10 @@ def _file_hash(path: Path, changed: int, touched: int, size: int, inode: int) ->
 
 
 def _check_files(reference: catalog.Reference, folder: Path) -> None:
-    """Raise `MeasureError` where a folder holds more than one model.
+    """Raise `MeasureError` where a folder holds more than one model, or weights that are another revision's.
 
-    An adapter beside the weights; a whole file and parts that are not the same.
+    An adapter beside the weights; a whole file and parts that are not the same; of a training checkpoint a file that is
+    main's.
     """
     checkpoint_files.check_folder(folder)
     if both := checkpoint_files.two_sets(folder):
@@ -281,6 +282,26 @@ def _check_files(reference: catalog.Reference, folder: Path) -> None:
         if not known.is_marked(seen):
             checkpoint_files.check_same(both)
             known.set_mark(seen)
+    if reference.source == "folder" and stale.order(reference.revision) is not None:
+        _check_apart(reference, folder)
+
+
+def _check_apart(reference: catalog.Reference, folder: Path) -> None:
+    """Raise `MeasureError` where a training checkpoint, a folder in a folder, holds weights that are main's."""
+    root = folder.parents[len(Path(reference.revision).parts) - 1]
+    main = next((place for place in (root / "main", root) if (place / "config.json").is_file()), None)
+    held = checkpoint_files.shared(folder, main) if main is not None else []
+    every = checkpoint_files.held(folder)
+    name = f"{reference.name}@{reference.revision}"
+    if held and len(held) < len(every):
+        raise stale.shared(name, held, len(every))
+    if held and not stale.may_be_equal("main", reference.revision, revisions_in(root)):
+        raise stale.equal(f"{name} and main", known.hash_file(folder / held[0]), "or one file copied twice")
+
+
+def revisions_in(folder: Path) -> list[str]:
+    """Names of the folders in a folder that hold a model."""
+    return sorted(path.parent.name for path in folder.glob("*/config.json"))
 
 
 def read_config(folder: Path, name: str) -> Any:

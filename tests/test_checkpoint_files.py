@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import measure
-from measure import checkpoint_files, hub, models
+from measure import catalog, checkpoint_files, hub, models
 from measure.spec import MeasureError
 from tests.conftest import tiny_network
 
@@ -189,3 +190,57 @@ def test_parts_that_cannot_be_read_beside_a_whole_file_are_refused(tmp_path: Pat
     next(folder.glob("model-0*")).write_bytes(b"\xff" * 100)
     with pytest.raises(MeasureError, match="since one cannot be read"):
         models.load(str(folder))
+
+
+# A training checkpoint that holds what is main's
+
+
+@pytest.fixture
+def training(tmp_path: Path) -> Path:
+    for seed, step in enumerate(("step0", "step512", "step1000", "main")):
+        model(tmp_path / "mine" / step, seed=seed, sharded=True)
+    return tmp_path / "mine"
+
+
+def test_a_part_that_is_mains_is_refused(training: Path) -> None:
+    models.load(f"{training}@step512")
+    part = min((training / "main").glob("model-0*"))
+    shutil.copy(part, training / "step512")
+    with pytest.raises(
+        MeasureError, match=rf"mine@step512: of its \d+ files of weights {part.name} is main's, byte by"
+    ):
+        models.load(f"{training}@step512")
+    assert models.load(f"{training}@step1000").depth == 4
+    assert models.load(str(training / "step512")).depth == 4, "named alone it is a model like any other"
+
+
+def test_a_step_that_is_main_is_refused_unless_it_is_the_last(tmp_path: Path) -> None:
+    for seed, step in enumerate(("step512", "step1000", "main")):
+        model(tmp_path / step, seed=seed)
+    for step in ("step512", "step1000"):
+        shutil.copy(tmp_path / "main" / WHOLE, tmp_path / step)
+    with pytest.raises(
+        MeasureError, match=r"@step512 and main hold the same weights \(sha256 \w{12}\), so one of them"
+    ):
+        models.load(f"{tmp_path}@step512")
+    models.load(f"{tmp_path}@step1000")
+    models.load(f"{tmp_path}@main")
+
+
+def test_pickled_steps_are_looked_at_too(tmp_path: Path) -> None:
+    for seed, step in enumerate(("step512", "step1000", "main")):
+        folder = model(tmp_path / step, seed=seed)
+        torch.save(load_file(folder / WHOLE), folder / "pytorch_model.bin")
+        (folder / WHOLE).unlink()
+    models.load(f"{tmp_path}@step512", allow_pickle=True)
+    shutil.copy(tmp_path / "main" / "pytorch_model.bin", tmp_path / "step512")
+    with pytest.raises(MeasureError, match=r"@step512 and main hold the same weights"):
+        models.load(f"{tmp_path}@step512", allow_pickle=True)
+
+
+def test_the_ladder_is_apart_from_main() -> None:
+    name = "ladder-olmo-0.2m"
+    first = Path(catalog.resolve(f"{name}@step0-tokens0M").location)
+    assert checkpoint_files.shared(first, Path(catalog.resolve(name).location)) == []
+    assert checkpoint_files.shared(first, first) == [WHOLE]
+    assert re.fullmatch(r"\w{64}", models.identity(name))

@@ -506,7 +506,21 @@ def test_names_of_blobs_that_are_no_hashes_are_not_taken_for_some(served: Served
     assert whole(hub.fetch(REPO).folder)
 
 
-# What else a repository may hold
+# Weights that are another revision's
+
+
+def test_a_step_that_is_main_is_refused_before_it_is_fetched(served: Served) -> None:
+    main = tiny_checkpoint(BRANCHES.index("main"))
+    served.hub.add(REPO, main, revision="step512-tokens1B")
+    with pytest.raises(
+        MeasureError, match=r"tiny/olmo: revisions main and step512-tokens1B hold the same weights \(sha256 \w{12}\)"
+    ):
+        hub.fetch(REPO, "step512-tokens1B")
+    assert not [line for line in served.hub.requests if "resolve" in line]
+    served.hub.add(REPO, main, revision="step5000-tokens9B")
+    assert hub.fetch(REPO, "step5000-tokens9B").fetched, "the last step is what main is of"
+    served.hub.add(REPO, main, revision="v1.0")
+    assert hub.fetch(REPO, "v1.0").commit
 
 
 def in_parts(seed: int) -> dict[str, bytes]:
@@ -519,6 +533,54 @@ def in_parts(seed: int) -> dict[str, bytes]:
         "model-00002-of-00002.safetensors": content[len(content) // 2 :],
         "model.safetensors.index.json": b'{"metadata": {}, "weight_map": {}}',
     }
+
+
+def test_a_step_of_which_one_part_is_mains_is_refused_before_it_is_fetched(served: Served) -> None:
+    main, part = in_parts(0), "model-00001-of-00002.safetensors"
+    served.hub.add("tiny/parts", main)
+    served.hub.add("tiny/parts", in_parts(1), revision="step1000")
+    served.hub.add("tiny/parts", {**in_parts(2), part: main[part]}, revision="step2000")
+    served.hub.add("tiny/parts", {**in_parts(3), part: main[part]}, revision="fixed")
+    assert hub.fetch("tiny/parts", "step1000").fetched
+    before = len(served.hub.requests)
+    with pytest.raises(
+        MeasureError, match=rf"tiny/parts@step2000: of its 2 files of weights {part} is main's, byte by byte, and the o"
+    ):
+        hub.fetch("tiny/parts", "step2000")
+    assert not [line for line in served.hub.requests[before:] if "resolve" in line]
+    assert hub.fetch("tiny/parts", "fixed").fetched, "no checkpoint of a training, by its name"
+
+
+@pytest.mark.parametrize("stated", [True, False])
+def test_offline_a_part_that_is_mains_is_seen_too(
+    served: Served, monkeypatch: pytest.MonkeyPatch, stated: bool
+) -> None:
+    """By what the hub said before, and else by what other programs left in the cache."""
+    from huggingface_hub import snapshot_download
+
+    main, part = in_parts(0), "model-00001-of-00002.safetensors"
+    served.hub.add("tiny/parts", main)
+    served.hub.add("tiny/parts", in_parts(1), revision="step1000")
+    served.hub.add("tiny/parts", {**in_parts(2), part: main[part]}, revision="step2000")
+    for revision in ("main", "step1000", "step2000"):
+        snapshot_download("tiny/parts", revision=revision)
+        if stated:
+            hub._listing_or_none("tiny/parts", revision)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert hub.fetch("tiny/parts", "step1000").folder
+    with pytest.raises(MeasureError, match=rf"tiny/parts@step2000: of its 2 files of weights {part} is main's"):
+        hub.fetch("tiny/parts", "step2000")
+
+
+def test_main_is_asked_for_its_hashes_once_a_commit(served: Served) -> None:
+    hub.fetch(REPO, "step1000-tokens2B")
+    hub.forget()
+    before = len(served.hub.requests)
+    hub.fetch(REPO, "step1000-tokens2B")
+    assert len(served.hub.requests) == before + 1
+
+
+# What else a repository may hold
 
 
 @pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors"])
