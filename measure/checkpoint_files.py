@@ -138,6 +138,15 @@ def _tensors(path: Path) -> dict[str, tuple[str, list[int], int, int]]:
     }
 
 
+def stored_types(folder: Path) -> dict[str, str]:
+    """By name the types of the tensors that a model is loaded from, as files of safetensors say them."""
+    found: dict[str, str] = {}
+    for name in weights(folder):
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, struct.error):
+            found |= {tensor: told[0] for tensor, told in _tensors(folder / name).items()}
+    return found
+
+
 def _is_same(first: Any, second: Any) -> bool:
     if first is None or second is None or first[1:3] != second[1:3] or first[4] - first[3] != second[4] - second[3]:
         return False

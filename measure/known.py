@@ -132,6 +132,7 @@ MEASURING_MODULES = (
     "known",
     "stale",
     "checkpoint_files",
+    "sound",
     "models",
     "forward",
     "finite",

@@ -388,6 +388,8 @@ def _predicted(part: _Segments, span: int) -> _Arrays:
     )
     distribution = logits.float().softmax(-1)
     uncertainty = entropy(distribution)
+    # Logits are run here whatever is read, and one that is infinite leaves no distribution.
+    finite.check(model, uncertainty.cpu().numpy(), part.a, part.b, part.points, part.layer, "logits")
     null = runs.norm_only(model, straight, "logits", known, path)
     null_distribution = null.float().softmax(-1)
     ends, spans = (0, -1), (slice(None, -span), slice(span, None))

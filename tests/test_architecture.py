@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 RANKS = [
     {"spec", "paths", "shared_ends", "metrics", "figures", "linear", "rows", "exits"},
-    {"stats", "counterfeits", "checkpoint_files", "stale"},
+    {"stats", "counterfeits", "checkpoint_files", "sound", "stale"},
     {"results", "catalog", "hub_errors", "ladder.recipe", "ladder.seeds", "token_files"},
     {"view_rows", "records", "report", "known"},
     {"hub", "items", "options", "terminal", "hookspec"},
