@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from measure import places
+from measure import checkpoint_files, places
 from measure.spec import MeasureError, NotMeasuredError
 
 LADDER = Path(__file__).parent / "ladder" / "weights"
@@ -237,6 +237,7 @@ def _folder(name: str, revision: str) -> Reference:
     if packed := _only_gguf(location):
         return Reference(name, revision or "main", "gguf", str(packed))
     if not (location / "config.json").is_file():
+        checkpoint_files.check_folder(location)
         inside = ", ".join(sorted(path.parent.name for path in folder.glob("*/config.json"))) or "none"
         raise NotMeasuredError(
             f"{location} has no config.json, so it holds no model; models in folders of {name}: {inside} "

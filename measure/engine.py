@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache, partial
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from measure import catalog, hub, inputs, measurements, models, prompts, runs
+from measure import catalog, hub, inputs, measurements, models, prompts, runs, stale
 from measure.catalog import Shape
 from measure.fetching import Fetcher
 from measure.results import Result
@@ -66,6 +67,8 @@ class Engine:
         self._fetcher = Fetcher(keep, allow_pickle=allow_pickle)
         # By repository and hash, the revision that was asked for first, and what it was.
         self._weights: dict[str, dict[str, tuple[str, str]]] = defaultdict(dict)
+        # By hash and folder, the name asked for, and the configuration's hash.
+        self._folders: dict[str, dict[Path, tuple[str, str]]] = defaultdict(dict)
 
     def gather(self, specs: Iterable[AnySpec]) -> None:
         """Take note of specs that will be asked for."""
@@ -119,27 +122,46 @@ class Engine:
         return found
 
     def _check_weights(self, found: _Found) -> None:
-        """Raise `MeasureError` where two revisions of a hub model hold the same weights: one of them is stale."""
+        """Raise `MeasureError` where two revisions of a model hold the same weights: one of them is stale.
+
+        Also two folders with the same weights and the same configuration, wherever they lie.
+        """
         for spec, (result, _) in found.items():
             if not isinstance(result, Result) or not isinstance(spec, Spec) or spec.weights != "stored":
                 continue
             reference = catalog.resolve(spec.model)
-            if reference.source != "hub":
+            if reference.source == "hub":
+                self._check_revision(reference, result.provenance)
+            elif reference.source == "folder":
+                self._check_place(spec.model, Path(reference.location).resolve(), result.provenance)
+
+    def _check_revision(self, reference: catalog.Reference, provenance: Mapping[str, Any]) -> None:
+        place, asked, weights = reference.location, reference.revision, provenance["weights_sha256"]
+        seen = self._weights[place].setdefault(weights, (asked, provenance["revision"]))
+        if seen[0] != asked and not stale.may_be_equal(seen[1], provenance["revision"], hub.known_branches(place)):
+            raise stale.equal(f"{place}: revisions {seen[0]} and {asked}", weights, "on the hub")
+
+    def _check_place(self, name: str, place: Path, provenance: Mapping[str, Any]) -> None:
+        weights, config = provenance["weights_sha256"], provenance["config_sha256"]
+        seen = self._folders[weights]
+        for other, (called, its_config) in seen.items() if place not in seen else ():
+            common = _in_common(other, place)
+            if common and stale.may_be_equal(common[1], common[2], models.revisions_in(common[0])):
                 continue
-            asked, weights = reference.revision, result.provenance["weights_sha256"]
-            seen = self._weights[reference.location].setdefault(weights, (asked, result.provenance["revision"]))
-            if seen[0] != asked and not _may_be_equal(reference.location, seen[1], result.provenance["revision"]):
-                raise MeasureError(
-                    f"{reference.location}: revisions {seen[0]} and {asked} hold the same weights "
-                    f"(sha256 {weights[:12]}), so one of them is not what its name says: a stale checkpoint on the "
-                    "hub. Leave one out. Only main and the last training step may be equal."
-                )
+            if common or its_config == config:
+                raise stale.equal(f"{called} and {name}", weights, "or one folder copied twice")
+        seen.setdefault(place, (name, config))
 
 
-def _may_be_equal(repo: str, *revisions: str) -> bool:
-    """Whether two revisions are main and the last training step, as far as one can know."""
-    last = hub.last_training_revision(repo)
-    return "main" in revisions and (last is None or last in revisions)
+def _in_common(first: Path, second: Path) -> tuple[Path, str, str] | None:
+    """The folder of a training that two folders belong to, and what each is called in it; None where there is none."""
+    if first.parent == second.parent:
+        return first.parent, first.name, second.name
+    if second.parent == first:
+        return first, "main", second.name
+    if first.parent == second:
+        return second, first.name, "main"
+    return None
 
 
 def measure(specs: Iterable[AnySpec], store: Store | None, report: Report) -> dict[AnySpec, Outcome]:
@@ -171,12 +193,16 @@ def _is_needed(specs: Sequence[AnySpec], store: Store | None) -> bool:
     return len(_known(links_of(specs), store)) < len(specs)
 
 
-def _links_once_loaded(specs: Sequence[AnySpec], model: models.LoadedModel | None) -> dict[Spec, str]:
-    """`links_of`, unless what was loaded is not what was asked for: then there are none."""
-    if model is None:
-        return {}
-    known = models.identity(specs[0].model, weights=needs_weights(load_of(specs[0])))
-    return links_of(specs) if not model.commit or known == model.commit else {}
+def _identity(spec: AnySpec) -> str:
+    return models.identity(spec.model, weights=needs_weights(load_of(spec)))
+
+
+def _links_once_loaded(specs: Sequence[AnySpec], model: models.LoadedModel, before: str) -> dict[Spec, str]:
+    """`links_of`, unless what was loaded is not what was asked for, or may be: then there are none.
+
+    `before` is what the model was known to be before it was loaded.
+    """
+    return links_of(specs) if _identity(specs[0]) == (model.commit or before) else {}
 
 
 def links_of(specs: Sequence[AnySpec]) -> dict[Spec, str]:
@@ -203,10 +229,11 @@ def links_of(specs: Sequence[AnySpec]) -> dict[Spec, str]:
 
 def _measure_group(group: list[AnySpec], store: Store | None, *, allow_pickle: bool) -> _Found:
     first = group[0]
-    model = None
+    model, links = None, {}
     if isinstance(first, Spec):
+        before = _identity(first) if catalog.resolve(first.model).source != "hub" else ""
         model = models.load(first.model, weights=first.weights, precision=first.precision, allow_pickle=allow_pickle)
-    links = _links_once_loaded(group, model)
+        links = _links_once_loaded(group, model, before)
     found: _Found = {}
     for specs in alike(group):
         try:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from measure import forward
+from measure import forward, sound
 from measure.models import LoadedModel
 from measure.prompts import Prompt
 from measure.spec import MeasureError, Read
@@ -36,10 +36,12 @@ def check(
 
 
 def _told(model: LoadedModel, prompts: tuple[Prompt, Prompt], point: Tensor, layer: int, read: Read) -> str:
-    named = model.network.named_parameters()
-    tensor = next((name for name, values in named if not torch.isfinite(values).all()), None)
-    if tensor is not None:
-        return f"{model.name}: the weights hold NaN or infinity, first in {tensor}; restore the checkpoint."
+    # Refused when the model came (`sound`), unless they have changed since.
+    parameters, buffers = model.network.named_parameters(), model.network.named_buffers()
+    found = [(place, values.dtype) for place, values in parameters if not torch.isfinite(values).all()]
+    found += [(place, values.dtype) for place, values in buffers if torch.isnan(values).any()]
+    if found:
+        return f"{model.name}: {sound.not_finite(*found[0])}"
     place = _first_block(model, _forwards(model, prompts, point, layer, read)) or f"the {_AFTER[read]}"
     dtype = str(model.dtype).removeprefix("torch.")
     narrow = model.dtype.itemsize < 4

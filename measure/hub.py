@@ -6,14 +6,17 @@ import difflib
 import glob
 import hashlib
 import json
+import logging
 import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from measure import checkpoint_files, known, stale
 from measure.hub_errors import DamagedError, Kind, explained, is_offline, is_unreachable, not_in_cache, patiently
 from measure.results import write_atomically
 from measure.spec import MeasureError, NotMeasuredError
@@ -41,6 +44,7 @@ SMALL_FILES = (
 )
 _SAFE = re.compile(r"model(-\d+-of-\d+)?\.safetensors(\.index\.json)?")
 _PICKLED = re.compile(r"pytorch_model(-\d+-of-\d+)?\.bin(\.index\.json)?")
+_log = logging.getLogger("measure")
 
 
 @dataclass(frozen=True)
@@ -70,10 +74,14 @@ class TrainingRevision:
 
 @dataclass(frozen=True)
 class Listing:
-    """What the hub says of one revision: its commit, and the size in bytes of each of its files."""
+    """What the hub says of one revision: its commit, the size in bytes of each of its files, and hashes by name.
+
+    A hash is the sha256 of a large file, else git's.
+    """
 
     commit: str
     sizes: dict[str, int]
+    hashes: dict[str, str] = field(default_factory=dict)
 
 
 def fetch(
@@ -87,9 +95,10 @@ def fetch(
     """Bring one revision of a model into the cache and check every file against the hash that the hub states.
 
     `revision` is a branch, a tag, a commit, or `tokensNB`: the training branch nearest to N billion tokens. Files that
-    are in the cache already are not fetched again, and a connection cut goes on where it was. Only safetensors are
-    taken, unless `allow_pickle`; with `weights=False` the configuration and the tokenizer alone. `check` is handed the
-    folder once the configuration is there, before large weights are fetched, and may raise.
+    are in the cache already are not fetched again, and a connection cut goes on where it was. Whoever brought a file,
+    it is held against its hash before it is first used, and again once it has changed. Only safetensors are taken,
+    unless `allow_pickle`; with `weights=False` the configuration and the tokenizer alone. `check` is handed the folder
+    once the configuration is there, before large weights are fetched, and may raise.
     Without network, or offline, the revision is taken from the cache. Raises `MeasureError` for whatever goes wrong.
     """
     revision = nearest_revision(repo, revision)
@@ -97,17 +106,130 @@ def fetch(
     if listing is None:
         return _from_cache(repo, revision, weights=weights, allow_pickle=allow_pickle)
     names = _wanted(repo, listing.sizes, weights=weights, allow_pickle=allow_pickle)
+    if weights:
+        _check_apart(repo, revision, listing, names)
+        _say_two_sets(repo, revision, listing, names)
     folder = _cache(repo) / "snapshots" / listing.commit
-    missing = [name for name in names if not (folder / name).exists()]
+    fetched = _bring(repo, revision, listing, names, check=check)
+    if elsewhere := _elsewhere(repo, folder, names) if weights else []:
+        fetched |= _bring(repo, revision, listing, [name for name in elsewhere if name in listing.sizes])
+    if weights and not listing.hashes:
+        _check_apart_cached(repo, revision, folder, names)
+    _remember_revision(repo, revision, listing.commit)
+    return Checkpoint(repo, revision, listing.commit, folder, fetched)
+
+
+def _bring(
+    repo: str,
+    revision: str,
+    listing: Listing,
+    names: Sequence[str],
+    kind: Kind = "model",
+    *,
+    check: Callable[[Path], object] | None = None,
+) -> bool:
+    """Have files of a commit in the cache, all of them as the hub states; whether one was not there before."""
+    folder = _cache(repo, kind) / "snapshots" / listing.commit
+    missing = absent = _missing(folder, names)
+    if not absent:
+        try:
+            _check_hashes(folder, names)
+        except DamagedError as error:
+            _log.warning("%s@%s in the cache is damaged and is fetched again: %s", repo, revision, error)
+            missing = _missing(folder, names)
     if missing:
         needed = sum(listing.sizes[name] for name in missing)
         _check_space(repo, needed)
         if check is not None and needed > _LARGE:
-            _download(repo, revision, listing.commit, ["config.json"], [])
+            _download(repo, revision, listing.commit, ["config.json"])
             check(folder)
-        _download(repo, revision, listing.commit, names, missing, large=needed > _LARGE)
-    _remember_revision(repo, revision, listing.commit)
-    return Checkpoint(repo, revision, listing.commit, folder, bool(missing))
+        _download(repo, revision, listing.commit, names, kind, large=needed > _LARGE)
+    return bool(absent)
+
+
+def _missing(folder: Path, names: Iterable[str]) -> list[str]:
+    return [name for name in names if not (folder / name).exists()]
+
+
+def _elsewhere(repo: str, folder: Path, names: Sequence[str]) -> list[str]:
+    """Files that an index in a snapshot tells of and that are not among `names`, as those in a folder of its own.
+
+    Raises `MeasureError` where one would lie outside of the commit.
+    """
+    indices = [name for name in names if name.endswith(".index.json")]
+    found = {part for name in indices for part in checkpoint_files.parts(folder / name)} - {*names}
+    for part in sorted(found):
+        if Path(part).is_absolute() or ".." in Path(part).parts:
+            raise NotMeasuredError(f"{repo}: {indices[0]} tells of {part}, outside of the repository; it is not read.")
+    return sorted(found)
+
+
+def _check_apart(repo: str, revision: str, listing: Listing, names: Iterable[str]) -> None:
+    """Raise `MeasureError` for a training checkpoint whose weights, or a file of them, are main's; asked once a commit.
+
+    By the hashes that the hub states, before anything is fetched; nothing where it states none.
+    """
+    own = _of_weights(listing.hashes, names) if stale.order(revision) is not None else {}
+    seen = known.of(memory() / "known", what="weights apart from main", repo=repo, commit=listing.commit)
+    if not own or known.is_marked(seen):
+        return
+    try:
+        main = _listing_or_none(repo, "main")
+    except MeasureError:
+        return
+    if main is not None:
+        _check_shared(repo, revision, own, _of_weights(main.hashes, main.sizes))
+        known.set_mark(seen)
+
+
+def _check_apart_cached(repo: str, revision: str, folder: Path, names: Iterable[str]) -> None:
+    """The same of what is in the cache, as far as one can tell what main was when last seen."""
+    commit = _cached_commit(repo, "main")
+    if stale.order(revision) is None or commit is None:
+        return
+    main = folder.parent / commit
+    theirs = _hashes_of(main)
+    _check_shared(repo, revision, _of_weights(_hashes_of(folder), names), _of_weights(theirs, theirs))
+
+
+def _check_shared(repo: str, revision: str, own: dict[str, str], mains: dict[str, str]) -> None:
+    held = [name for name, stated in own.items() if stated in mains.values()]
+    if held and len(held) < len(own):
+        raise stale.shared(f"{repo}@{revision}", held, len(own))
+    if held and not stale.may_be_equal("main", revision, known_branches(repo)):
+        raise stale.equal(f"{repo}: revisions main and {revision}", own[held[0]], "on the hub")
+
+
+def _of_weights(hashes: dict[str, str], names: Iterable[str]) -> dict[str, str]:
+    """Of hashes by name those of files with weights among `names`."""
+    parts = (name for name in names if (_SAFE.fullmatch(name) or _PICKLED.fullmatch(name)) and "index" not in name)
+    return {name: hashes[name] for name in parts if name in hashes}
+
+
+def _hashes_of(folder: Path) -> dict[str, str]:
+    """The hashes of a snapshot's files: what the hub stated, else what their blobs are called by."""
+    links = {path.name: path.readlink().name for path in folder.glob("*") if path.is_symlink()}
+    return links | _remembered_hashes(folder)
+
+
+def _say_two_sets(repo: str, revision: str, listing: Listing, names: Sequence[str]) -> None:
+    """Tell of weights that are there whole and in parts, of which nobody knows whether they are the same."""
+    other = next((f"{name}.index.json" for name in names if f"{name}.index.json" in listing.sizes), None)
+    if other is not None:
+        _log.warning(
+            "%s@%s holds its weights whole and in parts (%s); the whole file is taken, as by transformers",
+            repo,
+            revision,
+            other,
+        )
+
+
+def known_branches(repo: str) -> tuple[str, ...]:
+    """Names of a repository's branches; none where nobody can tell them."""
+    try:
+        return branches(repo)
+    except MeasureError:
+        return ()
 
 
 def fetch_file(repo: str, filename: str, *, revision: str = "main", kind: Kind = "model") -> Path:
@@ -118,16 +240,14 @@ def fetch_file(repo: str, filename: str, *, revision: str = "main", kind: Kind =
         path = _cache(repo, kind) / "snapshots" / (commit or "none") / filename
         if not path.exists():
             raise not_in_cache(f"{filename} of {repo}@{revision}")
+        _check_cached(repo, revision, _cache(repo, kind) / "snapshots" / (commit or "none"), [filename])
         return path
     if filename not in listing.sizes:
+        checkpoint_files.check_no_adapter(repo, listing.sizes if kind == "model" else ())
         raise NotMeasuredError(f"{repo}@{revision} has no file {filename!r}; {_nearest(filename, listing.sizes)}")
-    path = _cache(repo, kind) / "snapshots" / listing.commit / filename
-    if not path.exists():
-        _check_space(repo, listing.sizes[filename])
-        large = listing.sizes[filename] > _LARGE
-        _download(repo, revision, listing.commit, [filename], [filename], kind, large=large)
+    _bring(repo, revision, listing, [filename], kind)
     _remember_revision(repo, revision, listing.commit, kind)
-    return path
+    return _cache(repo, kind) / "snapshots" / listing.commit / filename
 
 
 def file_names(repo: str, *, revision: str = "main", kind: Kind = "model") -> list[str]:
@@ -314,8 +434,13 @@ def _listing_or_none(repo: str, revision: str, kind: Kind = "model") -> Listing 
         if is_unreachable(error):
             return None
         raise _explained(error, repo, revision, kind) from error
-    listing = Listing(str(info.sha), {file.rfilename: file.size or 0 for file in info.siblings or ()})
+    files = info.siblings or ()
+    stated = {file.rfilename: getattr(file.lfs, "sha256", None) or file.blob_id for file in files}
+    hashes = {name: sha for name, sha in stated.items() if sha}
+    listing = Listing(str(info.sha), {file.rfilename: file.size or 0 for file in files}, hashes)
     _LISTINGS[constants.ENDPOINT, repo, revision, kind] = listing
+    if hashes:
+        _remember(repo, f"{listing.commit}.hashes", _sealed(json.dumps(hashes)), kind)
     _remember(repo, f"{listing.commit}.json", json.dumps(listing.sizes), kind)
     return listing
 
@@ -325,12 +450,11 @@ def _download(
     revision: str,
     commit: str,
     names: Sequence[str],
-    missing: Sequence[str],
     kind: Kind = "model",
     *,
     large: bool = False,
 ) -> None:
-    """Fetch `names` of a commit and check what was `missing` before; what may pass is tried again."""
+    """Fetch `names` of a commit and check them; what may pass is tried again."""
     from huggingface_hub import snapshot_download
 
     def once() -> None:
@@ -343,10 +467,10 @@ def _download(
             tqdm_class=None if large else _silent(),
         )
         folder = _cache(repo, kind) / "snapshots" / commit
-        absent = [name for name in names if not (folder / name).exists()]
+        absent = _missing(folder, names)
         if absent:
             raise DamagedError(f"{absent[0]} is not there after its download")
-        _check_hashes(folder, missing)
+        _check_hashes(folder, names)
 
     try:
         patiently(once)
@@ -367,28 +491,73 @@ def _silent() -> type[Any]:
 
 
 def _check_hashes(folder: Path, names: Iterable[str]) -> None:
-    """Hold files of the cache against the hash that the hub gave them, which is the name of their blob."""
-    for name in names:
-        entry = folder / name
-        # Where there are no symbolic links a file stands in its own place, and its name says nothing.
-        if not entry.is_symlink():
-            continue
-        # One step: a blob may itself be a link into a storage that all repositories share, under another hash.
-        blob = entry.parent / entry.readlink()
-        stated = blob.name
-        digest = hashlib.sha256() if len(stated) == 64 else hashlib.sha1(b"blob %d\0" % blob.stat().st_size)
-        with blob.open("rb") as file:
-            while part := file.read(2**24):
-                digest.update(part)
-        if digest.hexdigest() != stated:
-            for path in (entry, blob, blob.resolve()):
-                path.unlink(missing_ok=True)
-            raise DamagedError(f"{name} came with the hash {digest.hexdigest()[:12]}, the hub states {stated[:12]}")
+    """Hold files of a snapshot against the hashes that the hub gave them, each once as long as it stays as it is.
+
+    All that are damaged are removed, then `DamagedError` is raised: none of them is taken for whole by anybody.
+    """
+    stated = _remembered_hashes(folder)
+    damaged = [told for name in names if (told := _damage(folder / name, stated.get(name)))]
+    if damaged:
+        raise DamagedError(", and ".join(damaged))
+
+
+def _damage(entry: Path, stated: str | None) -> str | None:
+    """How a file of a snapshot is not what the hub states, or else its blob's name does; it is removed then."""
+    # One step: a blob may itself be a link into a storage that all repositories share, under another hash. Where there
+    # are no symbolic links a file stands in its own place, and its name says nothing.
+    blob = entry.parent / entry.readlink() if entry.is_symlink() else entry
+    stated = stated or (blob.name if blob != entry else "")
+    # Some mirrors of the hub name blobs by what is no hash of theirs.
+    if not re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", stated):
+        return None
+    seen = known.of_files(memory() / "known", [blob], what="as the hub states", stated=stated)
+    if known.is_marked(seen):
+        return None
+    found = _digest(blob, stated)
+    if found == stated:
+        known.set_mark(seen)
+        return None
+    # What is whole and stands in the wrong place is some other file's.
+    _remove(entry, *(() if found == blob.name else (blob, blob.resolve())))
+    return f"{entry.name} came with the hash {found[:12]}, the hub states {stated[:12]}"
+
+
+def _digest(blob: Path, like: str) -> str:
+    """The hash of a file, git's or sha256, by the length of the one that it is to be held against."""
+    digest = hashlib.sha256() if len(like) == 64 else hashlib.sha1(b"blob %d\0" % blob.stat().st_size)
+    with blob.open("rb") as file:
+        while part := file.read(2**24):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def _remove(entry: Path, *blobs: Path) -> None:
+    try:
+        for path in (entry, *blobs):
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise NotMeasuredError(
+            f"{entry} is not what the hub states and cannot be removed ({error.strerror}); remove it, or set HF_HOME "
+            "to another folder."
+        ) from error
+
+
+def _check_cached(repo: str, revision: str, folder: Path, names: Iterable[str]) -> None:
+    """`_check_hashes` where nothing can be fetched again. Raises `MeasureError`."""
+    try:
+        _check_hashes(folder, names)
+    except DamagedError as error:
+        why = "HF_HUB_OFFLINE is set" if is_offline() else "the hub cannot be reached"
+        raise NotMeasuredError(
+            f"{repo}@{revision}: {error}; it was not kept, and {why}. Fetch it where there is a network (`measure "
+            "fetch`)."
+        ) from None
 
 
 def _wanted(repo: str, sizes: dict[str, int], *, weights: bool, allow_pickle: bool) -> list[str]:
     """The files of a repository that a model is loaded from. Raises `MeasureError` where it holds none."""
     small = [name for name in sizes if name in SMALL_FILES]
+    checkpoint_files.check_no_adapter(repo, sizes)
     if "config.json" not in sizes:
         raise NotMeasuredError(
             f"{repo} has no config.json, so it holds no transformers model; it has {', '.join(sorted(sizes)[:5])}."
@@ -472,6 +641,21 @@ def _remembered_sizes(repo: str, commit: str, kind: Kind = "model") -> dict[str,
     return json.loads(path.read_text()) if path.exists() else None
 
 
+def _sealed(text: str) -> str:
+    """A text behind its own hash: by a damaged one whole files would be taken for damaged ones."""
+    return f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}"
+
+
+def _remembered_hashes(folder: Path) -> dict[str, str]:
+    """What the hub stated of the files in a snapshot's folder; nothing where it did not, or where that is damaged."""
+    with suppress(OSError, ValueError):
+        kept = (memory() / folder.parent.parent.name / f"{folder.name}.hashes").read_text()
+        text = kept.partition("\n")[2]
+        found: dict[str, str] = json.loads(text) if kept == _sealed(text) else {}
+        return found
+    return {}
+
+
 def _cached_commit(repo: str, revision: str, kind: Kind = "model") -> str | None:
     """The commit that a revision had when last seen, by us or by another user of the cache."""
     if (_cache(repo, kind) / "snapshots" / revision).is_dir() or _remembered_sizes(repo, revision, kind) is not None:
@@ -495,16 +679,19 @@ def _from_cache(repo: str, revision: str, *, weights: bool, allow_pickle: bool) 
     if commit is None or not (folder / "config.json").exists():
         raise not_in_cache(f"{repo}@{revision}")
     sizes = _remembered_sizes(repo, commit)
-    if sizes is not None:
-        absent = [
-            name
-            for name in _wanted(repo, sizes, weights=weights, allow_pickle=allow_pickle)
-            if not (folder / name).exists()
-        ]
-        if absent:
-            raise not_in_cache(f"{absent[0]} of {repo}@{revision}")
-    elif weights and not any(_has_all(folder, kind) for kind in ((_SAFE, _PICKLED) if allow_pickle else (_SAFE,))):
+    kinds = (_SAFE, _PICKLED) if allow_pickle else (_SAFE,)
+    if sizes is None and weights and not any(_has_all(folder, kind) for kind in kinds):
         raise not_in_cache(f"the weights of {repo}@{revision}")
+    if sizes is None:
+        sizes = dict.fromkeys(checkpoint_files.read(folder), 0)
+    names = _wanted(repo, sizes, weights=weights, allow_pickle=allow_pickle)
+    if absent := _missing(folder, names):
+        raise not_in_cache(f"{absent[0]} of {repo}@{revision}")
+    _check_cached(repo, revision, folder, names)
+    if weights:
+        there = [name for name in _elsewhere(repo, folder, names) if (folder / name).exists()]
+        _check_cached(repo, revision, folder, there)
+        _check_apart_cached(repo, revision, folder, names)
     return Checkpoint(repo, revision, commit, folder, fetched=False)
 
 

@@ -132,6 +132,9 @@ MEASURING_MODULES = (
     "prompts",
     "counterfeits",
     "known",
+    "stale",
+    "checkpoint_files",
+    "sound",
     "models",
     "forward",
     "finite",
@@ -182,6 +185,16 @@ def read_hash(path: Path) -> str | None:
 def write_hash(path: Path, sha256: str) -> None:
     """Keep a hash; where that cannot be done it is not kept."""
     _write(path, sha256)
+
+
+def is_marked(path: Path) -> bool:
+    """Whether something was seen once under the conditions of `path`, and kept by `set_mark`."""
+    return _read(path) is True
+
+
+def set_mark(path: Path) -> None:
+    """Keep that something was seen under the conditions of `path`; where that cannot be done it is not kept."""
+    _write(path, True)
 
 
 def read_passed(path: Path) -> Passed:

@@ -399,6 +399,8 @@ def _predicted(part: _Segments, span: int) -> _Arrays:
     rows = zip(*(torch.split(states, size) for states in (part.found["residual"], straight, clean)), strict=True)
     found = [_predicted_by_few(logits(some), logits(null), logits(ends), span) for some, null, ends in rows]
     together = {name: np.concatenate([arrays[name] for arrays in found]) for name in found[0]}
+    # Logits are run here whatever is read, and one that is infinite leaves no distribution.
+    finite.check(model, together.pop("uncertainty"), part.a, part.b, part.points, part.layer, "logits")
     return {"separation": runs.norms(known.last(part.b) - known.last(part.a)), **together}
 
 
@@ -413,6 +415,7 @@ def _predicted_by_few(
     uncertainty = entropy(distribution)
     ends, spans = (0, -1), (slice(None, -span), slice(span, None))
     return {
+        "uncertainty": uncertainty.cpu().numpy(),
         "end_tokens": torch.stack([first, second], dim=1).cpu().numpy(),
         "top_tokens": logits.argmax(-1).cpu().numpy(),
         "logit_difference": _difference(logits, first, second),

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from measure import catalog, counterfeits, gguf_files, hub, known, places, shelf
+from measure import catalog, checkpoint_files, counterfeits, gguf_files, hub, known, places, shelf, sound, stale
 from measure.known import Facts
 from measure.spec import MeasureError, Precision
 
@@ -131,13 +131,26 @@ def network_blocks(network: Any, path: tuple[str, ...] = ()) -> nn.ModuleList:
 
 
 def weights_hash(network: nn.Module) -> str:
-    """sha256 over every parameter and buffer that is saved: names, dtypes, shapes and bytes."""
+    """sha256 over every parameter and buffer that is saved: names, dtypes, shapes and bytes.
+
+    Raises `sound.NotFiniteError` where a parameter holds what is no number.
+    """
     digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
-        flat = tensor.detach().cpu().contiguous()
-        digest.update(flat.view(torch.uint8).numpy() if flat.ndim else flat.reshape(1).view(torch.uint8).numpy())
+    # A layer may keep a state of its own, which is nothing here: see `sound.check`.
+    state = {name: tensor for name, tensor in sorted(network.state_dict().items()) if isinstance(tensor, Tensor)}
+    with sound.looked_at(dict(network.named_parameters())):
+        for name, tensor in state.items():
+            digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def _hash_numbers(name: str, network: nn.Module) -> str:
+    """`weights_hash`. Raises `MeasureError` where a parameter holds what is no number."""
+    try:
+        return weights_hash(network)
+    except sound.NotFiniteError as error:
+        raise MeasureError(f"{name}: {error}") from None
 
 
 def load(
@@ -147,13 +160,16 @@ def load(
 
     `weights` other than `stored` makes the counterfeit named (see `CurveSpec`). From the hub safetensors alone are
     taken, unless `allow_pickle`, and code that a repository brings is never run.
-    Raises `MeasureError` for an unknown model, one that is no decoder or is quantized, and for missing, truncated or
-    mismatched weights.
+    Raises `MeasureError` for an unknown model, one that is no decoder or is quantized, for missing, truncated or
+    mismatched weights, for weights that are no numbers (`sound.check`), and for files of which nobody can tell whether
+    they are the model (`_check_files`).
     """
     reference = catalog.resolve(name)
     initialised = weights.startswith("untrained")
     place = _place(reference, weights=not initialised, allow_pickle=allow_pickle)
     config = read_config(place.folder, name)
+    if not initialised:
+        _check_files(reference, place.folder)
     if initialised:
         network = _untrained(config, int(weights.partition(":")[2]), precision)
     else:
@@ -164,9 +180,10 @@ def load(
         counterfeits.change_later(network_blocks(network), weights)
     _check_dtype(name, network, precision)
     network = network.to(device_of(reference))
+    sound.check(name, network)
     found_tokenizer = _tokenizer(reference, place.folder)
     tokenizer = found_tokenizer.held
-    facts = _facts_of_files(network, place.folder, precision) if weights == "stored" else None
+    facts = _facts_of_files(name, network, place.folder, precision) if weights == "stored" else None
     found = _describe(network, tokenizer, reference.name, place.revision, weights, reference.source, facts)
     card = _against_card(reference) if reference.source == "ladder" else found.card
     gguf = gguf_files.card(place.folder)
@@ -250,22 +267,63 @@ def identity(name: str, *, weights: bool = True) -> str:
         item = shelf.ITEMS.get(reference.location)
         sha256 = item.sha256 if item is not None else gguf_files.file_hash(gguf_path(reference))
         return f"gguf {gguf_files.FORMAT} {sha256}"
-    folder = Path(reference.location)
-    beside = [*_shared_tokenizer(folder), folder.parent] if reference.source == "ladder" else []
     digest = hashlib.sha256()
-    for path in filter(Path.is_file, _tokenizer_elsewhere(reference, folder)):
-        digest.update(f"above {path.name}|{known.hash_file(path)}|".encode())
-    for path in sorted(path for place in (folder, *beside) for path in place.glob("*") if path.is_file()):
+    for told, path in _read_files(reference, Path(reference.location)):
         if weights or path.suffix not in (".safetensors", ".bin"):
             state = path.stat()
-            digest.update(f"{path.name}|{_file_hash(path, state.st_mtime_ns, state.st_size)}|".encode())
+            sha256 = _file_hash(path, state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino)
+            digest.update(f"{told}|{sha256}|".encode())
     return digest.hexdigest()
 
 
+def _read_files(reference: catalog.Reference, folder: Path) -> Iterator[tuple[str, Path]]:
+    """Every file that loading a model may read, wherever it lies, and what it is called there."""
+    yield from checkpoint_files.read(folder).items()
+    if reference.source == "ladder":
+        yield "card.json", folder.parent / "card.json"
+    for place in tokenizer_places(reference, folder):
+        if place != folder:
+            yield from ((f"{place.name}/{name}", place / name) for name in hub.SMALL_FILES if (place / name).is_file())
+
+
 @lru_cache(maxsize=1024)
-def _file_hash(path: Path, changed: int, size: int) -> str:
-    """sha256 of a file, read again only when it has `changed` or is of another size."""
+def _file_hash(path: Path, changed: int, touched: int, size: int, inode: int) -> str:
+    """sha256 of a file, read again only when it has `changed`, or was `touched` or replaced by another."""
     return known.hash_file(path)
+
+
+def _check_files(reference: catalog.Reference, folder: Path) -> None:
+    """Raise `MeasureError` where a folder holds more than one model, or weights that are another revision's.
+
+    An adapter beside the weights; a whole file and parts that are not the same; of a training checkpoint a file that is
+    main's.
+    """
+    checkpoint_files.check_folder(folder)
+    if both := checkpoint_files.two_sets(folder):
+        seen = known.of_files(hub.memory() / "known", both, what="one set of weights")
+        if not known.is_marked(seen):
+            checkpoint_files.check_same(both)
+            known.set_mark(seen)
+    if reference.source == "folder" and stale.order(reference.revision) is not None:
+        _check_apart(reference, folder)
+
+
+def _check_apart(reference: catalog.Reference, folder: Path) -> None:
+    """Raise `MeasureError` where a training checkpoint, a folder in a folder, holds weights that are main's."""
+    root = folder.parents[len(Path(reference.revision).parts) - 1]
+    main = next((place for place in (root / "main", root) if (place / "config.json").is_file()), None)
+    held = checkpoint_files.shared(folder, main) if main is not None else []
+    every = checkpoint_files.held(folder)
+    name = f"{reference.name}@{reference.revision}"
+    if held and len(held) < len(every):
+        raise stale.shared(name, held, len(every))
+    if held and not stale.may_be_equal("main", reference.revision, revisions_in(root)):
+        raise stale.equal(f"{name} and main", known.hash_file(folder / held[0]), "or one file copied twice")
+
+
+def revisions_in(folder: Path) -> list[str]:
+    """Names of the folders in a folder that hold a model."""
+    return sorted(path.parent.name for path in folder.glob("*/config.json"))
 
 
 def read_config(folder: Path, name: str) -> Any:
@@ -320,8 +378,16 @@ def _stored(name: str, folder: Path, precision: Precision, *, allow_pickle: bool
             "Expected a config.json beside a whole model.safetensors. For the ladder, restore the file "
             "(`git checkout -- measure/ladder/weights`); for a hub model, delete that folder and fetch it again."
         ) from error
+    sound.check_stored(name, network, (_pickled_types if pickled else checkpoint_files.stored_types)(folder))
     _check_complete(name, report)
     return network
+
+
+def _pickled_types(folder: Path) -> dict[str, str]:
+    """By name the types of the tensors in pickled files, none of which is read."""
+    paths = [folder / name for name in checkpoint_files.weights(folder, pickled=True)]
+    found = (torch.load(path, map_location="meta", weights_only=True) for path in paths)
+    return {name: str(values.dtype).removeprefix("torch.") for held in found for name, values in held.items()}
 
 
 def _untrained(config: Any, seed: int, precision: Precision) -> Any:
@@ -334,7 +400,9 @@ def _untrained(config: Any, seed: int, precision: Precision) -> Any:
 
 def _check_dtype(name: str, network: nn.Module, precision: Precision) -> None:
     """Refuse weights that are not in the precision asked for, whatever the checkpoint's own is."""
-    wrong = {str(p.dtype) for p in network.parameters() if p.is_floating_point() and p.dtype != _DTYPES[precision]}
+    asked = _DTYPES[precision]
+    others = ((n, p.dtype) for n, p in network.named_parameters() if p.is_floating_point() and p.dtype != asked)
+    wrong = {str(dtype) for place, dtype in others if not sound.is_planned(network, place, dtype, asked)}
     if wrong:
         raise MeasureError(
             f"{name} was loaded with weights in {', '.join(sorted(wrong))}, {precision} was asked for; convert the "
@@ -395,8 +463,11 @@ def adopt(network: Any, tokenizer: Any, precision: Precision) -> LoadedModel:
             f"model is a {type(network).__name__}; expected a catalog name, a folder, a hub id, "
             "or a Hugging Face causal language model."
         )
-    if next(network.parameters()).is_meta:
-        raise MeasureError("the model is on the meta device and has no weights; load it on a processor or accelerator.")
+    name = getattr(network.config, "_name_or_path", "") or type(network).__name__
+    marked = known.mark(network, config_hash(network))
+    facts = known.of_model(network, marked)
+    if facts is None:
+        sound.check(name, network)
     found = str(next(network.parameters()).dtype).removeprefix("torch.")
     if precision not in ("float32", found) and (precision, found) != ("tf32", "float32"):
         raise MeasureError(
@@ -408,10 +479,7 @@ def adopt(network: Any, tokenizer: Any, precision: Precision) -> LoadedModel:
             f"the model is in {found}, which moves distances visibly; pass precision={found!r} to measure it so, "
             "or load it with dtype=torch.float32."
         )
-    name = getattr(network.config, "_name_or_path", "") or type(network).__name__
     revision = getattr(network.config, "_commit_hash", None) or "unknown"
-    marked = known.mark(network, config_hash(network))
-    facts = known.of_model(network, marked)
     described = _describe(network, tokenizer, name, revision, "stored", "loaded", facts)
     known.remember(network, marked, described.facts)
     return replace(described, tf32=_rounds(network, precision))
@@ -421,21 +489,21 @@ def _describe(
     network: Any, tokenizer: Any, name: str, revision: str, weights: str, source: str, facts: Facts | None
 ) -> LoadedModel:
     blocks = find_blocks(network)
-    facts = facts or Facts(weights_hash(network))
+    facts = facts or Facts(_hash_numbers(name, network))
     hashes = facts.sha256, config_hash(network)
     return LoadedModel(network, tokenizer, blocks, name, revision, weights, source, *hashes, facts=facts)
 
 
-def _facts_of_files(network: Any, folder: Path, precision: Precision) -> Facts | None:
+def _facts_of_files(name: str, network: Any, folder: Path, precision: Precision) -> Facts | None:
     """What other processes have found out about the same files; None for small ones, which are as soon looked at."""
-    files = [path for path in folder.rglob("*") if path.is_file()]
+    files = list(checkpoint_files.read(folder).values())
     if sum(path.stat().st_size for path in files) < WORTH_KEEPING:
         return None
     place, versions = hub.memory() / "known", {name: metadata.version(name) for name in ("torch", "transformers")}
-    address = known.of_files(place, files, what="weights", precision=precision, **versions)
+    address = known.of_files(place, files, what="weights that are numbers", precision=precision, **versions)
     sha256 = known.read_hash(address)
     if sha256 is None:
-        sha256 = weights_hash(network)
+        sha256 = _hash_numbers(name, network)
         known.write_hash(address, sha256)
     path = known.of(
         place,
@@ -502,13 +570,6 @@ def tokenizer_file(reference: catalog.Reference, folder: Path) -> Path | None:
             path = place / "tokenizer.json"
             return path if path.is_file() else None
     return None
-
-
-def _tokenizer_elsewhere(reference: catalog.Reference, folder: Path) -> list[Path]:
-    """The files of a tokenizer that is not in the folder of its model."""
-    if any((folder / name).is_file() for name in _VOCABULARIES):
-        return []
-    return [place / name for place in _trainers_root(reference) for name in hub.SMALL_FILES[2:]]
 
 
 @dataclass(frozen=True)

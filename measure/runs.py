@@ -165,8 +165,13 @@ def top_tokens(
 ) -> Int[np.ndarray, " points"]:
     """The most probable next token at each final residual state; logits of a part of the points at a time."""
     size = max(1, LOGIT_VALUES // model.vocabulary)
-    parts = [norm_only(model, part[None], "logits", known, path)[0] for part in torch.split(residual, size)]
-    return torch.cat([part.argmax(-1) for part in parts]).cpu().numpy()
+    parts = [norm_only(model, part[None], "logits", known, path)[0].max(-1) for part in torch.split(residual, size)]
+    if not all(torch.isfinite(part.values).all() for part in parts):
+        raise MeasureError(
+            f"{model.name}: logits are NaN or infinity, so that no token is the most probable; take a wider precision, "
+            "such as 'float32', or restore the checkpoint."
+        )
+    return torch.cat([part.indices for part in parts]).cpu().numpy()
 
 
 def from_start(read: Float[Tensor, "prompts points units"]) -> Float[np.ndarray, "prompts points"]:

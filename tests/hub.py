@@ -356,9 +356,16 @@ def _blob(name: str, source: bytes | Path) -> _Blob:
 
 def _info(name: str, repo: _Repo, commit: str, *, sizes: bool) -> dict[str, Any]:
     blobs = repo.commits[commit]
-    files = [{"rfilename": path, **({"size": len(blob.content)} if sizes else {})} for path, blob in blobs.items()]
+    files = [{"rfilename": path, **(_told(blob) if sizes else {})} for path, blob in blobs.items()]
     access = {"private": False, "disabled": False, "gated": "manual" if repo.gated else False}
     return {"id": name, "sha": commit, **access, "tags": [], "downloads": 0, "likes": 0, "siblings": files}
+
+
+def _told(blob: _Blob) -> dict[str, Any]:
+    """Size and hashes of a file, as they stand in a listing of files with their metadata."""
+    large = blob.listed.get("lfs")
+    lfs = {"lfs": {"sha256": large["oid"], "size": large["size"], "pointerSize": large["pointerSize"]}} if large else {}
+    return {"size": len(blob.content), "blobId": blob.listed["oid"], **lfs}
 
 
 def _refs(repo: _Repo) -> dict[str, Any]:

@@ -12,10 +12,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 RANKS = [
     {"spec", "paths", "shared_ends", "metrics", "figures", "linear", "rows", "exits", "places"},
-    {"stats", "counterfeits", "text_files"},
+    {"stats", "counterfeits", "text_files", "checkpoint_files", "sound", "stale"},
     {"results", "catalog", "hub_errors", "ladder.recipe", "ladder.seeds", "token_files"},
-    {"view_rows", "records", "report"},
-    {"hub", "known", "items", "options", "terminal", "hookspec"},
+    {"view_rows", "records", "report", "known"},
+    {"hub", "items", "options", "terminal", "hookspec"},
     {"gguf_files", "accepted"},
     {"shelf"},
     {"predictions", "crossings", "slices", "prompts", "models", "store", "claims"},

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -124,6 +127,67 @@ def test_two_revisions_of_equal_weights_are_an_error_but_for_main_and_the_last(l
     assert "Only main and the last training step may be equal" in str(outcomes[spec("step16-tokens0B")])
 
 
+def test_the_first_two_steps_may_be_equal(local: LocalHub, tmp_path: Path) -> None:
+    for step in ("step0", "step1", "step2"):
+        local.add("tiny/first", tiny_checkpoint(3), revision=step)
+    local.add("tiny/first", tiny_checkpoint(4))
+    first, second, third = (replace(spec("main"), model=f"tiny/first@step{n}") for n in range(3))
+    assert run([first, second], tmp_path)[0] == ["measured", "measured"]
+    how, outcomes = run([first, third], tmp_path)
+    assert how == ["stored", "failed"]
+    assert "tiny/first: revisions step0 and step2 hold the same weights" in str(outcomes[third])
+
+
+def in_folders(tmp_path: Path, **seeds: int) -> Path:
+    """Checkpoints in folders of one folder, each of a seed."""
+    for name, seed in seeds.items():
+        (tmp_path / "mine" / name).mkdir(parents=True)
+        for file, content in tiny_checkpoint(seed).items():
+            (tmp_path / "mine" / name / file).write_bytes(content)
+    return tmp_path / "mine"
+
+
+@pytest.mark.parametrize("between", ["@", "/"])
+def test_two_folders_of_equal_weights_are_an_error_but_for_the_first_two_and_main(tmp_path: Path, between: str) -> None:
+    folder = in_folders(tmp_path, step0=0, step1=0, step2=0, step8=1, main=1, step9=1)
+    specs = {path.name: replace(spec("main"), model=f"{folder}{between}{path.name}") for path in folder.iterdir()}
+    allowed = [specs[name] for name in ("step0", "step1")]
+    assert run([*allowed, *allowed], tmp_path)[0] == ["measured"] * 2
+    assert run([specs["main"], specs["step9"]], tmp_path)[0] == ["measured"] * 2
+    how, outcomes = run([*allowed, specs["step2"]], tmp_path)
+    assert how == ["stored", "stored", "failed"]
+    said = rf"mine{between}step\d and \S+mine{between}step2 hold the same weights \(sha256 \w{{12}}\).*copied twice"
+    assert re.search(said, str(outcomes[specs["step2"]]))
+    # Nor does it strike what was measured before.
+    assert all(isinstance(outcomes[one], Curves) for one in allowed)
+    outcome = run([specs["main"], specs["step8"]], tmp_path)[1][specs["step8"]]
+    assert "hold the same weights" in str(outcome)
+
+
+def test_a_folder_and_its_last_checkpoint_may_be_equal(tmp_path: Path) -> None:
+    folder = in_folders(tmp_path, **{"checkpoint-5": 0, "checkpoint-20": 1})
+    for path in (folder / "checkpoint-20").iterdir():
+        shutil.copy(path, folder)
+    root, last, first = (
+        replace(spec("main"), model=f"{folder}{name}") for name in ("", "@checkpoint-20", "/checkpoint-5")
+    )
+    assert run([root, last, first], tmp_path)[0] == ["measured"] * 3
+
+
+def test_one_model_in_two_folders_is_an_error_and_one_folder_by_two_names_is_not(tmp_path: Path) -> None:
+    one = in_folders(tmp_path / "a", base=0) / "base"
+    other = in_folders(tmp_path / "b", tuned=0) / "tuned"
+    third = in_folders(tmp_path / "c", other=0) / "other"
+    (tmp_path / "link").symlink_to(one)
+    config = (third / "config.json").read_text()
+    (third / "config.json").write_text(config.replace('"silu"', '"gelu"'))
+    specs = [replace(spec("main"), model=str(place)) for place in (one, tmp_path / "link", other, third)]
+    how, outcomes = run(specs, tmp_path)
+    assert how[2] == "failed"
+    assert "a/mine/base and" in str(outcomes[specs[2]])
+    assert [isinstance(outcomes[one], Curves) for one in specs] == [True, True, False, True]
+
+
 def test_a_checkpoint_that_cannot_be_fetched_strikes_its_own_specs(local: LocalHub, tmp_path: Path) -> None:
     how, outcomes = run([spec(STEPS[0]), spec("step2-tokens1B"), spec(STEPS[1])], tmp_path)
     assert how == ["measured", "failed", "measured"]
@@ -174,6 +238,28 @@ def test_a_commit_pushed_meanwhile_is_not_taken_for_the_one_before(
     hub.forget()
     assert hub.commit_of(REPO, STEPS[0]) == before
     assert run([spec(STEPS[0])], tmp_path)[0] == ["measured"]
+
+
+def test_a_folder_that_is_written_while_it_is_loaded_is_not_taken_for_what_it_became(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = in_folders(tmp_path, one=0) / "one"
+    asked, load = replace(spec("main"), model=str(folder)), models.load
+
+    def written(name: str, **options: object) -> models.LoadedModel:
+        found = load(name, **options)  # type: ignore[arg-type]
+        (folder / "model.safetensors").write_bytes(tiny_checkpoint(1)["model.safetensors"])
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(models, "load", written)
+        before = run([asked], tmp_path)[1][asked]
+    how, outcomes = run([asked], tmp_path)
+    assert how == ["measured"]
+    assert isinstance(before, Curves)
+    assert isinstance(outcomes[asked], Curves)
+    assert outcomes[asked].provenance["weights_sha256"] != before.provenance["weights_sha256"]
+    assert run([asked], tmp_path)[0] == ["stored"]
 
 
 def test_one_checkpoint_under_two_token_counts_is_an_error(local: LocalHub, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -328,6 +329,306 @@ def test_a_file_in_the_storage_that_repositories_share_is_held_against_its_hash_
     assert len(damaged) == 2
     expected = tiny_checkpoint(BRANCHES.index("main"))["model.safetensors"]
     assert (found.folder / "model.safetensors").read_bytes() == expected
+
+
+WEIGHTS = "model.safetensors"
+
+
+def whole(folder: Path, seed: int = BRANCHES.index("main")) -> bool:
+    """Whether the files of a snapshot are those of a tiny checkpoint."""
+    return all((folder / path.name).read_bytes() == tiny_checkpoint(seed)[path.name] for path in folder.iterdir())
+
+
+def spoil(folder: Path, name: str) -> None:
+    """Change a byte of a file in the cache."""
+    blob = (folder / name).resolve()
+    content = blob.read_bytes()
+    blob.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    # Clocks of files tick in milliseconds, and here less may have passed.
+    os.utime(blob, ns=(0, blob.stat().st_mtime_ns + 10**9))
+
+
+def test_what_was_fetched_and_not_checked_is_not_used(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that ends between the two leaves a file that nobody has looked at."""
+
+    def ended(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    served.hub.fail(Failure("wrong_hash", path=WEIGHTS))
+    with monkeypatch.context() as patch:
+        patch.setattr(hub, "_check_hashes", ended)
+        with pytest.raises(KeyboardInterrupt):
+            hub.fetch(REPO)
+    assert not whole(next(served.cache.rglob("snapshots/*")))
+    hub.forget()
+    found = hub.fetch(REPO)
+    assert whole(found.folder)
+    assert not found.fetched, "what was in the cache before is not this run's to drop"
+
+
+def test_of_what_was_fetched_and_not_checked_a_part_is_looked_at_too(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the rest is still to be fetched."""
+    served.hub.fail(Failure("wrong_hash", path="config.json"))
+    with monkeypatch.context() as patch:
+        patch.setattr(hub, "_check_hashes", lambda *_: None)
+        hub.fetch(REPO, weights=False)
+    assert whole(hub.fetch(REPO).folder)
+
+
+def test_all_files_that_are_damaged_are_named_and_removed(served: Served) -> None:
+    for name in ("config.json", WEIGHTS, "tokenizer.json"):
+        served.hub.fail(Failure("wrong_hash", path=name, times=-1))
+    with pytest.raises(MeasureError) as refused:
+        hub.fetch(REPO)
+    for name in ("config.json", WEIGHTS, "tokenizer.json"):
+        assert f"{name} came with the hash" in str(refused.value)
+        assert not list(served.cache.rglob(name))
+    served.hub.failures.clear()
+    assert whole(hub.fetch(REPO).folder)
+
+
+def test_a_file_is_held_against_its_hash_once(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+    digest = hub._digest
+    monkeypatch.setattr(hub, "_digest", lambda blob, like: [looked.append(like), digest(blob, like)][1])
+    folder = hub.fetch(REPO).folder
+    assert len(looked) == len(list(folder.iterdir()))
+    hub.forget()
+    hub.fetch(REPO)
+    hub.fetch_file(REPO, "config.json")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    hub.fetch(REPO)
+    assert len(looked) == len(list(folder.iterdir()))
+
+
+def test_a_file_that_was_damaged_in_the_cache_is_fetched_again(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = hub.fetch(REPO).folder
+    for name in (WEIGHTS, "config.json"):
+        spoil(folder, name)
+    hub.forget()
+    assert whole(hub.fetch(REPO).folder)
+    assert "tiny/olmo@main in the cache is damaged and is fetched again" in caplog.text
+    spoil(folder, "config.json")
+    assert hub.fetch_file(REPO, "config.json").read_bytes() == tiny_checkpoint(5)["config.json"]
+
+
+def test_a_damaged_file_is_refused_where_it_cannot_be_fetched_again(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = hub.fetch(REPO).folder
+    for name in (WEIGHTS, "config.json"):
+        spoil(folder, name)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    said = r"config.json came with .*model.safetensors came with .*; it was not kept, and HF_HUB_OFFLINE is set. Fetch"
+    with pytest.raises(MeasureError, match=said):
+        hub.fetch(REPO)
+    with pytest.raises(MeasureError, match="is not in the local cache"):
+        hub.fetch(REPO)
+    other = hub.fetch_file
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    hub.fetch(REPO)
+    spoil(folder, "config.json")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(MeasureError, match="config.json came with the hash"):
+        other(REPO, "config.json")
+
+
+def test_files_that_another_program_cached_are_held_against_their_hashes(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a commit of which we know nothing but what lies in the cache."""
+    from huggingface_hub import snapshot_download
+
+    served.hub.fail(Failure("wrong_hash", path=WEIGHTS))
+    folder = Path(snapshot_download(REPO))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert not (served.cache / "measure").exists()
+    with pytest.raises(MeasureError, match=r"model.safetensors came with the hash"):
+        hub.fetch(REPO)
+    assert not (folder / WEIGHTS).exists()
+
+
+def test_a_damaged_file_that_cannot_be_removed_is_told(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = hub.fetch(REPO).folder
+    spoil(folder, WEIGHTS)
+
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "unlink", denied)
+    with pytest.raises(MeasureError, match=r"is not what the hub states and cannot be removed \(Permission denied\)"):
+        hub.fetch(REPO)
+
+
+def test_a_link_to_another_revisions_file_is_mended_and_that_file_stays(served: Served) -> None:
+    first, second = hub.fetch(REPO, "step0-tokens0B").folder, hub.fetch(REPO).folder
+    (second / WEIGHTS).unlink()
+    (second / WEIGHTS).symlink_to((first / WEIGHTS).readlink())
+    hub.forget()
+    assert whole(hub.fetch(REPO).folder)
+    assert whole(first, 0)
+
+
+def test_without_links_files_are_held_against_what_the_hub_states(served: Served) -> None:
+    folder = hub.fetch(REPO).folder
+    content = (folder / WEIGHTS).read_bytes()
+    (folder / WEIGHTS).unlink()
+    (folder / WEIGHTS).write_bytes(content[:-1] + b"x")
+    hub.forget()
+    assert whole(hub.fetch(REPO).folder)
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"\xff", b"x\n{}"])
+def test_by_hashes_that_were_damaged_no_file_is_judged(served: Served, damage: bytes) -> None:
+    folder = hub.fetch(REPO).folder
+    (kept,) = (served.cache / "measure").rglob("*.hashes")
+    kept.write_bytes(damage)
+    assert hub._remembered_hashes(folder) == {}
+    kept.write_text(hub._sealed('{"config.json": "00"}').replace('00"', '01"'))
+    assert hub._remembered_hashes(folder) == {}
+
+
+def test_names_of_blobs_that_are_no_hashes_are_not_taken_for_some(served: Served) -> None:
+    """As some mirrors name them; then what the hub states counts."""
+    folder = hub.fetch(REPO).folder
+    blob = (folder / WEIGHTS).resolve()
+    odd = blob.rename(blob.with_name("w-1a2b3c"))
+    (folder / WEIGHTS).unlink()
+    (folder / WEIGHTS).symlink_to(odd)
+    hub.forget()
+    assert whole(hub.fetch(REPO).folder)
+    spoil(folder, WEIGHTS)
+    hub.forget()
+    assert whole(hub.fetch(REPO).folder)
+
+
+# Weights that are another revision's
+
+
+def test_a_step_that_is_main_is_refused_before_it_is_fetched(served: Served) -> None:
+    main = tiny_checkpoint(BRANCHES.index("main"))
+    served.hub.add(REPO, main, revision="step512-tokens1B")
+    with pytest.raises(
+        MeasureError, match=r"tiny/olmo: revisions main and step512-tokens1B hold the same weights \(sha256 \w{12}\)"
+    ):
+        hub.fetch(REPO, "step512-tokens1B")
+    assert not [line for line in served.hub.requests if "resolve" in line]
+    served.hub.add(REPO, main, revision="step5000-tokens9B")
+    assert hub.fetch(REPO, "step5000-tokens9B").fetched, "the last step is what main is of"
+    served.hub.add(REPO, main, revision="v1.0")
+    assert hub.fetch(REPO, "v1.0").commit
+
+
+def in_parts(seed: int) -> dict[str, bytes]:
+    """A tiny checkpoint in two parts, of which one is as good as the other here: nothing is loaded."""
+    files = dict(tiny_checkpoint(seed))
+    content = files.pop(WEIGHTS)
+    return {
+        **files,
+        "model-00001-of-00002.safetensors": content[: len(content) // 2],
+        "model-00002-of-00002.safetensors": content[len(content) // 2 :],
+        "model.safetensors.index.json": b'{"metadata": {}, "weight_map": {}}',
+    }
+
+
+def test_a_step_of_which_one_part_is_mains_is_refused_before_it_is_fetched(served: Served) -> None:
+    main, part = in_parts(0), "model-00001-of-00002.safetensors"
+    served.hub.add("tiny/parts", main)
+    served.hub.add("tiny/parts", in_parts(1), revision="step1000")
+    served.hub.add("tiny/parts", {**in_parts(2), part: main[part]}, revision="step2000")
+    served.hub.add("tiny/parts", {**in_parts(3), part: main[part]}, revision="fixed")
+    assert hub.fetch("tiny/parts", "step1000").fetched
+    before = len(served.hub.requests)
+    with pytest.raises(
+        MeasureError, match=rf"tiny/parts@step2000: of its 2 files of weights {part} is main's, byte by byte, and the o"
+    ):
+        hub.fetch("tiny/parts", "step2000")
+    assert not [line for line in served.hub.requests[before:] if "resolve" in line]
+    assert hub.fetch("tiny/parts", "fixed").fetched, "no checkpoint of a training, by its name"
+
+
+@pytest.mark.parametrize("stated", [True, False])
+def test_offline_a_part_that_is_mains_is_seen_too(
+    served: Served, monkeypatch: pytest.MonkeyPatch, stated: bool
+) -> None:
+    """By what the hub said before, and else by what other programs left in the cache."""
+    from huggingface_hub import snapshot_download
+
+    main, part = in_parts(0), "model-00001-of-00002.safetensors"
+    served.hub.add("tiny/parts", main)
+    served.hub.add("tiny/parts", in_parts(1), revision="step1000")
+    served.hub.add("tiny/parts", {**in_parts(2), part: main[part]}, revision="step2000")
+    for revision in ("main", "step1000", "step2000"):
+        snapshot_download("tiny/parts", revision=revision)
+        if stated:
+            hub._listing_or_none("tiny/parts", revision)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert hub.fetch("tiny/parts", "step1000").folder
+    with pytest.raises(MeasureError, match=rf"tiny/parts@step2000: of its 2 files of weights {part} is main's"):
+        hub.fetch("tiny/parts", "step2000")
+
+
+def test_main_is_asked_for_its_hashes_once_a_commit(served: Served) -> None:
+    hub.fetch(REPO, "step1000-tokens2B")
+    hub.forget()
+    before = len(served.hub.requests)
+    hub.fetch(REPO, "step1000-tokens2B")
+    assert len(served.hub.requests) == before + 1
+
+
+# What else a repository may hold
+
+
+@pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors"])
+def test_a_repository_with_an_adapter_is_refused(served: Served, name: str) -> None:
+    served.hub.add("tiny/tuned", {**tiny_checkpoint(0), name: b"{}"})
+    with pytest.raises(
+        MeasureError, match=rf"tiny/tuned holds an adapter \({name}\) beside a whole model, and what is"
+    ):
+        hub.fetch("tiny/tuned")
+    served.hub.add("tiny/adapter", {name: b"{}"})
+    for call in (hub.fetch, lambda repo: hub.fetch_file(repo, "config.json")):
+        with pytest.raises(MeasureError, match=r"tiny/adapter holds an adapter .* and no whole model.*merge it"):
+            call("tiny/adapter")
+    assert not [line for line in served.hub.requests if "resolve" in line]
+
+
+def test_parts_in_a_folder_of_the_repository_are_fetched_and_checked(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = in_parts(0)
+    files["deep/w.safetensors"] = files.pop("model-00001-of-00002.safetensors")
+    files["model.safetensors.index.json"] = b'{"metadata": {}, "weight_map": {"a": "deep/w.safetensors"}}'
+    served.hub.add("tiny/deep", files)
+    served.hub.fail(Failure("wrong_hash", path="deep/w.safetensors"))
+    folder = hub.fetch("tiny/deep").folder
+    assert (folder / "deep/w.safetensors").read_bytes() == files["deep/w.safetensors"]
+    spoil(folder, "deep/w.safetensors")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(MeasureError, match=r"w.safetensors came with the hash"):
+        hub.fetch("tiny/deep")
+
+
+def test_an_index_that_tells_of_files_outside_of_the_repository_is_refused(served: Served) -> None:
+    index = {"model.safetensors.index.json": b'{"metadata": {}, "weight_map": {"a": "../../w.safetensors"}}'}
+    served.hub.add("tiny/out", {**in_parts(0), **index})
+    with pytest.raises(
+        MeasureError, match=r"tiny/out: model.safetensors.index.json tells of ../../w.safetensors, outs"
+    ):
+        hub.fetch("tiny/out")
+
+
+def test_weights_that_are_there_whole_and_in_parts_are_told(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    served.hub.add("tiny/both", {**in_parts(0), **tiny_checkpoint(0)})
+    folder = hub.fetch("tiny/both").folder
+    assert not list(folder.glob("model-*"))
+    assert (
+        "tiny/both@main holds its weights whole and in parts (model.safetensors.index.json); the whole" in caplog.text
+    )
 
 
 def test_a_download_that_leaves_weights_out_is_not_taken_for_one(served: Served) -> None:

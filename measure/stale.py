@@ -1,0 +1,49 @@
+"""Revisions that are not what their names say: weights, or a part of them, that are another's. Reads nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+
+from measure.spec import MeasureError
+
+# How trainings name their checkpoints: step512, stage1-step1000-tokens3B, step-40000, checkpoint-500, ckpt_7, epoch3.
+_TRAINING = re.compile(r"(?:stage(?P<stage>\d+).*?)?(?:step|checkpoint|ckpt|iter|epoch|tokens)[-_]?(?P<step>\d+)(?!\d)")
+
+
+def order(name: str) -> tuple[int, int] | None:
+    """Stage and step of a training checkpoint, by its name; None for a name that tells no step."""
+    match = _TRAINING.search(name)
+    return (int(match["stage"] or 0), int(match["step"])) if match else None
+
+
+def may_be_equal(first: str, second: str, names: Iterable[str]) -> bool:
+    """Whether two revisions of one training may hold the same weights.
+
+    `main` and the last of `names`, the revisions there are; any, where these tell no step. Steps 0 and 1: the first
+    update of a warm-up that begins at a rate of 0 changes nothing, as in every Pythia model.
+    """
+    orders = [order(first), order(second)]
+    if "main" in (first, second):
+        known = {found for found in map(order, names) if found}
+        return not known or max(known) in orders
+    stages, steps = {found[0] for found in orders if found}, [found[1] for found in orders if found]
+    return len(stages) == 1 and sorted(steps) == [0, 1]
+
+
+def equal(what: str, sha256: str, where: str) -> MeasureError:
+    """`what` names two revisions that hold the same weights; `where` they lie."""
+    return MeasureError(
+        f"{what} hold the same weights (sha256 {sha256[:12]}), so one of them is not what its name says: a stale "
+        f"checkpoint {where}. Leave one out. Only main and the last training step may be equal, and steps 0 and 1."
+    )
+
+
+def shared(name: str, parts: Collection[str], of: int) -> MeasureError:
+    """A training checkpoint, `name`, some of whose `of` files are main's while others differ."""
+    held = ", ".join(sorted(parts)[:3]) + (f" and {len(parts) - 3} more" if len(parts) > 3 else "")
+    return MeasureError(
+        f"{name}: of its {of} files of weights {held} {'is' if len(parts) == 1 else 'are'} main's, byte by byte, and "
+        "the others are not: a stale checkpoint, part of one step and part of another. Take another step; if these "
+        "weights were frozen in training, copy the files to a folder of their own and name that."
+    )
