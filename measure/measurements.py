@@ -483,7 +483,13 @@ def slices(
     references = triples.a + triples.b + triples.c
     # The check draws its points on segments between references, from each to the next of its triple.
     choice = runs.choose_path(
-        model, references, triples.b + triples.c + triples.a, layer, reads, min(len(at) ** 2, forward.CHUNK_POSITIONS)
+        model,
+        references,
+        triples.b + triples.c + triples.a,
+        layer,
+        reads,
+        min(len(at) ** 2, forward.CHUNK_POSITIONS),
+        min(len(at) ** 2, runs.ROW),
     )
     with as_measured(model.network, tf32=model.tf32):
         sides = zip(triples.a, triples.b, triples.c, strict=True)

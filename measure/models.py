@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from importlib import metadata
@@ -521,7 +521,9 @@ def keep_freed_memory() -> None:
     third of the time went into pages. So it is shown a large block, which nobody ever touches. The process stays so.
     Other C libraries go their own ways, and so does glibc where its thresholds were set by hand.
     """
-    torch.UntypedStorage(31 * 2**20, device="cpu")  # type: ignore[no-untyped-call]
+    # Where there is not even room to look, there is none to keep.
+    with suppress(RuntimeError, MemoryError):
+        torch.UntypedStorage(31 * 2**20, device="cpu")  # type: ignore[no-untyped-call]
 
 
 @contextmanager
