@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from measure import catalog, hub, measurements, models, prompts, runs
+from measure import catalog, hub, measurements, models, prompts, runs, structure
 from measure.catalog import Shape
 from measure.fetching import Fetcher
 from measure.results import Result
@@ -225,7 +225,7 @@ def _outcomes(
     specs: list[AnySpec], model: models.LoadedModel | None, store: Store | None, links: Mapping[Spec, str]
 ) -> Mapping[Any, tuple[Outcome, str]]:
     if model is None:
-        return {spec: (models.shape_of(models.read_own_config(spec.model)), "measured") for spec in specs}
+        return {spec: (structure.shape_of(models.read_own_config(spec.model)), "measured") for spec in specs}
     return _measure_alike([spec for spec in specs if isinstance(spec, Spec)], model, store, links)
 
 

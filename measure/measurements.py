@@ -277,8 +277,8 @@ def crossings(
     """
     pairs = pairs.independent()
     runs.check_layer(model, layer)
-    gates = np.array(forward.gate_counts(model, layer))
     choice = runs.choose_path(model, pairs.a, pairs.b, layer, reads, steps)
+    gates = np.array(forward.gate_counts(model, layer))
     found = _along_segments(model, pairs, steps, layer, reads, choice, _crossed, gates=True)
     return {
         read: Crossings(**found[read], gates=gates, provenance=_provenance(model, pairs, layer, read, choice, origin))

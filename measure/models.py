@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from measure import catalog, counterfeits, gguf_files, hub, known, shelf
+from measure import catalog, counterfeits, gguf_files, hub, known, shelf, structure
 from measure.known import Facts
 from measure.spec import MeasureError, Precision
+from measure.structure import find_blocks, network_blocks, shape_of
 
 _DTYPES = {
     "float32": torch.float32,
@@ -59,8 +60,7 @@ class LoadedModel:
     @property
     def base(self) -> nn.Module:
         """The model without its unembedding."""
-        base: nn.Module = getattr(self.network, self.network.base_model_prefix)
-        return base
+        return structure.base_of(self.network)
 
     @property
     def block_list(self) -> nn.ModuleList:
@@ -78,7 +78,7 @@ class LoadedModel:
 
     @property
     def vocabulary(self) -> int:
-        return int(self.network.get_input_embeddings().num_embeddings)
+        return len(self.embedding)
 
     @property
     def shape(self) -> catalog.Shape:
@@ -88,7 +88,7 @@ class LoadedModel:
     @property
     def context(self) -> int | None:
         """The most tokens a prompt may have, where the configuration tells."""
-        return getattr(self.network.config, "max_position_embeddings", None)
+        return structure.context_of(self.network.config)
 
     @property
     def device(self) -> torch.device:
@@ -97,32 +97,6 @@ class LoadedModel:
     @property
     def dtype(self) -> torch.dtype:
         return next(self.network.parameters()).dtype
-
-
-def find_blocks(network: Any) -> tuple[str, ...]:
-    """Path of the list of blocks inside the base model, found by structure: the list as long as the model is deep.
-
-    Raises `MeasureError` when there is none.
-    """
-    depth = network.config.get_text_config().num_hidden_layers
-    base = getattr(network, network.base_model_prefix, None)
-    lists = [] if base is None else [(n, m) for n, m in base.named_modules() if isinstance(m, nn.ModuleList)]
-    for name, modules in lists:
-        if len(modules) == depth and len({type(block) for block in modules}) == 1:
-            return tuple(name.split("."))
-    found = ", ".join(f"{name} ({len(modules)})" for name, modules in lists) or "none"
-    raise MeasureError(
-        f"{type(network).__name__}: looked for one list of {depth} blocks of one kind in its base model, "
-        f"found these lists: {found}. Only decoders with one list of blocks can be measured."
-    )
-
-
-def network_blocks(network: Any, path: tuple[str, ...] = ()) -> nn.ModuleList:
-    """The list of blocks of a model, at `path` in its base model where that is known already."""
-    base: nn.Module = getattr(network, network.base_model_prefix)
-    found = base.get_submodule(".".join(path or find_blocks(network)))
-    assert isinstance(found, nn.ModuleList)
-    return found
 
 
 def weights_hash(network: nn.Module) -> str:
@@ -340,21 +314,6 @@ def read_own_config(name: str) -> Any:
         return read_config(local_folder(reference), name)
     revision = hub.nearest_revision(reference.location, reference.revision)
     return read_config(hub.fetch_file(reference.location, "config.json", revision=revision).parent, name)
-
-
-def shape_of(config: Any) -> catalog.Shape:
-    """The dimensions in a configuration."""
-    config = config.get_text_config()
-    return catalog.Shape(
-        hidden=config.hidden_size,
-        layers=config.num_hidden_layers,
-        heads=config.num_attention_heads,
-        key_value_heads=getattr(config, "num_key_value_heads", None) or config.num_attention_heads,
-        # GPT-2 leaves it out where it is the usual four times the width.
-        intermediate=getattr(config, "intermediate_size", None) or 4 * config.hidden_size,
-        vocabulary=config.vocab_size,
-        tied=config.tie_word_embeddings,
-    )
 
 
 def count_parameters(config: Any) -> int:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from measure import catalog, finite, forward, linear, paths
+from measure import catalog, finite, forward, linear, paths, placement
 from measure.models import LoadedModel, as_measured
 from measure.prompts import Prompt
 from measure.spec import MeasureError, NotMeasuredError, Read
@@ -308,8 +308,9 @@ def choose_path(
     """The fast path where it gives what the reference path gives on these prompts, else the reference path.
 
     `points` is how many points will follow a prompt, `least` how many of them where memory is short. Raises
-    `MeasureError` when the model has no such layer, does not read from left to right, or is a catalogued one on which
-    the two paths ought to agree and do not; `NotMeasuredError` when there is no memory for a pair.
+    `MeasureError` when the model has no such layer, does not read from left to right, does not return the residual
+    stream from its blocks, or is a catalogued one on which the two paths ought to agree and do not; `NotMeasuredError`
+    when there is no memory for a pair.
     """
     check_layer(model, layer)
     room = Room()
@@ -429,12 +430,23 @@ def _plainly(
 ) -> Float[Tensor, "pairs steps units"]:
     """What the reference path gives on pairs whose A prompts are equally long, all points in one plain forward.
 
-    With `alone` each point in a forward of its own. Raises `MeasureError` where the model does not read from left to
-    right.
+    With `alone` each point in a forward of its own. Raises `MeasureError` where a plain forward fails, the model does
+    not read from left to right, or its block `layer` does not return the residual stream.
     """
-    if not alone:
-        return _in_one(model, a, b, alphas, layer, read)
-    return torch.cat([_in_one(model, a, b, alphas[[step]], layer, read) for step in range(len(alphas))], dim=1)
+    try:
+        if not alone:
+            return _in_one(model, a, b, alphas, layer, read)
+        return torch.cat([_in_one(model, a, b, alphas[[step]], layer, read) for step in range(len(alphas))], dim=1)
+    except MeasureError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        what = (str(error).strip().splitlines() or ["no word"])[0].rstrip(".")
+        raise MeasureError(
+            f"{model.name}: a plain forward of {len(a[0])} tokens failed ({type(error).__name__}: {what}); expected a "
+            "causal language model that runs on token ids alone."
+        ) from error
 
 
 def _in_one(
@@ -455,6 +467,11 @@ def _in_one(
     ends = [torch.stack([known[prompt][-1] for prompt in side]) for side in (a, b)]
     points = paths.segment(ends[0], ends[1], alphas)
     ids = torch.tensor(a, device=model.device).repeat_interleave(len(alphas), 0)
+    if placement.fits(model, ids):
+        with placement.held(model, layer):
+            return forward.reference_read(model, ids, points.flatten(0, 1), layer, read).view(*points.shape[:2], -1)
+    with placement.held(model, layer):
+        forward.reference_read(model, ids[0, -placement.FEW_TOKENS :], points[0, 0], layer, read)
     return forward.reference_read(model, ids, points.flatten(0, 1), layer, read).view(*points.shape[:2], -1)
 
 

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from measure import catalog, engine, hub, known, models, shelf
+from measure import catalog, engine, hub, known, models, shelf, structure
 from measure.spec import MeasureError
 
 CHOICES = ("auto", "ladder", "all")
@@ -59,7 +59,7 @@ def _add(name: str, revisions: list[str]) -> str:
             family=_family(reference, config) or plain,
             source=reference.source,
             location=location,
-            shape=models.shape_of(config),
+            shape=structure.shape_of(config),
             revisions=ordered,
             origin="added",
             counted=models.count_parameters(config),
