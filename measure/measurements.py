@@ -598,6 +598,7 @@ def _provenance(
         "revision": model.revision,
         **({"commit": model.commit} if model.commit else {}),
         **({"gguf": model.gguf} if model.gguf else {}),
+        **({"adapters": model.adapters} if model.adapters else {}),
         "weights": model.weights,
         "weights_sha256": model.sha256,
         "config_sha256": model.config_sha256,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from importlib import metadata
@@ -54,6 +54,8 @@ class LoadedModel:
     gguf: dict[str, Any] | None = None
     # Whether float32 products are rounded; see `as_measured`.
     tf32: bool = False
+    # The names of the adapters that are layers of the model; see `structure.adapters`.
+    adapters: str = ""
     # Where the fast path was seen to be the reference.
     facts: Facts = field(default_factory=lambda: Facts(""))
 
@@ -338,13 +340,10 @@ def _against_card(reference: catalog.Reference) -> str:
 def adopt(network: Any, tokenizer: Any, precision: Precision) -> LoadedModel:
     """Take a loaded Hugging Face model as it is: its device and dtype are used, nothing is changed.
 
+    Also one that is compiled, spread over devices or adapted by PEFT; see `structure.unwrapped`.
     Raises `MeasureError` when it is no causal language model, or when it is in 16 bits and `precision` does not say so.
     """
-    if not isinstance(network, nn.Module) or not hasattr(network, "base_model_prefix"):
-        raise MeasureError(
-            f"model is a {type(network).__name__}; expected a catalog name, a folder, a hub id, "
-            "or a Hugging Face causal language model."
-        )
+    given, network = network, structure.unwrapped(network)
     if next(network.parameters()).is_meta:
         raise MeasureError("the model is on the meta device and has no weights; load it on a processor or accelerator.")
     found = str(next(network.parameters()).dtype).removeprefix("torch.")
@@ -360,11 +359,34 @@ def adopt(network: Any, tokenizer: Any, precision: Precision) -> LoadedModel:
         )
     name = getattr(network.config, "_name_or_path", "") or type(network).__name__
     revision = getattr(network.config, "_commit_hash", None) or "unknown"
-    marked = known.mark(network, config_hash(network))
-    facts = known.of_model(network, marked)
+    marked = known.mark(given, config_hash(network))
+    facts = known.of_model(given, marked)
+    if facts is None and given is not network:
+        _check_adapted(given, network)
     described = _describe(network, tokenizer, name, revision, "stored", "loaded", facts)
-    known.remember(network, marked, described.facts)
-    return replace(described, tf32=_rounds(network, precision))
+    known.remember(given, marked, described.facts)
+    return replace(described, tf32=_rounds(network, precision), adapters=structure.adapters(network))
+
+
+def _check_adapted(given: nn.Module, network: Any) -> None:
+    """Raise `MeasureError` where adapters are more than layers: the whole gives other logits than the model inside."""
+    if not structure.adapters(network):
+        return
+    ids = torch.arange(8, device=next(network.parameters()).device)[None] % len(network.get_input_embeddings().weight)
+    try:
+        with as_measured(given):
+            outer, inner = (model(input_ids=ids).logits for model in (given, network))
+        same = torch.allclose(outer, inner, rtol=1e-4, atol=1e-5 * float(inner.abs().max()))
+    except Exception as error:
+        raise MeasureError(
+            f"the adapted {type(network).__name__} cannot be run on token ids alone ({error!r}); "
+            "merge the adapter (merge_and_unload), or hand over a model whose adapters need nothing else."
+        ) from error
+    if not same:
+        raise MeasureError(
+            f"the adapted {type(network).__name__} gives other logits than the model with its adapters' layers alone; "
+            "only adapters that are layers of the model can be measured: merge it (merge_and_unload)."
+        )
 
 
 def _describe(
@@ -403,6 +425,8 @@ def config_hash(network: Any) -> str:
     """sha256 over what the configuration says of the computation: same weights, other activation, other hash."""
     known = {k: v for k, v in network.config.to_dict().items() if k not in ("_name_or_path", "transformers_version")}
     known["attention"] = getattr(network.config, "_attn_implementation", None)
+    if states := structure.adapter_states(network):
+        known["adapters"] = states
     return hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -487,17 +511,23 @@ def keep_freed_memory() -> None:
 
 @contextmanager
 def as_measured(network: nn.Module, *, tf32: bool = False) -> Iterator[None]:
-    """Evaluation mode, no gradients, no autocast, exact float32 unless `tf32`; all put back after, also on an error."""
+    """Evaluation mode, no gradients, no autocast, exact float32 unless `tf32`; all put back after, also on an error.
+
+    What torch would compile runs as it is written.
+    """
     keep_freed_memory()
     training = [module for module in network.modules() if module.training]
     wanted = _switches(tf32=tf32)
     before = [(holder, name, getattr(holder, name)) for holder, name, _ in wanted]
+    compiled = any(structure.is_compiled(module) for module in network.modules())
     try:
         for module in training:
             module.training = False
         for holder, name, value in wanted:
             setattr(holder, name, value)
-        with torch.no_grad(), torch.autocast(next(network.parameters()).device.type, enabled=False):
+        device = next(network.parameters()).device.type
+        eager = structure.run_eagerly() if compiled else nullcontext()
+        with torch.no_grad(), eager, torch.autocast(device, enabled=False):
             yield
     finally:
         for holder, name, value in before:

@@ -1,20 +1,122 @@
-"""Where things are in a Hugging Face model: its base model, its blocks, its sizes."""
+"""Where things are in a Hugging Face model: what is wrapped around it, its base model, its blocks, its sizes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import nn
 
 from measure import catalog
 from measure.spec import MeasureError
+
+_EXPECTED = "expected a catalog name, a folder, a hub id, or a Hugging Face causal language model"
+
+
+def unwrapped(given: Any) -> Any:
+    """The language model inside what compiles it, spreads it over devices or adapts it; any other as it is.
+
+    Compiled or not, in parallel or not, the same is computed, and adapters are layers inside the model.
+    Raises `MeasureError` for what is no causal language model, and for adapters that are more than layers.
+    """
+    network = given
+    while True:
+        if "_orig_mod" in getattr(network, "_modules", ()):  # by torch.compile
+            network = network._orig_mod
+        elif isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            network = network.module
+        elif _is_adapted(network):
+            _check_adapters(network)
+            network = network.get_base_model()
+        else:
+            break
+    _check_is_model(network)
+    _check_is_language_model(network)
+    return network
+
+
+def _is_adapted(network: Any) -> bool:
+    """Whether PEFT is wrapped around a model; it need not be installed for that to be told."""
+    return type(network).__module__.startswith("peft.") and hasattr(network, "get_base_model")
+
+
+def _check_adapters(network: Any) -> None:
+    active = network.active_adapters
+    for name in [active] if isinstance(active, str) else active:
+        config = network.peft_config[name]
+        kind = str(getattr(config.peft_type, "value", config.peft_type))
+        if config.is_prompt_learning:
+            raise MeasureError(
+                f"adapter {name!r} is {kind}, which puts virtual tokens or states before every prompt, so that the "
+                "prompts given are not what is read; only adapters that are layers of the model can be measured."
+            )
+        if getattr(config, "alora_invocation_tokens", None):
+            raise MeasureError(
+                f"adapter {name!r} is {kind} that is switched on by tokens of the prompt; only adapters that are the "
+                "same at every position can be measured."
+            )
+
+
+def _check_is_model(network: Any) -> None:
+    if isinstance(network, nn.Module) and _is_model(network):
+        return
+    inside = network.named_modules() if isinstance(network, nn.Module) else ()
+    place = next((name for name, module in inside if _is_model(module)), None)
+    if place is None:
+        raise MeasureError(f"model is a {type(network).__name__}; {_EXPECTED}.")
+    raise MeasureError(
+        f"model is a {type(network).__name__} around a {type(network.get_submodule(place)).__name__}, and what it does "
+        f"beside that is not known; hand over the model inside, model.{place}."
+    )
 
 
 def _is_model(module: Any) -> bool:
     # Some wrappers answer for what is inside them.
     own = hasattr(type(module), "base_model_prefix") or "base_model_prefix" in getattr(module, "__dict__", ())
     return own and hasattr(module, "config")
+
+
+def _check_is_language_model(network: Any) -> None:
+    name = type(network).__name__
+    if getattr(network.config, "is_encoder_decoder", False):
+        raise MeasureError(
+            f"model is a {name}, an encoder-decoder; only decoders, which read from left to right, can be measured."
+        )
+    # A class of somebody's own may keep its unembedding where transformers does not look.
+    if type(network).__module__.startswith("transformers.") and _unembedding(network) is None:
+        raise MeasureError(
+            f"model is a {name}, which has no unembedding; load it as a causal language model, by AutoModelForCausalLM."
+        )
+
+
+def _unembedding(network: Any) -> Any:
+    try:
+        return network.get_output_embeddings()
+    except (AttributeError, NotImplementedError):
+        return None
+
+
+def adapters(network: nn.Module) -> str:
+    """Which adapters are in a model, as they stand; empty for one without."""
+    layers: list[Any] = [module for module in network.modules() if _is_adapter(module)]
+    active = {name for layer in layers if not _told(layer, "disable_adapters") for name in layer.active_adapters}
+    return ", ".join(sorted(active)) or ("disabled" if layers else "")
+
+
+def adapter_states(network: nn.Module) -> list[str]:
+    """What adapters do beside their weights, layer by layer: which are active or merged, and how strong."""
+    kinds = ("active_adapters", "disable_adapters", "merged_adapters", "scaling")
+    layers = ((name, module) for name, module in network.named_modules() if _is_adapter(module))
+    return [f"{name} {[_told(layer, kind) for kind in kinds]}" for name, layer in layers]
+
+
+def _is_adapter(module: nn.Module) -> bool:
+    return type(module).__module__.startswith("peft.") and hasattr(module, "active_adapters")
+
+
+def _told(layer: nn.Module, kind: str) -> Any:
+    return getattr(layer, kind, None)
 
 
 def text_config(config: Any) -> Any:
@@ -132,3 +234,17 @@ def context_of(config: Any) -> int | None:
     """The most tokens a prompt may have, where a configuration tells; some write -1 for no bound."""
     found = getattr(text_config(config), "max_position_embeddings", None)
     return found if isinstance(found, int) and found > 0 else None
+
+
+def is_compiled(module: nn.Module) -> bool:
+    """Whether torch would compile a module when it runs."""
+    return (
+        "_orig_mod" in module._modules
+        or module._compiled_call_impl is not None
+        or hasattr(vars(module).get("forward"), "_torchdynamo_orig_callable")
+    )
+
+
+def run_eagerly() -> Any:
+    """A context in which nothing is compiled: minutes for every length of prompt, and the numbers are the same."""
+    return torch.compiler.set_stance("force_eager")
