@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from measure import catalog, hub, inputs, measurements, models, prompts, runs, stale
+from measure import catalog, hub, inputs, measurements, models, prompts, runs, stale, structure
 from measure.catalog import Shape
 from measure.fetching import Fetcher
 from measure.results import Result
@@ -255,7 +255,7 @@ def _outcomes(
     specs: list[AnySpec], model: models.LoadedModel | None, store: Store | None, links: Mapping[Spec, str]
 ) -> Mapping[Any, tuple[Outcome, str]]:
     if model is None:
-        return {spec: (models.shape_of(models.read_own_config(spec.model)), "measured") for spec in specs}
+        return {spec: (structure.shape_of(models.read_own_config(spec.model)), "measured") for spec in specs}
     return _measure_alike([spec for spec in specs if isinstance(spec, Spec)], model, store, links)
 
 

@@ -68,7 +68,7 @@ def _first_block(model: LoadedModel, forwards: Iterable[Callable[[], Any]]) -> s
 
     def look(number: int) -> Callable[..., None]:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            states = output[0] if isinstance(output, tuple) else output
+            states = forward.states_of(output)
             if not torch.isfinite(states).all():
                 found.append(number)
 

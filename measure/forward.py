@@ -12,28 +12,55 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from measure import linear
-from measure.models import LoadedModel
+from measure import linear, structure
+from measure.models import LoadedModel, as_measured
 from measure.spec import MeasureError, Read
 
 # Positions per forward: enough rows to fill the matrix units, few enough that memory stays small.
 CHUNK_POSITIONS = 4096
 
 
-def _tensor(output: Any) -> Tensor:
-    """The hidden states in what a block returned: transformers' blocks return a tensor, some a tuple."""
-    found = output[0] if isinstance(output, tuple) else output
-    assert isinstance(found, Tensor)
+def states_of(output: Any) -> Tensor:
+    """The hidden states in what a block returned: transformers' blocks return a tensor, some a tuple or a list.
+
+    Raises `MeasureError` for whatever else: of records of several streams none is known to be the residual one.
+    """
+    found = output[0] if type(output) in (tuple, list) else output
+    if not isinstance(found, Tensor):
+        raise MeasureError(
+            f"a block returns a {type(output).__name__}; expected its states, alone or first in a tuple. Only decoders "
+            "with one residual stream can be measured."
+        )
     return found
+
+
+def _replaced(output: Any, states: Tensor) -> Any:
+    """What a block returned, with other states."""
+    return type(output)([states, *output[1:]]) if type(output) in (tuple, list) else states
+
+
+def turn_of(model: LoadedModel, layer: int) -> int:
+    """How many times the module that is block `layer` has run before it runs there: some models share one module."""
+    blocks = list(model.block_list)
+    return sum(block is blocks[layer - 1] for block in blocks[: layer - 1])
+
+
+def _hook(model: LoadedModel, layer: int, hook: Callable[[nn.Module, Any, Any], Any]) -> Any:
+    """A hook on block `layer`, for one forward."""
+    turns, turn = count(), turn_of(model, layer)
+    return model.block_list[layer - 1].register_forward_hook(
+        lambda *passed: hook(*passed) if next(turns) == turn else None
+    )
 
 
 class _Tap(nn.Module):
@@ -94,7 +121,7 @@ def run_to_layer(model: LoadedModel, ids: Int[Tensor, "prompts tokens"], layer: 
     head = _with_blocks(model, [*model.block_list[: layer - 1], tap])
     with linear.as_it_lies(head, model.embedding):
         head(input_ids=ids, use_cache=False)
-    return Boundary(_tensor(tap.output), isinstance(tap.output, tuple))
+    return Boundary(states_of(tap.output), isinstance(tap.output, tuple | list))
 
 
 def _points_mask(earlier: int, points: int, like: Tensor, window: int | None = None) -> Float[Tensor, "1 1 all all"]:
@@ -114,7 +141,7 @@ def _points_mask(earlier: int, points: int, like: Tensor, window: int | None = N
 
 def _attention_mask(model: LoadedModel, earlier: int, points: int, like: Tensor) -> Tensor | dict[str, Tensor]:
     """The mask as the model takes it: one, or one for each kind of layer where it mixes full and windowed attention."""
-    config = model.network.config.get_text_config()
+    config = structure.text_config(model.network.config)
     window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
     kinds = set(getattr(config, "layer_types", None) or ())
     if not kinds:
@@ -162,13 +189,13 @@ def run_from_layer(
     }
     if read == "logits":
         twin = copy.copy(model.network)
-        twin._modules = {**model.network._modules, model.network.base_model_prefix: tail}
+        twin._modules = {**model.network._modules, structure.base_name(model.network): tail}
         with linear.as_it_lies(twin, states):
             found = twin(**inputs, logits_to_keep=count).logits
     else:
         with linear.as_it_lies(tail, states):
             found = tail(**inputs).last_hidden_state[:, before:]
-    residual = _tensor(tap.output)[:, before:]
+    residual = states_of(tap.output)[:, before:]
     return Outputs(residual if read == "residual" else found, residual)
 
 
@@ -199,15 +226,31 @@ def activation_functions(model: LoadedModel, layer: int) -> list[nn.Module]:
                 f"{model.name}: looked for one activation function in block {number}, whose input is the gates' "
                 f"pre-activation, found {names}. Gate crossings can be counted in blocks with exactly one."
             )
+        if inside[0] in found:
+            raise MeasureError(
+                f"{model.name}: block {number} has its activation function from a block before it, and gates of the "
+                "two cannot be told apart. Gate crossings can be counted in blocks with one of their own."
+            )
         found.append(inside[0])
     return found
 
 
 def gate_counts(model: LoadedModel, layer: int) -> list[int]:
-    """Gates of every block after `layer`, from one forward of one token. Raises as `activation_functions` does."""
-    with gate_signs(model, layer) as kept, torch.no_grad():
-        model.network(input_ids=torch.zeros(1, 1, dtype=torch.long, device=model.device), use_cache=False)
-    return [signs.shape[-1] for signs in kept]
+    """Gates of every block after `layer`, from one forward of two tokens.
+
+    Raises as `activation_functions` does, and where one is not run once at every position.
+    """
+    with gate_signs(model, layer) as kept, as_measured(model.network, tf32=model.tf32):
+        model.network(input_ids=torch.zeros(1, 2, dtype=torch.long, device=model.device), use_cache=False)
+    shapes = [tuple(signs.shape) for signs in kept]
+    if len(shapes) != model.depth - layer or any(len(shape) != 3 or shape[:2] != (1, 2) for shape in shapes):
+        raise MeasureError(
+            f"{model.name}: looked for the gates' pre-activations of each position, once in each of "
+            f"{model.depth - layer} blocks; the activation functions were given {len(shapes)} tensors for 2 positions, "
+            f"of shapes {', '.join(map(str, dict.fromkeys(shapes))) or 'none'}. Gate crossings can be counted in "
+            "blocks with one plain MLP."
+        )
+    return [shape[-1] for shape in shapes]
 
 
 @contextmanager
@@ -234,15 +277,27 @@ def reference_states(
     kept: list[Tensor] = []
 
     def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
-        kept.append(_tensor(output))
+        kept.append(states_of(output))
         raise _Reached
 
-    hook = model.block_list[layer - 1].register_forward_hook(keep)
+    rows = ids.reshape(-1, ids.shape[-1])
+    hook = _hook(model, layer, keep)
     try:
         with suppress(_Reached):
-            model.base(input_ids=ids.reshape(-1, ids.shape[-1]), use_cache=False)
+            model.base(input_ids=rows, use_cache=False)
     finally:
         hook.remove()
+    if not kept:
+        raise MeasureError(
+            f"{model.name}: block {layer} of {model.depth} does not run in a plain forward of token ids, so that there "
+            "is no state after it; patch another block."
+        )
+    if kept[0].shape[:-1] != rows.shape:
+        raise MeasureError(
+            f"{model.name}: block {layer} returns states of shape {tuple(kept[0].shape)} for {tuple(rows.shape)} "
+            "tokens (prompts, tokens); expected one state for each token. Only decoders with one residual stream can "
+            "be measured."
+        )
     return kept[0].reshape(*ids.shape, -1)
 
 
@@ -261,16 +316,15 @@ def reference_read(
     kept: list[Tensor] = []
 
     def patch(_module: nn.Module, _inputs: Any, output: Any) -> Any:
-        states = _tensor(output).clone()
+        states = states_of(output).clone()
         states[:, -1] = point
-        return (states, *output[1:]) if isinstance(output, tuple) else states
+        return _replaced(output, states)
 
     def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
-        kept.append(_tensor(output))
+        kept.append(states_of(output))
 
     # In this order: where the patched block is the last one, the read must see the patch.
-    hooks = [model.block_list[layer - 1].register_forward_hook(patch)]
-    hooks.append(model.block_list[-1].register_forward_hook(keep))
+    hooks = [_hook(model, layer, patch), _hook(model, model.depth, keep)]
     rows = ids.reshape(-1, ids.shape[-1])
     try:
         if read == "logits":

@@ -288,8 +288,8 @@ def crossings(
     """
     pairs = pairs.independent()
     runs.check_layer(model, layer)
-    gates = np.array(forward.gate_counts(model, layer))
     choice = runs.choose_path(model, pairs.a, pairs.b, layer, reads, steps)
+    gates = np.array(forward.gate_counts(model, layer))
     found = _along_segments(model, pairs, steps, layer, reads, choice, _crossed, gates=True)
     return {
         read: Crossings(**found[read], gates=gates, provenance=_provenance(model, pairs, layer, read, choice, origin))
@@ -524,7 +524,13 @@ def slices(
     references = triples.a + triples.b + triples.c
     # The check draws its points on segments between references, from each to the next of its triple.
     choice = runs.choose_path(
-        model, references, triples.b + triples.c + triples.a, layer, reads, min(len(at) ** 2, forward.CHUNK_POSITIONS)
+        model,
+        references,
+        triples.b + triples.c + triples.a,
+        layer,
+        reads,
+        min(len(at) ** 2, forward.CHUNK_POSITIONS),
+        min(len(at) ** 2, runs.ROW),
     )
     with as_measured(model.network, tf32=model.tf32):
         sides = zip(triples.a, triples.b, triples.c, strict=True)
@@ -633,6 +639,7 @@ def _provenance(
         "revision": model.revision,
         **({"commit": model.commit} if model.commit else {}),
         **({"gguf": model.gguf} if model.gguf else {}),
+        **({"adapters": model.adapters} if model.adapters else {}),
         "weights": model.weights,
         "weights_sha256": model.sha256,
         "config_sha256": model.config_sha256,

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from importlib import metadata
@@ -17,9 +17,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from measure import catalog, checkpoint_files, counterfeits, gguf_files, hub, known, places, shelf, sound, stale
+from measure import (
+    catalog,
+    checkpoint_files,
+    counterfeits,
+    gguf_files,
+    hub,
+    known,
+    places,
+    shelf,
+    sound,
+    stale,
+    structure,
+)
 from measure.known import Facts
 from measure.spec import MeasureError, Precision
+from measure.structure import find_blocks, network_blocks, shape_of
 
 _DTYPES = {
     "float32": torch.float32,
@@ -58,14 +71,15 @@ class LoadedModel:
     # Where the tokenizer lies, if not with the model; or why there is none though something of it is there.
     tokenizer_place: str = ""
     no_tokenizer: str = ""
+    # The names of the adapters that are layers of the model; see `structure.adapters`.
+    adapters: str = ""
     # Where the fast path was seen to be the reference.
     facts: Facts = field(default_factory=lambda: Facts(""))
 
     @property
     def base(self) -> nn.Module:
         """The model without its unembedding."""
-        base: nn.Module = getattr(self.network, self.network.base_model_prefix)
-        return base
+        return structure.base_of(self.network)
 
     @property
     def block_list(self) -> nn.ModuleList:
@@ -83,7 +97,7 @@ class LoadedModel:
 
     @property
     def vocabulary(self) -> int:
-        return int(self.network.get_input_embeddings().num_embeddings)
+        return len(self.embedding)
 
     @property
     def shape(self) -> catalog.Shape:
@@ -93,7 +107,7 @@ class LoadedModel:
     @property
     def context(self) -> int | None:
         """The most tokens a prompt may have, where the configuration tells."""
-        return getattr(self.network.config, "max_position_embeddings", None)
+        return structure.context_of(self.network.config)
 
     @property
     def device(self) -> torch.device:
@@ -102,32 +116,6 @@ class LoadedModel:
     @property
     def dtype(self) -> torch.dtype:
         return next(self.network.parameters()).dtype
-
-
-def find_blocks(network: Any) -> tuple[str, ...]:
-    """Path of the list of blocks inside the base model, found by structure: the list as long as the model is deep.
-
-    Raises `MeasureError` when there is none.
-    """
-    depth = network.config.get_text_config().num_hidden_layers
-    base = getattr(network, network.base_model_prefix, None)
-    lists = [] if base is None else [(n, m) for n, m in base.named_modules() if isinstance(m, nn.ModuleList)]
-    for name, modules in lists:
-        if len(modules) == depth and len({type(block) for block in modules}) == 1:
-            return tuple(name.split("."))
-    found = ", ".join(f"{name} ({len(modules)})" for name, modules in lists) or "none"
-    raise MeasureError(
-        f"{type(network).__name__}: looked for one list of {depth} blocks of one kind in its base model, "
-        f"found these lists: {found}. Only decoders with one list of blocks can be measured."
-    )
-
-
-def network_blocks(network: Any, path: tuple[str, ...] = ()) -> nn.ModuleList:
-    """The list of blocks of a model, at `path` in its base model where that is known already."""
-    base: nn.Module = getattr(network, network.base_model_prefix)
-    found = base.get_submodule(".".join(path or find_blocks(network)))
-    assert isinstance(found, nn.ModuleList)
-    return found
 
 
 def weights_hash(network: nn.Module) -> str:
@@ -419,21 +407,6 @@ def read_own_config(name: str) -> Any:
     return read_config(hub.fetch_file(reference.location, "config.json", revision=revision).parent, name)
 
 
-def shape_of(config: Any) -> catalog.Shape:
-    """The dimensions in a configuration."""
-    config = config.get_text_config()
-    return catalog.Shape(
-        hidden=config.hidden_size,
-        layers=config.num_hidden_layers,
-        heads=config.num_attention_heads,
-        key_value_heads=getattr(config, "num_key_value_heads", None) or config.num_attention_heads,
-        # GPT-2 leaves it out where it is the usual four times the width.
-        intermediate=getattr(config, "intermediate_size", None) or 4 * config.hidden_size,
-        vocabulary=config.vocab_size,
-        tied=config.tie_word_embeddings,
-    )
-
-
 def count_parameters(config: Any) -> int:
     """Parameters of the model that a configuration describes, tied ones once; takes no memory for them."""
     from transformers import AutoModelForCausalLM
@@ -456,16 +429,13 @@ def _against_card(reference: catalog.Reference) -> str:
 def adopt(network: Any, tokenizer: Any, precision: Precision) -> LoadedModel:
     """Take a loaded Hugging Face model as it is: its device and dtype are used, nothing is changed.
 
+    Also one that is compiled, spread over devices or adapted by PEFT; see `structure.unwrapped`.
     Raises `MeasureError` when it is no causal language model, or when it is in 16 bits and `precision` does not say so.
     """
-    if not isinstance(network, nn.Module) or not hasattr(network, "base_model_prefix"):
-        raise MeasureError(
-            f"model is a {type(network).__name__}; expected a catalog name, a folder, a hub id, "
-            "or a Hugging Face causal language model."
-        )
+    given, network = network, structure.unwrapped(network)
     name = getattr(network.config, "_name_or_path", "") or type(network).__name__
-    marked = known.mark(network, config_hash(network))
-    facts = known.of_model(network, marked)
+    marked = known.mark(given, config_hash(network))
+    facts = known.of_model(given, marked)
     if facts is None:
         sound.check(name, network)
     found = str(next(network.parameters()).dtype).removeprefix("torch.")
@@ -480,9 +450,32 @@ def adopt(network: Any, tokenizer: Any, precision: Precision) -> LoadedModel:
             "or load it with dtype=torch.float32."
         )
     revision = getattr(network.config, "_commit_hash", None) or "unknown"
+    if facts is None and given is not network:
+        _check_adapted(given, network)
     described = _describe(network, tokenizer, name, revision, "stored", "loaded", facts)
-    known.remember(network, marked, described.facts)
-    return replace(described, tf32=_rounds(network, precision))
+    known.remember(given, marked, described.facts)
+    return replace(described, tf32=_rounds(network, precision), adapters=structure.adapters(network))
+
+
+def _check_adapted(given: nn.Module, network: Any) -> None:
+    """Raise `MeasureError` where adapters are more than layers: the whole gives other logits than the model inside."""
+    if not structure.adapters(network):
+        return
+    ids = torch.arange(8, device=next(network.parameters()).device)[None] % len(network.get_input_embeddings().weight)
+    try:
+        with as_measured(given):
+            outer, inner = (model(input_ids=ids).logits for model in (given, network))
+        same = torch.allclose(outer, inner, rtol=1e-4, atol=1e-5 * float(inner.abs().max()))
+    except Exception as error:
+        raise MeasureError(
+            f"the adapted {type(network).__name__} cannot be run on token ids alone ({error!r}); "
+            "merge the adapter (merge_and_unload), or hand over a model whose adapters need nothing else."
+        ) from error
+    if not same:
+        raise MeasureError(
+            f"the adapted {type(network).__name__} gives other logits than the model with its adapters' layers alone; "
+            "only adapters that are layers of the model can be measured: merge it (merge_and_unload)."
+        )
 
 
 def _describe(
@@ -521,6 +514,8 @@ def config_hash(network: Any) -> str:
     """sha256 over what the configuration says of the computation: same weights, other activation, other hash."""
     known = {k: v for k, v in network.config.to_dict().items() if k not in ("_name_or_path", "transformers_version")}
     known["attention"] = getattr(network.config, "_attn_implementation", None)
+    if states := structure.adapter_states(network):
+        known["adapters"] = states
     return hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -676,22 +671,30 @@ def keep_freed_memory() -> None:
     third of the time went into pages. So it is shown a large block, which nobody ever touches. The process stays so.
     Other C libraries go their own ways, and so does glibc where its thresholds were set by hand.
     """
-    torch.UntypedStorage(31 * 2**20, device="cpu")  # type: ignore[no-untyped-call]
+    # Where there is not even room to look, there is none to keep.
+    with suppress(RuntimeError, MemoryError):
+        torch.UntypedStorage(31 * 2**20, device="cpu")  # type: ignore[no-untyped-call]
 
 
 @contextmanager
 def as_measured(network: nn.Module, *, tf32: bool = False) -> Iterator[None]:
-    """Evaluation mode, no gradients, no autocast, exact float32 unless `tf32`; all put back after, also on an error."""
+    """Evaluation mode, no gradients, no autocast, exact float32 unless `tf32`; all put back after, also on an error.
+
+    What torch would compile runs as it is written.
+    """
     keep_freed_memory()
     training = [module for module in network.modules() if module.training]
     wanted = _switches(tf32=tf32)
     before = [(holder, name, getattr(holder, name)) for holder, name, _ in wanted]
+    compiled = any(structure.is_compiled(module) for module in network.modules())
     try:
         for module in training:
             module.training = False
         for holder, name, value in wanted:
             setattr(holder, name, value)
-        with torch.no_grad(), torch.autocast(next(network.parameters()).device.type, enabled=False):
+        device = next(network.parameters()).device.type
+        eager = structure.run_eagerly() if compiled else nullcontext()
+        with torch.no_grad(), eager, torch.autocast(device, enabled=False):
             yield
     finally:
         for holder, name, value in before:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from measure import catalog, finite, forward, linear, paths
+from measure import catalog, finite, forward, linear, paths, placement
 from measure.models import LoadedModel, as_measured
 from measure.prompts import Prompt
 from measure.spec import MeasureError, NotMeasuredError, Read
@@ -238,17 +238,25 @@ class Room:
             if _fits(work, rows):
                 return
             if len(rows) == 1:
-                raise NotMeasuredError(
-                    f"{model.name}: there is no memory left on {model.device} for a single pair: some "
-                    f"{activation_bytes(model, positions) / 1e9:.2f} GB are needed beside the model's weights. Take "
-                    "shorter prompts or fewer steps, end what else uses the device, or take a larger one."
-                )
-            self.most = len(rows) // 2
-            if model.device.type == "cuda":
-                torch.cuda.empty_cache()
-        size = self.most  # which may become smaller on the way
+                raise _no_memory(model, positions)
+            self.shrink(model, len(rows) // 2)
+        size = self.most or 1  # which may become smaller on the way
         for start in range(0, len(rows), size):
             self.run(model, rows[start : start + size], work, positions)
+
+    def shrink(self, model: LoadedModel, most: int) -> None:
+        """No more than so many rows from now on."""
+        self.most = most
+        if model.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def _no_memory(model: LoadedModel, positions: int) -> NotMeasuredError:
+    return NotMeasuredError(
+        f"{model.name}: there is no memory left on {model.device} for a single pair: some "
+        f"{activation_bytes(model, positions) / 1e9:.2f} GB are needed beside the model's weights. Take "
+        "shorter prompts or fewer steps, end what else uses the device, or take a larger one."
+    )
 
 
 def _fits(work: Callable[[list[int]], None], rows: list[int]) -> bool:
@@ -264,8 +272,11 @@ def _fits(work: Callable[[list[int]], None], rows: list[int]) -> bool:
 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether a device, or the machine, had no memory left."""
-    # On a processor torch raises a RuntimeError of no class of its own.
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
+    # On a processor torch raises a RuntimeError of no class of its own, as libraries under it do.
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(told in str(error) for told in _NO_MEMORY)
+
+
+_NO_MEMORY = ("DefaultCPUAllocator", "bad_alloc", "out of memory", "STATUS_ALLOC_FAILED")
 
 
 def activation_bytes(model: LoadedModel, positions: int) -> int:
@@ -291,35 +302,74 @@ class Choice:
 
 
 def choose_path(
-    model: LoadedModel, a: Sequence[Prompt], b: Sequence[Prompt], layer: int, reads: Sequence[Read], points: int
+    model: LoadedModel,
+    a: Sequence[Prompt],
+    b: Sequence[Prompt],
+    layer: int,
+    reads: Sequence[Read],
+    points: int,
+    least: int | None = None,
 ) -> Choice:
     """The fast path where it gives what the reference path gives on these prompts, else the reference path.
 
-    `points` is how many points will follow a prompt. Raises `MeasureError` when the model has no such layer, does not
-    read from left to right, or is a catalogued one on which the two paths ought to agree and do not.
+    `points` is how many points will follow a prompt, `least` how many of them where memory is short. Raises
+    `MeasureError` when the model has no such layer, does not read from left to right, does not return the residual
+    stream from its blocks, or is a catalogued one on which the two paths ought to agree and do not; `NotMeasuredError`
+    when there is no memory for a pair.
     """
     check_layer(model, layer)
-    doubts = (_doubt(model, a, b, layer, read, points) for read in reads)
+    room = Room()
+    doubts = (_doubt(model, a, b, layer, read, points, least or points, room) for read in reads)
     doubt = next((found for found in doubts if found), None)
     if doubt is None:
-        return Choice("fast")
+        return Choice("fast", room=room)
     known = catalog.models().get(model.name)
     if known is not None and known.origin != "added" and model.source == known.source:
         raise MeasureError(
             f"{doubt}, and {model.name} is of a family that the fast path is known to fit: the measuring code, torch "
             "or transformers is broken here. Run the tests of measure/forward.py."
         )
-    return Choice("reference", doubt)
+    return Choice("reference", doubt, room)
 
 
 def _doubt(
-    model: LoadedModel, a: Sequence[Prompt], b: Sequence[Prompt], layer: int, read: Read, points: int
+    model: LoadedModel,
+    a: Sequence[Prompt],
+    b: Sequence[Prompt],
+    layer: int,
+    read: Read,
+    points: int,
+    least: int,
+    room: Room,
 ) -> str | None:
     """Why the fast path is not to be trusted with this model and prompts; None when it agrees with the reference.
 
-    Compared on a pair with the longest context, and one as long beside it, at the first, middle and last alpha, and on
-    a short pair alone where few positions run by kernels of their own; a model that passed is not asked again for
-    prompts as long or shorter, followed by as many points or fewer in a row.
+    Memory that is short says nothing of a path: then `least` points of one pair are compared, and in `room` is one pair
+    from then on. Raises `NotMeasuredError` where there is not enough for that.
+    """
+    if room.most is None:
+        try:
+            return _compare(model, a, b, layer, read, points, alone=False)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        room.shrink(model, 1)
+    try:
+        return _compare(model, a, b, layer, read, least, alone=True)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+    raise _no_memory(model, positions_of(model, max(map(len, a)), least))
+
+
+def _compare(
+    model: LoadedModel, a: Sequence[Prompt], b: Sequence[Prompt], layer: int, read: Read, points: int, *, alone: bool
+) -> str | None:
+    """Why the fast path differs from the reference; None when it agrees.
+
+    Compared on a pair with the longest context, and one as long beside it unless `alone`, at the first, middle and last
+    alpha, and on a short pair alone where few positions run by kernels of their own; a model that passed is not asked
+    again for prompts as long or shorter, followed by as many points or fewer in a row.
     """
     tokens = max(map(len, a))
     row = -(-points // rows_of(points, tokens - 1, model.shape.hidden))
@@ -329,6 +379,7 @@ def _doubt(
     longest = [row for row in range(len(a)) if len(a[row]) == tokens]
     # From a state to itself nothing moves, and any two paths agree.
     rows = [row for row in longest if a[row] != b[row]][:2] or longest[:1]
+    rows = rows[:1] if alone else rows
     first, second = [a[row] for row in rows], [b[row] for row in rows]
     with as_measured(model.network, tf32=model.tf32):
         asked = [(first, second, points)]
@@ -341,11 +392,13 @@ def _doubt(
             if expected is not None and (a_prompts, b_prompts, count) == (first[:1], second[:1], points):
                 expected = expected[:1]
             else:
-                expected = _plainly(model, a_prompts, b_prompts, alphas[some], layer, read)
+                expected = _plainly(model, a_prompts, b_prompts, alphas[some], layer, read, alone)
             _check_finite(model, expected, a_prompts, b_prompts, alphas[some], layer, read)
             try:
                 found = _segments(model, a_prompts, b_prompts, alphas, layer, read, "fast")
             except Exception as error:  # whatever a model unlike those we know may raise
+                if is_out_of_memory(error):
+                    raise
                 return f"the fast path failed: {error!r}"
             scale = norms(expected[:, 0])[:, None]
             off = np.abs(from_start(found)[:, some] - from_start(expected)) / scale
@@ -378,11 +431,37 @@ def _plainly(
     alphas: Float[np.ndarray, " steps"],
     layer: int,
     read: Read,
+    alone: bool,
 ) -> Float[Tensor, "pairs steps units"]:
     """What the reference path gives on pairs whose A prompts are equally long, all points in one plain forward.
 
-    Raises `MeasureError` where the model does not read from left to right.
+    With `alone` each point in a forward of its own. Raises `MeasureError` where a plain forward fails, the model does
+    not read from left to right, or its block `layer` does not return the residual stream.
     """
+    try:
+        if not alone:
+            return _in_one(model, a, b, alphas, layer, read)
+        return torch.cat([_in_one(model, a, b, alphas[[step]], layer, read) for step in range(len(alphas))], dim=1)
+    except MeasureError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        what = (str(error).strip().splitlines() or ["no word"])[0].rstrip(".")
+        raise MeasureError(
+            f"{model.name}: a plain forward of {len(a[0])} tokens failed ({type(error).__name__}: {what}); expected a "
+            "causal language model that runs on token ids alone."
+        ) from error
+
+
+def _in_one(
+    model: LoadedModel,
+    a: Sequence[Prompt],
+    b: Sequence[Prompt],
+    alphas: Float[np.ndarray, " steps"],
+    layer: int,
+    read: Read,
+) -> Float[Tensor, "pairs steps units"]:
     known: dict[Prompt, Tensor] = {}
     other = _other_end(model, a[0])
     for length in {len(prompt) for prompt in (*a, *b)}:
@@ -393,6 +472,11 @@ def _plainly(
     ends = [torch.stack([known[prompt][-1] for prompt in side]) for side in (a, b)]
     points = paths.segment(ends[0], ends[1], alphas)
     ids = torch.tensor(a, device=model.device).repeat_interleave(len(alphas), 0)
+    if placement.fits(model, ids):
+        with placement.held(model, layer):
+            return forward.reference_read(model, ids, points.flatten(0, 1), layer, read).view(*points.shape[:2], -1)
+    with placement.held(model, layer):
+        forward.reference_read(model, ids[0, -placement.FEW_TOKENS :], points[0, 0], layer, read)
     return forward.reference_read(model, ids, points.flatten(0, 1), layer, read).view(*points.shape[:2], -1)
 
 

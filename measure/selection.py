@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from measure import catalog, engine, hub, known, models, places, shelf
+from measure import catalog, engine, hub, known, models, places, shelf, structure
 from measure.spec import MeasureError
 
 CHOICES = ("auto", "ladder", "all")
@@ -117,7 +117,7 @@ def _add(name: str, plain: str, revisions: list[str]) -> str:
             family=_family(reference, config) or plain,
             source=reference.source,
             location=location,
-            shape=models.shape_of(config),
+            shape=structure.shape_of(config),
             revisions=ordered,
             origin="added",
             counted=models.count_parameters(config),

@@ -110,14 +110,14 @@ MEASURING = (
         (
             115,
             "dead patch in the reference",
-            "return (states, *output[1:]) if isinstance(output, tuple) else states",
+            "return _replaced(output, states)",
             "return output",
         ),
         (
             116,
             "reference reads a block early",
-            "model.block_list[-1].register_forward_hook(keep)",
-            "model.block_list[-2].register_forward_hook(keep)",
+            "_hook(model, model.depth, keep)",
+            "_hook(model, model.depth - 1, keep)",
         ),
     ),
     *faults(
