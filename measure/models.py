@@ -268,11 +268,13 @@ def read_config(folder: Path, name: str) -> Any:
     except Exception as error:  # transformers raises many kinds here
         path = folder / "config.json"
         hint = "Restore the folder, or take a transformers that knows this model"
-        if path.exists() and "auto_map" in path.read_text():
+        if path.exists() and b"auto_map" in path.read_bytes():
             hint = "It needs code from its repository, which is never run here"
-        what = str(error).strip().splitlines()[0]
+        what = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise MeasureError(f"the config of {name} could not be read from {folder}: {what} {hint}.") from error
     kinds = getattr(config, "architectures", None) or []
+    if not isinstance(kinds, list) or not all(isinstance(kind, str) for kind in kinds):
+        raise MeasureError(f"the config of {name}: architectures is {kinds!r}, expected a list of names; mend it.")
     masked = next((kind for kind in kinds if kind.endswith(("ForMaskedLM", "ForPreTraining"))), None)
     if getattr(config, "is_encoder_decoder", False) or masked:
         what = f"an encoder ({masked})" if masked else f"an encoder-decoder ({config.model_type})"

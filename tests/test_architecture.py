@@ -11,8 +11,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 RANKS = [
-    {"spec", "paths", "shared_ends", "metrics", "figures", "linear", "rows", "exits"},
-    {"stats", "counterfeits"},
+    {"shown"},
+    {"spec", "paths", "shared_ends", "metrics", "figures", "linear", "rows", "exits", "signals"},
+    {"stats", "counterfeits", "files"},
     {"results", "catalog", "hub_errors", "ladder.recipe", "ladder.seeds", "token_files"},
     {"view_rows", "records", "report"},
     {"hub", "known", "items", "options", "terminal", "hookspec"},
