@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import FrameType
 
@@ -22,15 +22,19 @@ class StoppedError(KeyboardInterrupt):
 
 @dataclass
 class Heard:
-    """The signal that came, None before one does."""
+    """The signal that came, None before one does; `stderr` is the real one, whoever captures it meanwhile."""
 
+    stderr: int
     number: int | None = None
     _told: threading.Event = field(default_factory=threading.Event)
     _before: frozenset[threading.Thread] = field(default_factory=lambda: frozenset(threading.enumerate()))
 
-    def take(self, number: int, _: FrameType | None) -> None:
+    def take(self, number: int, frame: FrameType | None) -> None:
         """Begin to end; a second signal ends the process at once."""
         self.number = number
+        if _is_importing(frame):
+            # Nothing is held yet, and libraries half loaded may crash.
+            os._exit(self.ended())
         for other in _NAMES:
             signal.signal(other, signal.SIG_DFL)
         # What breaks while everything is let go of is nobody's business.
@@ -46,9 +50,12 @@ class Heard:
         number = signal.Signals(self.number or signal.SIGINT)
         if not self._told.is_set():
             self._told.set()
-            start = "\n" if sys.stderr.isatty() else ""
-            said = f"{start}measure: stopped by {_NAMES[number]}; what was finished is kept."
-            print(said, file=sys.stderr, flush=True)
+            start = "\n" if os.isatty(self.stderr) else ""
+            said = f"{start}measure: stopped by {_NAMES[number]}; what was finished is kept.\n"
+            with suppress(OSError, ValueError):
+                sys.stdout.flush()
+            with suppress(OSError):
+                os.write(self.stderr, said.encode())
         own = [one for one in threading.enumerate() if one not in self._before and not one.daemon]
         if self.number is not None and own:
             # A download, say, that the interpreter would wait for.
@@ -60,13 +67,21 @@ class Heard:
         os._exit(self.ended())
 
 
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
 @contextmanager
 def heard() -> Iterator[Heard]:
     """Within it a signal is raised as `StoppedError`, in the main thread; its handlers before are put back."""
-    found = Heard()
     if threading.current_thread() is not threading.main_thread():
-        yield found
+        yield Heard(2)
         return
+    found = Heard(os.dup(2))
     before = {number: signal.signal(number, found.take) for number in _NAMES}
     hooks = sys.unraisablehook, threading.excepthook
     try:
@@ -74,4 +89,6 @@ def heard() -> Iterator[Heard]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        sys.unraisablehook, threading.excepthook = hooks
+        if found.number is None:
+            sys.unraisablehook, threading.excepthook = hooks
+        os.close(found.stderr)
