@@ -14,7 +14,7 @@ from syrupy.location import PyTestLocation
 from syrupy.types import SerializableData, SerializedData
 
 from measure import baselines, files
-from measure.items import baseline_folder
+from measure.items import VERDICTS, baseline_folder
 from measure.regression import compare
 from measure.results import write_atomically
 from measure.rows import State
@@ -46,6 +46,12 @@ class CurveBaseline(SingleFileSnapshotExtension):
     ) -> SerializableData | None:
         """The text of a baseline file, None where there is none."""
         return text_of(Path(snapshot_location))
+
+    def owns_snapshot_collection(self, *, filepath: str, test_location: PyTestLocation) -> bool:
+        """Whether a file beside the baselines is one: accepted verdicts are none, and never cleared away as unused."""
+        place = Path(filepath).parent
+        owned = super().owns_snapshot_collection(filepath=filepath, test_location=test_location)
+        return owned and place != self.folder.parent / VERDICTS
 
     def matches(self, *, serialized_data: SerializableData, snapshot_data: SerializableData) -> bool:
         """Whether what was measured is as accepted, within the tolerance written in the baseline."""

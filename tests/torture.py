@@ -26,6 +26,7 @@ from pathlib import Path
 
 from measure import files, records
 from measure.results import Curves, Result
+from measure.slices import Slices
 from measure.spec import MeasureError
 
 ROOT = Path(__file__).parent.parent
@@ -109,7 +110,8 @@ def killed(arguments: Sequence[str], project: Path, after: float) -> bool:
 def store_is_whole(project: Path) -> None:
     for path in (project / ".store").rglob("*.npz"):
         if not path.name.startswith("."):
-            right(Result.read(path)[1] == path.stem, f"{path} is no whole result")
+            found, address = Result.read(path)
+            right(isinstance(found, Curves | Slices) and address == path.stem, f"{path} is no whole result")
     for path in (project / ".store").rglob("*.link"):
         if not path.name.startswith("."):
             address = files.unsealed(path.stem, path.read_bytes())
