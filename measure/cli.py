@@ -56,7 +56,7 @@ def _in_a_sentence(error: BaseException) -> str | None:
     if isinstance(error, MemoryError):
         return "the machine has no memory left; end what else uses it, or take a larger one."
     if isinstance(error, OSError) and error.errno is not None:
-        where = shown(str(error.filename)) if error.filename else "a file"
+        where = shown(str(error.filename)[:200]) if error.filename else "a file"
         return f"{where} cannot be read or written ({error.strerror}); make room or mend it, or name another."
     return None
 
