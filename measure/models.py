@@ -273,6 +273,7 @@ def read_config(folder: Path, name: str) -> Any:
         what = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise MeasureError(f"the config of {name} could not be read from {folder}: {what} {hint}.") from error
     kinds = getattr(config, "architectures", None) or []
+    kinds = [kinds] if isinstance(kinds, str) else kinds
     if not isinstance(kinds, list) or not all(isinstance(kind, str) for kind in kinds):
         raise MeasureError(f"the config of {name}: architectures is {kinds!r}, expected a list of names; mend it.")
     masked = next((kind for kind in kinds if kind.endswith(("ForMaskedLM", "ForPreTraining"))), None)
@@ -483,7 +484,10 @@ def _tokenizer(reference: catalog.Reference, folder: Path) -> Any:
     for place in tokenizer_places(reference, folder):
         if any((place / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json", "vocab.json")):
             try:
-                return AutoTokenizer.from_pretrained(place, trust_remote_code=False, local_files_only=True)
+                found = AutoTokenizer.from_pretrained(place, trust_remote_code=False, local_files_only=True)
+                if not isinstance(found.model_max_length, int | float):
+                    raise TypeError(f"model_max_length is {found.model_max_length!r}, expected a number")
+                return found
             except Exception as error:  # transformers and tokenizers each raise their own
                 raise MeasureError(
                     f"the tokenizer in {place} could not be loaded ({error}); restore its files."
