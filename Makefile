@@ -10,7 +10,7 @@ PRETRAINED_FIGURES := fig2 edge-speed layer-sweep
 # Shapes and types are checked under test only, in the modules that compute.
 CHECKED := measure.paths,measure.shared_ends,measure.stats,measure.metrics,measure.results,measure.predictions,measure.crossings,measure.slices,measure.figures,measure.token_files,measure.prompts,measure.models,measure.linear,measure.forward,measure.finite,measure.recording,measure.inputs,measure.runs,measure.measurements,beartype.beartype
 
-.PHONY: setup suites pretrained pretrained-short pretrained-sample test check bench sample counterfeits draws faults
+.PHONY: setup suites pretrained pretrained-short pretrained-sample test check bench sample counterfeits draws faults fuzz torture
 
 setup: .venv/done
 
@@ -75,3 +75,11 @@ draws: setup
 # Breaks the harness on purpose, one line at a time, in a copy, and tells which test notices; see docs/faults.md.
 faults: setup
 	$(BIN)/python -m tests.faults $(if $(wildcard .store),--store .store)
+
+# Damages every kind of file that is written here, ten thousand times; tests/test_fuzz.py does so a thousand times.
+fuzz: setup
+	$(BIN)/python -m tests.fuzz --mutations 10000
+
+# Kills commands at random moments and looks at what is left; takes one to three hours.
+torture: setup
+	$(BIN)/python -m tests.torture --kills 200

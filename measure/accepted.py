@@ -7,13 +7,19 @@ outcome}}}`. An accepted negative is held to its effects; a verdict that other d
 from __future__ import annotations
 
 import json
+import math
+import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, get_args
 
+import msgspec
+
+from measure import files
 from measure.results import write_atomically
 from measure.spec import MeasureError
-from measure.stats import Verdict
+from measure.stats import Outcome, Verdict
 
 _MEND = "restore it (git checkout), or accept the verdicts anew with --snapshot-update"
 
@@ -38,18 +44,31 @@ class Accepted:
         return lines
 
 
+class _Entry(TypedDict):
+    effects: dict[str, tuple[float, float, float]]
+    draws: dict[str, str]
+
+
 def read(path: Path) -> dict[str, Accepted]:
     """What a suite's file holds, by subject; nothing where there is none. Raises `MeasureError` for a damaged file."""
     try:
-        content = json.loads(path.read_text()) if path.exists() else {}
-        return {subject: _parsed(entry) for subject, entry in content.items()}
-    except (ValueError, TypeError, AttributeError, KeyError, OSError) as error:
+        content = msgspec.convert(files.read_json(path), dict[str, _Entry]) if os.path.lexists(path) else {}
+        found = {subject: Accepted(entry["effects"], entry["draws"]) for subject, entry in content.items()}
+        _check(found)
+    except ValueError as error:
         raise MeasureError(f"the accepted verdicts in {path.name} cannot be read ({error}); {_MEND}.") from None
+    return found
 
 
-def _parsed(entry: dict[str, Any]) -> Accepted:
-    effects = {name: (float(a), float(b), float(c)) for name, (a, b, c) in entry["effects"].items()}
-    return Accepted(effects, {str(seed): str(outcome) for seed, outcome in entry["draws"].items()})
+def _check(found: Mapping[str, Accepted]) -> None:
+    """Raise `ValueError` for what no verdict is."""
+    for subject, entry in found.items():
+        for name, (estimate, low, high) in entry.effects.items():
+            if not low <= estimate <= high:
+                raise ValueError(f"{subject}: {name} is {estimate}, outside of its own interval [{low}, {high}]")
+        for seed, outcome in entry.draws.items():
+            if not seed.isdecimal() or outcome not in get_args(Outcome):
+                raise ValueError(f"{subject}: draw {seed!r} is {outcome!r}, which is no outcome of a draw")
 
 
 def keep(path: Path, subject: str, verdict: Verdict, seed: int) -> None:
@@ -59,9 +78,15 @@ def keep(path: Path, subject: str, verdict: Verdict, seed: int) -> None:
     if seed:
         new = Accepted(old.effects, old.draws | {str(seed): verdict.outcome})
     else:
-        intervals = {effect.name: effect.interval for effect in verdict.effects}
+        # JSON knows no NaN, and nothing can be held to it.
+        intervals = {e.name: e.interval for e in verdict.effects if math.isfinite(e.interval.low + e.interval.high)}
         rounded = {n: (round(i.estimate, 6), round(i.low, 6), round(i.high, 6)) for n, i in intervals.items()}
         new = Accepted(rounded, old.draws)
     whole = dict(sorted((known | {subject: new}).items()))
     text = json.dumps({name: asdict(entry) for name, entry in whole.items()}, indent=1)
-    write_atomically(path, (text + "\n").encode())
+    try:
+        write_atomically(path, (text + "\n").encode())
+    except OSError as error:
+        raise MeasureError(
+            f"the verdict on {subject} could not be accepted: {path.name} cannot be written ({error.strerror})."
+        ) from None

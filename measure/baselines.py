@@ -13,13 +13,16 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypedDict
 
+import msgspec
 import numpy as np
 
-from measure import metrics
+from measure import files, metrics
 from measure.results import Curves
 from measure.rows import QUARTILES
+from measure.shown import Places
 from measure.slices import SLICE_METRICS, Slices
 from measure.spec import KINDS, MeasureError
 
@@ -64,13 +67,19 @@ ENVIRONMENT = (
     "path",
 )
 
+# Of a spec what may be a path.
+PATHS = ("model", "corpus")
+
 Content = dict[str, Any]
 
 
-def describe(result: Curves | Slices) -> Content:
-    """What a baseline keeps of a result."""
+def describe(result: Curves | Slices, places: Places | None = None) -> Content:
+    """What a baseline keeps of a result; `places` writes the paths in its spec, as they stand without it."""
     slices = isinstance(result, Slices)
-    spec, defaults = _parted(result.kind, result.provenance["spec"])
+    named = dict(result.provenance["spec"])
+    if places is not None:
+        named |= {name: places.path(named[name]) for name in PATHS if name in named}
+    spec, defaults = _parted(result.kind, named)
     described = _describe_slices(result) if isinstance(result, Slices) else _describe_curves(result)
     return {
         "format": FORMAT,
@@ -200,17 +209,53 @@ def _numbers_of_slices(content: Content) -> list[Compared]:
     return found
 
 
-_PARTS = {
-    "curves": {"spec", "prompts_sha256", "curve", "metrics", "null_metrics", "scale", "tolerance", "environment"},
-    "slices": {"spec", "prompts_sha256", "triples", "tolerance", "environment"},
-}
+_Numbers = list[float | None]
 
 
+class _Quartiles(TypedDict):
+    q25: float | None
+    median: float | None
+    q75: float | None
+
+
+class _Curve(TypedDict):
+    q25: _Numbers
+    median: _Numbers
+    q75: _Numbers
+
+
+class _Scale(TypedDict):
+    end_distance: _Quartiles
+    reference_norm: _Quartiles
+
+
+class _Common(TypedDict):
+    spec: dict[str, Any]
+    prompts_sha256: str
+    pairs: int
+    degenerate: int
+    tolerance: dict[str, Any]
+    environment: dict[str, str | int | float | bool | None]
+
+
+class _OfCurves(_Common):
+    curve: _Curve
+    metrics: dict[str, _Quartiles]
+    null_metrics: dict[str, _Quartiles]
+    scale: _Scale
+
+
+class _OfSlices(_Common):
+    triples: dict[str, list[_Numbers]]
+
+
+# Each text is asked for several times in a row; nobody changes what is read.
+@lru_cache(maxsize=4)
 def parse(text: str) -> Content:
     """A baseline from its text. Raises `MeasureError` that says what is wrong with it."""
     try:
-        content = json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
+        content = files.parsed(text)
+    except MeasureError as error:
         raise MeasureError(f"the baseline file is not whole JSON ({error})") from None
     found = content.get("format") if isinstance(content, dict) else None
     if isinstance(found, int) and found > FORMAT:
@@ -221,15 +266,26 @@ def parse(text: str) -> Content:
     if found not in (1, FORMAT):
         raise MeasureError(f"the baseline file is not of format {FORMAT}")
     kind = content.setdefault("kind", "curves")
-    missing = _PARTS.get(kind if isinstance(kind, str) else "curves", _PARTS["curves"]) - content.keys()
+    shape: Any = _OfSlices if kind == "slices" else _OfCurves
+    missing = shape.__required_keys__ - content.keys()
     if missing:
         raise MeasureError(f"the baseline file lacks {', '.join(sorted(missing))}")
-    return _as_format_2(content) if found == 1 else content
+    try:
+        msgspec.convert(content, shape)
+        whole = _as_format_2(content) if found == 1 else content
+        msgspec.convert(whole["defaults"], dict[str, Any])
+    except (ValueError, KeyError, AttributeError) as error:
+        raise MeasureError(f"the baseline file is not as this version writes it ({error})") from None
+    _check_tolerances(whole)
+    return whole
 
 
-def _no_constant(name: str) -> float:
-    # A NaN would match anything.
-    raise ValueError(f"{name} is no JSON number")
+def _check_tolerances(content: Content) -> None:
+    """Raise `MeasureError` unless what may move, by how much, is a number above 0 for both classes of devices."""
+    for devices in (PROCESSORS, ACROSS):
+        for name, allowed in content["tolerance"][devices].items():
+            if isinstance(allowed, bool) or not isinstance(allowed, int | float) or not 0 < allowed < math.inf:
+                raise MeasureError(f"the baseline's tolerance of {name} is {allowed!r}, expected a number above 0")
 
 
 def _as_format_2(content: Content) -> Content:

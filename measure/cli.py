@@ -5,13 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
+import re
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from measure import catalog
+from measure import catalog, signals
 from measure.ladder.recipe import Recipe, rung
+from measure.shown import shown
 from measure.spec import PRECISIONS, READS, MeasureError
 
 if TYPE_CHECKING:
@@ -21,15 +25,54 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; a mistake in the input is one message on stderr and exit status 2."""
-    options = _parser().parse_args(arguments)
-    _say_on_stderr()
-    try:
-        status: int = options.run(options)
-    except MeasureError as error:
-        print(f"measure: {error}", file=sys.stderr)
-        return 2
-    return status
+    """Run one command.
+
+    A mistake in the input, and what the machine denies, is one message on stderr and exit status 2; a signal is one
+    line, and 130 or 143.
+    """
+    with signals.heard() as heard:
+        try:
+            options = _parser().parse_args(arguments)
+            _say_on_stderr()
+            status: int = options.run(options)
+        except BrokenPipeError:
+            # Whoever read has enough. Python would flush the rest at its end, and complain.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 128 + signal.SIGPIPE
+        except BaseException as error:
+            if heard.number is not None:
+                return heard.ended()
+            if (said := _in_a_sentence(error)) is None:
+                raise
+            print(f"measure: {said}", file=sys.stderr)
+            return 2
+        return status
+
+
+def _in_a_sentence(error: BaseException) -> str | None:
+    """What to say of a mistake, or of what the machine denies; None for a defect, which is told whole."""
+    if isinstance(error, MeasureError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "the machine has no memory left; end what else uses it, or take a larger one."
+    if isinstance(error, OSError) and error.errno is not None:
+        where = shown(str(error.filename)[:200]) if error.filename else "a file"
+        return f"{where} cannot be read or written ({error.strerror}); make room or mend it, or name another."
+    return None
+
+
+class _Formatter(logging.Formatter):
+    """Names of models and files as they can be shown."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return shown(super().format(record))
+
+
+class _Parser(argparse.ArgumentParser):
+    """Whose messages hold no control characters of the arguments."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(shown(message))
 
 
 def _say_on_stderr() -> None:
@@ -37,13 +80,19 @@ def _say_on_stderr() -> None:
     log = logging.getLogger("measure")
     if not log.handlers:
         handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("measure: %(message)s"))
+        handler.setFormatter(_Formatter("measure: %(message)s"))
         log.addHandler(handler)
         log.setLevel(logging.INFO)
 
 
+def _print(*lines: object) -> None:
+    """Write lines on stdout at once, their control characters shown."""
+    for line in lines:
+        print(shown(str(line)), flush=True)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("measure", description="Measure stable regions in the residual stream.")
+    parser = _Parser("measure", description="Measure stable regions in the residual stream.")
     commands = parser.add_subparsers(
         required=True, metavar="models | curve | slice | plan | fetch | report | refresh | ladder"
     )
@@ -81,13 +130,13 @@ def _models(options: argparse.Namespace) -> int:
         fields = ("name", "family", "source", "parameters", "layers", "revisions", "licence")
         print(json.dumps([{field: getattr(entry, field) for field in fields} for entry in entries], indent=1))
         return 0
-    print(f"{'name':<24} {'parameters':>14} {'layers':>6} {'memory':>9}  {'weights':<10} revisions")
+    _print(f"{'name':<24} {'parameters':>14} {'layers':>6} {'memory':>9}  {'weights':<10} revisions")
     for entry in entries:
         revisions = entry.revisions if len(entry.revisions) < 3 else (entry.revisions[0], "...", entry.revisions[-1])
         count = f" ({len(entry.revisions)})" if len(entry.revisions) > 2 else ""
         held, last = _where(entry), f"{', '.join(revisions)}{count}"
         size = f"{entry.parameters:>14,} {entry.layers:>6} {_bytes(entry.float32_bytes):>9}"
-        print(f"{entry.name:<24} {size}  {held:<10} {last}{f' ({entry.licence})' if entry.licence else ''}")
+        _print(f"{entry.name:<24} {size}  {held:<10} {last}{f' ({entry.licence})' if entry.licence else ''}")
     return 0
 
 
@@ -156,15 +205,23 @@ def _model(options: argparse.Namespace) -> Any:
 _FIGURES = (".png", ".svg", ".pdf")
 
 
+def _check_save(names: list[str]) -> None:
+    """Raise `MeasureError` for what no file can be called, before anything is measured."""
+    wrong = next((name for name in names if not Path(name).name or Path(name).is_dir()), None)
+    if wrong is not None:
+        what = "a folder" if wrong else "no name"
+        raise MeasureError(f"--save {wrong!r} is {what}; give the name of a file, such as curve.npz or curve.png.")
+
+
 def _save(result: Curves | Slices, names: list[str]) -> None:
     """Write numbers or figures, by the ending of each name."""
     for name in names:
         figure = Path(name).suffix in _FIGURES
         if figure and result.degenerate[0]:
-            print(f"not drawn: {name} (degenerate)")
+            _print(f"not drawn: {name} (degenerate)")
             continue
         try:
-            print(f"saved {_draw(result, name) if figure else result.save(name)}")
+            _print(f"saved {_draw(result, name) if figure else result.save(name)}")
         except OSError as error:
             raise MeasureError(f"--save {name}: {error}; give a file in a folder that can be written.") from error
 
@@ -180,6 +237,7 @@ def _draw(result: Curves | Slices, name: str) -> str:
 
 
 def _curve(options: argparse.Namespace) -> int:
+    _check_save(options.save)
     from measure.measurements import interpolate
     from measure.results import METRICS
 
@@ -195,12 +253,12 @@ def _curve(options: argparse.Namespace) -> int:
     )
     _save(curves, options.save)
     if curves.degenerate[0]:
-        print("degenerate pair: both prompts give the same output, so there is no relative distance")
+        _print("degenerate pair: both prompts give the same output, so there is no relative distance")
         return 0
     for name in METRICS:
-        print(f"{name:<17} {getattr(curves, name)[0]:<8.4f} its norm-only null {getattr(curves.null, name)[0]:.4f}")
+        _print(f"{name:<17} {getattr(curves, name)[0]:<8.4f} its norm-only null {getattr(curves.null, name)[0]:.4f}")
     for alpha, relative in zip(curves.alphas, curves.relative[0], strict=True):
-        print(f"{alpha:.3f} {relative:8.4f} {'#' * round(60 * min(max(relative, 0.0), 1.0))}")
+        _print(f"{alpha:.3f} {relative:8.4f} {'#' * round(60 * min(max(relative, 0.0), 1.0))}")
     return 0
 
 
@@ -225,6 +283,7 @@ def _add_slice(commands: Any) -> None:
 
 
 def _slice(options: argparse.Namespace) -> int:
+    _check_save(options.save)
     from measure.measurements import slice2d
 
     slices = slice2d(
@@ -241,13 +300,13 @@ def _slice(options: argparse.Namespace) -> int:
     )
     if slices.degenerate[0]:
         reason = "C lies on the line AB" if slices.on_line[0] else "nothing of it changes the output"
-        print(f"degenerate triple: {reason}, so there are no colours; give three prompts that differ more")
+        _print(f"degenerate triple: {reason}, so there are no colours; give three prompts that differ more")
         _save(slices, options.save)
         return 0
     _save(slices, options.save)
     for name in ("solid_share", "steep_share", "boundary_width"):
-        print(f"{name:<15} {getattr(slices, name)[0]:.4f}")
-    print("nearest of A, B and C by colour, capital within 0.1 of its own; alpha to the right, beta up")
+        _print(f"{name:<15} {getattr(slices, name)[0]:.4f}")
+    _print("nearest of A, B and C by colour, capital within 0.1 of its own; alpha to the right, beta up")
     # Letters are about twice as high as wide.
     print(*("".join(2 * letter for letter in row) for row in reversed(slices.letters(0))), sep="\n")
     return 0
@@ -282,7 +341,7 @@ def _plan(options: argparse.Namespace) -> int:
     from measure import plan
 
     collected = plan.collect(options.expression, _pytest_options(options), paths=_paths(options, "plan"))
-    print(*plan.lines(plan.plan(collected), plan.corpora_to_fetch(collected)), sep="\n")
+    _print(*plan.lines(plan.plan(collected), plan.corpora_to_fetch(collected)))
     return 0
 
 
@@ -309,11 +368,11 @@ def _fetch(options: argparse.Namespace) -> int:
     named = [str(path) for path in options.paths]
     if named and all(name in shelf.ITEMS for name in named):
         for name in named:
-            print(f"{name}: {shelf.fetch(name, accept_terms=options.accept_terms)}", flush=True)
+            _print(f"{name}: {shelf.fetch(name, accept_terms=options.accept_terms)}")
         return 0
     collected = plan.collect(options.expression, _pytest_options(options), paths=_paths(options, "fetch"))
     for line in plan.fetch(collected, allow_pickle=options.allow_pickle):
-        print(line, flush=True)
+        _print(line)
     return 0
 
 
@@ -364,16 +423,17 @@ def _report(options: argparse.Namespace) -> int:
         raise MeasureError("--only chooses among figures; say with --figures png (svg, pdf) how to write them.")
     runs = _runs(options)
     written, shown = page.write(runs, options.out, merge=options.merge)
-    print(f"written {written}: {shown}")
+    _print(f"written {written}: {shown}")
     if options.figures:
         from measure import records
 
         run = records.read(runs if options.merge else runs[-1:])
-        files = paper_figures.save_all(run, options.out / "figures", options.figures, names)
+        with page.damage_told(str(runs[-1])):
+            files = paper_figures.save_all(run, options.out / "figures", options.figures, names)
         drawn = {path.stem for path in files}
-        print(f"written {options.out / 'figures'}: {len(files)} files, {len(drawn)} figures")
+        _print(f"written {options.out / 'figures'}: {len(files)} files, {len(drawn)} figures")
         if missing := [name for name in names if name not in drawn]:
-            print(f"these records have nothing to show in {', '.join(missing)}")
+            _print(f"these records have nothing to show in {', '.join(missing)}")
     return 0
 
 
@@ -446,10 +506,10 @@ def _refresh(options: argparse.Namespace) -> int:
     paths = _paths(options, "refresh")
     if options.orphans:
         found = refresh.orphans(paths)
-        print(*found, sep="\n") if found else print("no orphans: every baseline has its test")
+        _print(*found) if found else _print("no orphans: every baseline has its test")
         return 0
     if options.remove:
-        print(*(f"removed {path}" for path in refresh.remove_orphans(options.remove, paths)), sep="\n")
+        _print(*(f"removed {path}" for path in refresh.remove_orphans(options.remove, paths)))
         return 0
     if options.expression is None and not options.rewrite:
         raise MeasureError("say which baselines: -k EXPR, as for pytest -k; or --orphans, --remove FILE, --rewrite.")
@@ -457,7 +517,7 @@ def _refresh(options: argparse.Namespace) -> int:
     lines, status = refresh.refresh(
         options.expression or "", paths=paths, dry=options.dry_run, rewrite=options.rewrite, arguments=chosen
     )
-    print(*lines, sep="\n")
+    _print(*lines)
     return status
 
 
@@ -525,31 +585,48 @@ def _add_ladder_seeds(parts: Any) -> None:
 
 
 def _ladder_tokenizer(options: argparse.Namespace) -> int:
+    from measure.ladder.seed_training import check_writable
     from measure.ladder.train import train_tokenizer
     from measure.prompts import load_texts
 
+    check_writable(options.out, "--out")
     tokenizer = train_tokenizer(load_texts(options.corpus), options.out / "tokenizer")
-    print(f"{len(tokenizer)} tokens, saved in {options.out / 'tokenizer'}")
+    _print(f"{len(tokenizer)} tokens, saved in {options.out / 'tokenizer'}")
     return 0
 
 
 def _ladder_train(options: argparse.Namespace) -> int:
-    import torch
-
+    _check_counts(options)
     from measure.ladder import card
     from measure.ladder import train as training
+    from measure.ladder.seed_training import check_writable
 
     chosen = rung(options.rung)
     recipe = Recipe(steps=options.steps, revisions=_revisions(options.revisions, options.steps))
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    check_writable(options.out, "--out")
+    _take_threads(options.threads)
     folder = options.out / chosen.name
     text, heldout = (_tokenized(source, options.out) for source in (options.corpus, options.heldout))
+    training.check_heldout(heldout, recipe.sequence)
     training.train(chosen, recipe, text, folder)
     card.write_card(chosen, recipe, text, heldout, folder)
     training.forget_state(folder)
-    print(f"{chosen.name}: {', '.join(recipe.schedule().values())} in {folder}")
+    _print(f"{chosen.name}: {', '.join(recipe.schedule().values())} in {folder}")
     return 0
+
+
+def _check_counts(options: argparse.Namespace) -> None:
+    if options.steps < 0:
+        raise MeasureError(f"--steps {options.steps}: give the number of optimizer steps, 0 for none.")
+    if options.threads is not None and options.threads < 1:
+        raise MeasureError(f"--threads {options.threads}: give a positive number, or leave it out for torch's choice.")
+
+
+def _take_threads(number: int | None) -> None:
+    if number is not None:
+        import torch
+
+        torch.set_num_threads(number)
 
 
 def _revisions(text: str, steps: int) -> tuple[int, ...]:
@@ -558,7 +635,7 @@ def _revisions(text: str, steps: int) -> tuple[int, ...]:
         return ()
     if text == "all":
         return tuple(step for step in Recipe().revisions if step < steps)
-    wrong = [part for part in text.split(",") if not part.isdigit() or int(part) >= steps]
+    wrong = [part for part in text.split(",") if not re.fullmatch("[0-9]{1,12}", part) or int(part) >= steps]
     if wrong:
         raise MeasureError(
             f"--revisions {text!r}: {wrong[0]!r} is no step below {steps}; give all, main, or steps such as 0,256."
@@ -575,7 +652,12 @@ def _tokenized(source: str, out: Path) -> Text:
 
     own = out / "tokenizer"
     folder = own if own.exists() else catalog.LADDER / "tokenizer"
-    return tokenize(load_texts(source), PreTrainedTokenizerFast.from_pretrained(folder))
+    try:
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    except Exception as error:  # transformers and tokenizers each raise their own
+        why = next(iter(str(error).splitlines()), type(error).__name__)
+        raise MeasureError(f"the tokenizer in {folder} could not be loaded ({why}); restore or remove it.") from error
+    return tokenize(load_texts(source), tokenizer)
 
 
 def _ladder_card(options: argparse.Namespace) -> int:
@@ -583,7 +665,7 @@ def _ladder_card(options: argparse.Namespace) -> int:
     from measure.results import write_atomically
 
     write_atomically(options.out / "README.md", ladder_page(options.out).encode())
-    print(f"written {options.out / 'README.md'}")
+    _print(f"written {options.out / 'README.md'}")
     return 0
 
 
@@ -594,24 +676,22 @@ def _ladder_verify(options: argparse.Namespace) -> int:
     wrong = []
     for path in sorted(options.out.glob("*/card.json")):
         found = verify(path.parent, heldout)
-        print(f"{path.parent.name:<28} {'as its card says' if not found else 'NOT as its card says'}")
+        _print(f"{path.parent.name:<28} {'as its card says' if not found else 'NOT as its card says'}")
         wrong += found
-    print(*wrong, sep="\n", end="\n" if wrong else "")
+    _print(*wrong)
     return 1 if wrong else 0
 
 
 def _ladder_seeds(options: argparse.Namespace) -> int:
     from measure.ladder import seed_training
 
+    _check_counts(options)
     names = options.rungs.split(",") if options.rungs else None
     numbers = _seed_numbers(options)
     # Before a corpus is read, which takes its time.
     seed_training.chosen(names or [], numbers or [])
     _check_seeds_corpora(options)
-    if options.threads:
-        import torch
-
-        torch.set_num_threads(options.threads)
+    _take_threads(options.threads)
     weights = options.weights or options.out / "weights"
     if not options.train_only:
         seed_training.check_writable(options.out, "--out")
@@ -647,7 +727,7 @@ def _check_seeds_corpora(options: argparse.Namespace) -> None:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    _print(line)
 
 
 def _default_curves(model: str) -> Curves:

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import errno
 import hashlib
+import json
 import traceback
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,10 +19,12 @@ from typing import Any
 import torch
 
 from measure import catalog, hub, inputs, measurements, models, prompts, runs, stale, structure
+from measure.baselines import ENVIRONMENT
 from measure.catalog import Shape
 from measure.fetching import Fetcher
 from measure.results import Result
 from measure.spec import (
+    KINDS,
     AnySpec,
     ConfigSpec,
     CurveSpec,
@@ -185,8 +188,19 @@ _Found = dict[AnySpec, tuple[Outcome, str]]
 
 def _known(links: Mapping[Spec, str], store: Store | None) -> _Found:
     """The specs that the store holds for a model of the same commit, or the same files: it need not be loaded."""
-    found = {spec: store.follow(link) if store is not None else None for spec, link in links.items()}
+    found = {spec: _if_of(spec, store.follow(link)) if store is not None else None for spec, link in links.items()}
     return {spec: (result, "stored") for spec, result in found.items() if result is not None}
+
+
+def _if_of(spec: Spec, result: Result | None) -> Result | None:
+    """What a store held for a spec, if that is a result of it; what is not is measured again."""
+    if result is None or KINDS.get(result.kind) is not type(spec):
+        return None
+    said = result.provenance
+    if said.get("spec") != json.loads(json.dumps(dataclasses.asdict(spec))):
+        return None
+    whole = all(isinstance(said.get(name), str) for name in ("revision", "prompts_sha256", *ENVIRONMENT))
+    return result if whole else None
 
 
 def _is_needed(specs: Sequence[AnySpec], store: Store | None) -> bool:
@@ -306,7 +320,9 @@ def _measure_alike(
         "device": model.device.type,
     }
     addresses = {spec: key(spec, conditions) for spec in specs}
-    stored = {spec: store.get(address) if store is not None else None for spec, address in addresses.items()}
+    stored = {
+        spec: _if_of(spec, store.get(address)) if store is not None else None for spec, address in addresses.items()
+    }
     missing = [spec for spec, result in stored.items() if result is None]
     found: dict[Spec, tuple[Outcome, str]] = {
         s: (result, "stored") for s, result in stored.items() if result is not None

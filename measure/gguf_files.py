@@ -18,19 +18,20 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from measure import hub, known
+from measure import files, hub, known
 from measure.results import write_atomically
 from measure.spec import MeasureError, NotMeasuredError
 
 CARD = "gguf.json"
 # Of what is unpacked: with another number, files are unpacked anew.
-FORMAT = 1
+FORMAT = 2
 INSTALL = "pip install 'stable-regions[gguf]'"
 # Kept of the disk, and of the memory, for everything else.
 SPARE = 2**28
@@ -69,14 +70,38 @@ _log = logging.getLogger("measure")
 def card(folder: Path) -> dict[str, Any] | None:
     """What an unpacked file was; None for a folder that was never one."""
     try:
-        found: dict[str, Any] = json.loads((folder / CARD).read_text())
-    except (OSError, ValueError):
+        found: dict[str, Any] = files.read_json(folder / CARD)
+    except MeasureError:
         return None
-    return found if found.get("format") == FORMAT else None
+    if not isinstance(found, dict) or found.get("format") != FORMAT or not _is_whole(folder, found):
+        return None
+    return {name: value for name, value in found.items() if name not in ("files", "seal")}
+
+
+def _is_whole(folder: Path, card: dict[str, Any]) -> bool:
+    """Whether every file that was unpacked is as it was: one that is not is unpacked anew."""
+    kept = card.get("files")
+    if not isinstance(kept, dict) or card.get("seal") != _seal(card):
+        return False
+    try:
+        return all(file_hash(folder / name) == sha256 for name, sha256 in kept.items())
+    except (OSError, ValueError):
+        return False
+
+
+def _seal(card: dict[str, Any]) -> str:
+    """What tells that a card is as it was written."""
+    return files.seal(CARD, json.dumps({**card, "seal": ""}, sort_keys=True))
 
 
 def file_hash(path: Path) -> str:
     """sha256 of a file, read again only where it has changed since any process read it."""
+    state = path.stat()
+    return _file_hash(path, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
+
+
+@lru_cache(maxsize=64)
+def _file_hash(path: Path, *_: int) -> str:
     kept = known.of_files(hub.memory() / "known", [path], what="file")
     sha256 = known.read_hash(kept)
     if sha256 is None:
@@ -112,6 +137,7 @@ def unpack(path: Path, folder: Path, sha256: str) -> None:
         _check_room(path, folder, needed)
         _log.info("unpacking %s to float32 (%.2f GB), once", path.name, needed / 1e9)
         folder.parent.mkdir(parents=True, exist_ok=True)
+        files.sweep_folders(folder.parent, r"\.(float32|[0-9a-f]{64})\.")
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as place:
             inside = Path(place) / "model"
             inside.mkdir()
@@ -310,7 +336,9 @@ def _write_all(
     notes = _write_tokenizer(path, folder)
     types = Counter(source.kind.name for source in sources)
     # Last: with it the folder is whole.
-    card = {**said, "types": dict(sorted(types.items())), "dequantized": "float32", **notes}
+    hashes = {one.name: known.hash_file(one) for one in sorted(folder.iterdir()) if one.is_file()}
+    card = {**said, "types": dict(sorted(types.items())), "dequantized": "float32", **notes, "files": hashes}
+    card["seal"] = _seal(card)
     write_atomically(folder / CARD, json.dumps(card, indent=1).encode())
 
 

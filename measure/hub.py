@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from measure import checkpoint_files, known, stale
+from measure import checkpoint_files, files, known, stale
 from measure.hub_errors import DamagedError, Kind, explained, is_offline, is_unreachable, not_in_cache, patiently
 from measure.results import write_atomically
 from measure.spec import MeasureError, NotMeasuredError
@@ -25,8 +25,8 @@ from measure.spec import MeasureError, NotMeasuredError
 _LARGE = 2**26
 # Seconds in which the hub must answer a question about a repository.
 _TIMEOUT = 30.0
-_STEP = re.compile(r"step(?P<step>\d+)(-tokens(?P<tokens>\d+)(?P<unit>[KMBT]))?")
-_TOKENS = re.compile(r"tokens(?P<tokens>\d+)(?P<unit>[KMBT])")
+_STEP = re.compile(r"step(?P<step>[0-9]{1,18})(-tokens(?P<tokens>[0-9]{1,18})(?P<unit>[KMBT]))?")
+_TOKENS = re.compile(r"tokens(?P<tokens>[0-9]{1,18})(?P<unit>[KMBT])")
 _UNITS = {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 # Pythia's branches name the step alone; each of its steps takes 1,024 sequences of 2,048 tokens.
 _PYTHIA_STEP = 1024 * 2048
@@ -622,8 +622,10 @@ def _memory(repo: str, kind: Kind = "model") -> Path:
 
 def _remember(repo: str, name: str, text: str, kind: Kind = "model") -> None:
     path = _memory(repo, kind) / name
-    if not path.exists() or path.read_text() != text:
-        write_atomically(path, text.encode())
+    # Where it cannot be kept the hub is asked again.
+    with suppress(OSError):
+        if _remembered(path) != text:
+            write_atomically(path, text.encode())
 
 
 def _remember_revision(repo: str, revision: str, commit: str, kind: Kind = "model") -> None:
@@ -632,13 +634,26 @@ def _remember_revision(repo: str, revision: str, commit: str, kind: Kind = "mode
 
 
 def _remembered_branches(repo: str, kind: Kind = "model") -> tuple[str, ...]:
-    path = _memory(repo, kind) / "branches.json"
-    return tuple(json.loads(path.read_text())) if path.exists() else ()
+    with suppress(MeasureError):
+        found = files.read_json(_memory(repo, kind) / "branches.json")
+        if isinstance(found, list) and all(isinstance(name, str) for name in found):
+            return tuple(found)
+    return ()
 
 
 def _remembered_sizes(repo: str, commit: str, kind: Kind = "model") -> dict[str, int] | None:
-    path = _memory(repo, kind) / f"{commit}.json"
-    return json.loads(path.read_text()) if path.exists() else None
+    with suppress(MeasureError):
+        found = files.read_json(_memory(repo, kind) / f"{commit}.json")
+        if isinstance(found, dict) and all(type(size) is int and size >= 0 for size in found.values()):
+            return found
+    return None
+
+
+def _remembered(path: Path) -> str | None:
+    """The text that was kept at `path`; None where there is none that can be read."""
+    with suppress(OSError, UnicodeDecodeError):
+        return files.content(path).decode()
+    return None
 
 
 def _sealed(text: str) -> str:
@@ -661,8 +676,11 @@ def _cached_commit(repo: str, revision: str, kind: Kind = "model") -> str | None
     if (_cache(repo, kind) / "snapshots" / revision).is_dir() or _remembered_sizes(repo, revision, kind) is not None:
         return revision
     own = _memory(repo, kind) / "refs" / quote(revision, safe="")
-    path = own if own.is_file() else _cache(repo, kind) / "refs" / revision
-    return path.read_text().strip() if path.is_file() else None
+    for path in (own, _cache(repo, kind) / "refs" / revision):
+        found = (_remembered(path) or "").strip()
+        if re.fullmatch("[0-9a-f]{40}", found):
+            return found
+    return None
 
 
 def _has_all(folder: Path, pattern: re.Pattern[str]) -> bool:

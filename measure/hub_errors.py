@@ -104,7 +104,7 @@ def patiently(call: Callable[[], _T]) -> _T:
 def _retry_after(error: BaseException) -> float:
     """Seconds that a hub asks to be left alone, a minute at most."""
     value = getattr(error, "response").headers.get("Retry-After", "0")  # noqa: B009
-    return min(float(value), 60.0) if value.isdigit() else 0.0
+    return min(float(value), 60.0) if value.isascii() and value.isdigit() else 0.0
 
 
 def explained(error: Exception, repo: str, revision: str, kind: Kind, nearest: Callable[[], str]) -> MeasureError:

@@ -22,7 +22,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as global_hooks
 
+from measure import files
 from measure.results import write_atomically
+from measure.spec import MeasureError
 
 # (layer, read) -> tokens of a prompt and points in a row with which the fast path was seen to be the reference.
 Passed = dict[tuple[int, str], list[tuple[int, int]]]
@@ -211,14 +213,14 @@ def read_passed(path: Path) -> Passed:
 
 
 def _read(path: Path) -> Any:
-    with suppress(OSError, ValueError):
-        return json.loads(path.read_text())
+    with suppress(OSError, MeasureError):
+        return files.unsealed(path.name, files.content(path))
     return None
 
 
 def _write(path: Path, content: Any) -> None:
     with suppress(OSError):
-        write_atomically(path, json.dumps(content).encode())
+        write_atomically(path, files.sealed(path.name, content))
 
 
 def machine(device: torch.device) -> Mapping[str, str]:

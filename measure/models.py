@@ -323,11 +323,14 @@ def read_config(folder: Path, name: str) -> Any:
     except Exception as error:  # transformers raises many kinds here
         path = folder / "config.json"
         hint = "Restore the folder, or take a transformers that knows this model"
-        if path.exists() and "auto_map" in path.read_text():
+        if path.exists() and b"auto_map" in path.read_bytes():
             hint = "It needs code from its repository, which is never run here"
-        what = str(error).strip().splitlines()[0]
+        what = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise MeasureError(f"the config of {name} could not be read from {folder}: {what} {hint}.") from error
     kinds = getattr(config, "architectures", None) or []
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    if not isinstance(kinds, list) or not all(isinstance(kind, str) for kind in kinds):
+        raise MeasureError(f"the config of {name}: architectures is {kinds!r}, expected a list of names; mend it.")
     masked = next((kind for kind in kinds if kind.endswith(("ForMaskedLM", "ForPreTraining"))), None)
     if getattr(config, "is_encoder_decoder", False) or masked:
         what = f"an encoder ({masked})" if masked else f"an encoder-decoder ({config.model_type})"
@@ -601,6 +604,8 @@ def _tokenizer_in(place: Path) -> tuple[Any, str]:
         )
     try:
         held = AutoTokenizer.from_pretrained(place, trust_remote_code=False, local_files_only=True)
+        if not isinstance(held.model_max_length, int | float):
+            raise TypeError(f"model_max_length is {held.model_max_length!r}, expected a number")
     except Exception as error:  # transformers and tokenizers each raise their own
         if files == ["tokenizer_config.json"]:
             return None, _NO_VOCABULARY.format(place)

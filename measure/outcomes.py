@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from syrupy.assertion import SnapshotAssertion
 from measure import accepted, recording, regression
 from measure.claims import Claim
 from measure.exits import EXIT_CLAIM_FAILED, EXIT_DRIFT, EXIT_NOT_MEASURED
-from measure.items import ORDER, accepted_file, draw_of, strict_read_of, subject_of, title_of, uses
+from measure.items import ORDER, accepted_file, baseline_folder, draw_of, strict_read_of, subject_of, title_of, uses
 from measure.options import is_default_sample
 from measure.results import write_atomically
 from measure.rows import BaselineRow, Role, State, TestRow, VerdictRow
@@ -43,6 +45,25 @@ def exit_status(item: pytest.Item, call: pytest.CallInfo[None]) -> int:
 def is_denied(call: pytest.CallInfo[None]) -> bool:
     """Whether a test ended because the world denied it something, or a verdict had no interval."""
     return call.excinfo is not None and call.excinfo.errisinstance(NotMeasuredError)
+
+
+def check_updatable(items: Sequence[pytest.Item]) -> None:
+    """Raise `MeasureError` where --snapshot-update is asked for and what it updates cannot be written."""
+    config = items[0].config
+    if not config.option.update_snapshots or (config.getoption("--refresh") or "").startswith("dry"):
+        return
+    folders = {baseline_folder(item) for item in items if uses(item, "baseline")}
+    folders |= {accepted_file(item).parent for item in items if uses(item, "claim")}
+    for folder in sorted(folders):
+        place = next(parent for parent in (folder, *folder.parents) if os.path.lexists(parent))
+        try:
+            with tempfile.TemporaryFile(dir=place) as file:
+                file.write(b"room")
+        except OSError as error:
+            raise MeasureError(
+                f"--snapshot-update: {place} cannot be written ({error.strerror}), so nothing could be accepted; make "
+                "room in it, or leave the option out."
+            ) from None
 
 
 def verdicts_of(item: pytest.Item) -> tuple[accepted.Accepted | None, Callable[[Verdict], None] | None]:
@@ -155,5 +176,8 @@ def _rewrite(item: pytest.Item) -> str | None:
     if text is None:
         return "as it was"
     if asked == "rewrite":
-        write_atomically(Path(execution.snapshot_location), text.encode())
+        try:
+            write_atomically(Path(execution.snapshot_location), text.encode())
+        except OSError as error:
+            return f"not rewritten: it cannot be written ({error.strerror})"
     return "rewritten"

@@ -13,7 +13,8 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape, unescape
 from pathlib import Path
@@ -24,12 +25,13 @@ from measure import records
 from measure.page_view import claims_table, view
 from measure.records import Run
 from measure.results import write_atomically
+from measure.shown import Places
 from measure.spec import MeasureError
 from measure.view_rows import View
 
 _WEB = Path(__file__).parent / "web"
 # What lines that parse, yet were not written by this version, end in.
-_DAMAGED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, AssertionError)
+_DAMAGED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, AssertionError, RecursionError)
 # Of a page so much holds its head.
 _HEAD = 100_000
 _META = re.compile(r'<meta name="records" content="([^"]*)" data-tests="(\d{1,9})">')
@@ -53,24 +55,28 @@ def write(paths: Sequence[Path], out: Path, *, merge: bool = False) -> tuple[Pat
     if len(paths) > 2 and not merge:
         raise MeasureError(f"{len(paths)} runs given: one is shown, two are compared, more can be shown with --merge.")
     before = records.read(paths[:1]) if len(paths) == 2 and not merge else None
-    named = ", ".join(map(str, paths if merge else paths[-1:]))
+    asked = [str(path) for path in (paths if merge else paths[-1:])]
+    # From where `measure report` is called, or beside the page.
+    places = Places(Path(), beside=out)
+    named = ", ".join(map(places.path, asked))
     try:
         run = records.read(paths if merge else paths[-1:])
         source = Source(named, len(run.tests))
-        content, shown, table = _drawn(run, before, source)
+        with damage_told(", ".join(asked)):
+            content, shown, table = _drawn(run, before, source)
     except MeasureError as error:
-        raise _told(error, Source(named), out) from error
+        raise _told(error, Source(named), out, places.text(str(error))) from error
     replaced = _replaced(out, source)
     target = _written(out, content, table)
     return target, "\n".join([*_said(shown, len(content), paths[0]), *replaced])
 
 
-def _told(error: MeasureError, source: Source, out: Path) -> MeasureError:
+def _told(error: MeasureError, source: Source, out: Path, said: str) -> MeasureError:
     """What is to be said of a run that cannot be shown, once there is a page that says it too."""
-    nothing = view(Run(None, {}, (), problems=(str(error),)))
+    nothing = view(Run(None, {}, (), problems=(said,)))
     replaced = _replaced(out, source)
     try:
-        target = _written(out, html(nothing, source).encode(), [str(error)])
+        target = _written(out, html(nothing, source).encode(), [said])
     except MeasureError as other:
         return MeasureError(f"{error} And {other}")
     return MeasureError("\n".join([f"{error} {target} says so too.", *replaced]))
@@ -91,12 +97,20 @@ def _said(shown: View, size: int, earlier: Path) -> list[str]:
 
 def _drawn(run: Run, before: Run | None, source: Source) -> tuple[bytes, View, list[str]]:
     """The page of a run, the view that it holds, and the lines of its table of claims."""
+    shown = view(run, before)
+    return html(shown, source).encode(), shown, claims_table(run, shown.problems)
+
+
+@contextmanager
+def damage_told(named: str) -> Iterator[None]:
+    """Raise `MeasureError` for what records that were not written by this version end in."""
     try:
-        shown = view(run, before)
-        return html(shown, source).encode(), shown, claims_table(run, shown.problems)
+        yield
+    except MeasureError:
+        raise
     except _DAMAGED as error:
         raise MeasureError(
-            f"{source.records}: the records are not as this version writes them ({error!r}); run the suites again."
+            f"{named}: the records are not as this version writes them ({error!r}); run the suites again."
         ) from error
 
 
@@ -107,7 +121,9 @@ def _replaced(out: Path, source: Source) -> list[str]:
         return []
     several = old.records.split(", ")
     asked = f"{'--merge ' if len(several) > 1 else ''}{shlex.join(several)}"
-    return [f"this page replaces one of {old.tests} tests ({old.records}), which `measure report {asked}` brings back"]
+    # Of records elsewhere a page holds no folder.
+    again = f", which `measure report {asked}` brings back" if all(map(os.path.exists, several)) else ""
+    return [f"this page replaces one of {old.tests} tests ({old.records}){again}"]
 
 
 def _source_of(page: Path) -> Source | None:

@@ -11,6 +11,7 @@ from measure import metrics, page_results, page_runs, report
 from measure.records import Run
 from measure.report import JUDGED, NOT_MEASURED, Case
 from measure.rows import BaselineRow, EffectRow, Field, Numbers, Quartiles, State, TestRow, VerdictRow
+from measure.shown import one_line
 from measure.view_rows import (
     Against,
     BaselineView,
@@ -96,7 +97,7 @@ def claims_table(run: Run, problems: Iterable[str]) -> list[str]:
         some = [row for row in run.tests if row.protocol == protocol]
         lines.append(f"claims (protocol {protocol or 'unknown'}; n: independent units)")
         lines += [*report.claim_table(some), *report.reads_table(some), report.baseline_line(some)]
-    return lines
+    return [one_line(line) for line in lines]
 
 
 def _tests(run: Run) -> tuple[TestRow, ...]:

@@ -8,6 +8,7 @@ has been collected, and not before.
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,6 +84,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.addinivalue_line("markers", "draw(number): which draw of its counterfeits a control takes, see --draws")
     check_sample(config)
+    _unwritten().clear()
     if _is_worker(config):
         config.stash[_OUTBOX] = []
     else:
@@ -213,7 +215,11 @@ def _harness(config: pytest.Config) -> Harness:
 
 
 def _emit(config: pytest.Config, row: Row) -> None:
-    """A row goes into the records, from a worker of pytest-xdist by the next report."""
+    """A row goes into the records, without this machine's folders, from a worker of pytest-xdist by the next report."""
+    from measure import recording
+    from measure.session import places
+
+    row = recording.outward(row, places(config))
     if _is_worker(config):
         config.stash[_OUTBOX].append(row)
     elif RECORDER in config.stash:
@@ -228,10 +234,12 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         return
     # The controller of pytest-xdist has no tests of its own; it begins when a worker's report brings a header.
     if any(map(is_of_a_suite, session.items)):
+        from measure.outcomes import check_updatable
         from measure.session import header
 
         try:
             if not _is_worker(config):
+                check_updatable(session.items)
                 _recorder(config)
             _emit(config, header(config, len(session.items), set().union(*map(models_of, session.items))))
         except MeasureError as error:
@@ -245,7 +253,7 @@ def _recorder(config: pytest.Config) -> Recorder:
         given = config.getoption("--records")
         path = Path(given) if given else records.new_path(config.rootpath / records.FOLDER)
         dry = (config.getoption("--refresh") or "").startswith("dry")
-        config.stash[RECORDER] = records.Recorder(None if dry else path)
+        config.stash[RECORDER] = records.Recorder(None if dry else path, asked=bool(given))
     return config.stash[RECORDER]
 
 
@@ -281,7 +289,7 @@ def measured(request: pytest.FixtureRequest, strict_read: str | None) -> Callabl
         spec = harness.effective(asked, strict_read)
         if asked not in specs_of(request.node):
             _skip_where_it_cannot_be(asked, request.config)
-        used.append(spec.id)
+        used.append(harness.told(spec).id)
         return harness.measured(asked, strict_read)
 
     return result
@@ -333,7 +341,7 @@ def baseline(request: pytest.FixtureRequest, snapshot: SnapshotAssertion) -> Sna
             "not measured: no curve was accepted for this model yet; look at it, then accept it with "
             f"`measure refresh -k {subject_of(request.node)}{named}`"
         )
-    assertion = snapshot.use_extension(baseline_in(baseline_folder(request.node)))
+    assertion = snapshot.use_extension(baseline_in(baseline_folder(request.node), request.config.rootpath))
     request.node.stash[BASELINE] = assertion
     return assertion
 
@@ -432,6 +440,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     failures = config.stash[_REPORTS].failures
     if exitstatus == pytest.ExitCode.TESTS_FAILED and failures:
         session.exitstatus = min(failures)
+    # syrupy, which asks to be first, has written by now.
+    elif exitstatus == pytest.ExitCode.OK and _unwritten():
+        session.exitstatus = EXIT_CLAIM_FAILED
     if RECORDER in config.stash:
         config.stash[RECORDER].end(int(session.exitstatus))
     ended = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
@@ -447,7 +458,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     from measure import terminal
 
     told = config.stash[_REPORTS]
-    problems = [*told.problems, *([recorder.problem] if recorder.problem else [])]
+    store = config.stash[HARNESS].store.problems[:1] if HARNESS in config.stash else []
+    kept = [*told.problems, *store, *([recorder.problem] if recorder.problem else []), *_unwritten()]
+    problems = list(dict.fromkeys(kept))
     # As without pytest-xdist, whose workers' rows come as they end.
     rows = sorted(recorder.rows, key=lambda row: row.order)
     lines = terminal.lines_of(rows, config.getoption("--protocol") or "paper")
@@ -459,6 +472,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(f"records: {terminal.seen_from(config.invocation_params.dir, recorder.written)}")
     if told.failures:
         terminalreporter.write_line(terminal.ending(min(told.failures), rows))
+
+
+def _unwritten() -> list[str]:
+    """Baselines that could not be written, a sentence each."""
+    snapshot = sys.modules.get("measure.snapshot")
+    return snapshot.UNWRITTEN if snapshot is not None else []
 
 
 def __getattr__(name: str) -> Any:

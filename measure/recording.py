@@ -20,9 +20,11 @@ from measure.predictions import Predictions
 from measure.records import place_type
 from measure.results import METRICS, Curves, Result
 from measure.rows import (
+    BaselineRow,
     CurveRow,
     EffectRow,
     FactRow,
+    Header,
     Metric,
     ModelRow,
     Number,
@@ -30,13 +32,16 @@ from measure.rows import (
     Quartiles,
     ResultRow,
     Revision,
+    Row,
     Spread,
+    TestRow,
     TrendRow,
     Triple,
     VerdictRow,
 )
+from measure.shown import Places
 from measure.slices import SLICE_METRICS, Slices
-from measure.spec import AnySpec
+from measure.spec import AnySpec, ConfigSpec
 
 DIGITS = 5
 # Rows of a result up to which each one's own curve is kept: the paper's S1 to S3 and D1 to D3, both ways.
@@ -101,6 +106,32 @@ def _of_revision(model: catalog.Model, name: str) -> Revision:
     whole = _WHOLE_TRAINING.get(model.name) if name == "main" else None
     seen = int(tokens[1]) * 10 ** (3 + 3 * "KMBT".index(tokens[2])) if tokens else whole
     return Revision(name, int(step[1]) if step else None, seen)
+
+
+def told(spec: AnySpec, places: Places) -> AnySpec:
+    """A spec as it is told: with the paths in it written so that they can leave the machine."""
+    found = replace(spec, model=places.path(spec.model))
+    return found if isinstance(found, ConfigSpec) else replace(found, corpus=places.path(found.corpus))
+
+
+def outward(row: Row, places: Places) -> Row:
+    """A row with every path in what a run said written so that it can leave the machine; texts of prompts stay."""
+    if isinstance(row, Header):
+        models, corpus = (None if value is None else places.argument(value) for value in (row.models, row.corpus))
+        return replace(row, arguments=tuple(map(places.argument, row.arguments)), models=models, corpus=corpus)
+    if isinstance(row, ResultRow):
+        error = None if row.error is None else places.text(row.error)
+        return replace(row, provenance={n: places.every(v) for n, v in row.provenance.items()}, error=error)
+    if not isinstance(row, TestRow):
+        return row
+    reason = None if row.reason is None else places.text(row.reason)
+    return replace(row, reason=reason, baseline=_outward(row.baseline, places) if row.baseline else None)
+
+
+def _outward(row: BaselineRow, places: Places) -> BaselineRow:
+    why, notes = (tuple(map(places.text, lines)) for lines in (row.why, row.notes))
+    changed = {name: tuple(map(places.every, sides)) for name, sides in row.changed.items()}
+    return replace(row, why=why, notes=notes, changed=changed)
 
 
 def of_verdict(verdict: stats.Verdict) -> VerdictRow:

@@ -30,6 +30,7 @@ import msgspec
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from measure import files
 from measure.rows import End, Header, Number, ResultRow, Row, TestRow
 from measure.spec import MeasureError
 
@@ -121,7 +122,7 @@ class Writer:
 
     @staticmethod
     def _refusal(path: Path, error: OSError) -> MeasureError:
-        if path.exists() or path.is_symlink():
+        if os.path.lexists(path):
             return MeasureError(
                 f"{path} is there already, and records of another run are never written over; give another file with "
                 "--records FILE, or remove that one."
@@ -150,12 +151,15 @@ class Writer:
 class Recorder:
     """The records of a run, as they come: tests' rows in memory, and every row at once in a file at `path`.
 
-    With None for a path nothing is written. The file is made when the header comes.
+    With None for a path nothing is written. The file is made when the header comes; where that cannot be done and the
+    file was not `asked` for, the run goes on without its records, and `problem` says so.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, *, asked: bool = True) -> None:
         self.rows: list[TestRow] = []
         self._path = path
+        self._asked = asked
+        self._refused: str | None = None
         self._writer: Writer | None = None
         self._started = time.monotonic()
 
@@ -165,9 +169,14 @@ class Recorder:
             self.rows.append(row)
         if isinstance(row, Header):
             # Under pytest-xdist each worker tells it.
-            if self._writer is not None or self._path is None:
+            if self._writer is not None or self._path is None or self._refused:
                 return
-            self._writer = Writer(self._path)
+            try:
+                self._writer = Writer(self._path)
+            except MeasureError as error:
+                if self._asked:
+                    raise
+                self._refused = f"nothing of this run is recorded: {error}"
         if self._writer is not None:
             self._writer.write(row)
 
@@ -179,7 +188,7 @@ class Recorder:
     @property
     def problem(self) -> str | None:
         """Why the file does not hold all of them."""
-        return self._writer.problem if self._writer is not None else None
+        return self._writer.problem if self._writer is not None else self._refused
 
     def end(self, exitstatus: int) -> None:
         """Say in the records that the run came to its end."""
@@ -253,7 +262,7 @@ def _problems(path: Path, damaged: Sequence[str], *, ended: bool) -> list[str]:
 def _rows(path: Path) -> tuple[list[Row], list[str]]:
     """The rows of a file, and what is wrong with each line that holds none."""
     try:
-        content = path.read_bytes()
+        content = files.content(path)
     except OSError as error:
         raise MeasureError(
             f"{path} cannot be read ({error.strerror}); a run of the suites writes {FOLDER}/WHEN.jsonl."

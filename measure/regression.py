@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from measure import baselines
 from measure.baselines import Compared, Content
 from measure.rows import BaselineRow, Farthest, Quartiles, Side, Spread, State
+from measure.shown import Places
 from measure.spec import MeasureError
 
 HASH = 12
 # What a damaged file may raise where its numbers are read.
-_DAMAGED = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError)
+_DAMAGED = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError)
+# So many times what the code allows is no tolerance that somebody chose.
+_WIDEST = 1000
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,13 @@ def deviations(measured: Content, accepted: Content) -> list[Deviation]:
     old = [one for one in baselines.numbers(accepted) if (one.group, one.name) in common]
     if [one.what for one in new] != [one.what for one in old]:
         raise MeasureError(f"the baseline file has {len(old)} numbers where {len(new)} are measured")
+    own = measured["tolerance"][baselines.device_class(measured, accepted)]
+    for name in own.keys() & table.keys():
+        if not table[name] <= _WIDEST * own[name]:
+            raise MeasureError(
+                f"the baseline's tolerance of {name} is {table[name]:g}, more than {_WIDEST} times the code's, "
+                f"{own[name]:g}"
+            )
     found = [
         Deviation(one.kind, one.what, one.value, other.value, _tolerance(table, other))
         for one, other in zip(new, old, strict=True)
@@ -147,6 +158,7 @@ def _tolerance(table: dict[str, Any], accepted: Compared) -> float:
 def _other_spec(measured: Content, accepted: Content) -> list[str]:
     """Why the baseline is one of another spec: a field that only one of the two has stands at its default there."""
     new, old = baselines.asked(measured), baselines.asked(accepted)
+    old |= {name: new[name] for name in baselines.PATHS if name in old and _is_path_of(old[name], new.get(name))}
     lines = [*_changes({n: new[n] for n in new if n in old}, {n: old[n] for n in old if n in new})]
     lines += [
         f"  {name}: {new[name]!r}, which the baseline knows nothing of; it was made with what is now the default, "
@@ -169,6 +181,12 @@ def _other_spec(measured: Content, accepted: Content) -> list[str]:
         *why,
         "if this spec is meant, accept its curve with --snapshot-update",
     ]
+
+
+def _is_path_of(old: object, new: object) -> bool:
+    """Whether an absolute path, as earlier versions wrote it, is the one that is now written without its folders."""
+    whole = isinstance(old, str) and isinstance(new, str) and old.startswith("/")
+    return whole and (Places(Path("/")).path(str(old)) == new or str(old).endswith(f"/{new}"))
 
 
 def _default_moved(name: str, measured: Content, accepted: Content) -> bool:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
 import json
 import os
 import tempfile
+import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_type_hints
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, jaxtyped
 
-from measure import figures, metrics, stats
+from measure import figures, files, metrics, stats
 from measure.metrics import first_crossing
 from measure.spec import MeasureError
 
@@ -34,6 +37,7 @@ R = TypeVar("R", bound="Result")
 def write_atomically(path: Path, content: bytes) -> None:
     """Write `content` to `path` so that a kill at any moment leaves the old file or the new one, never half."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep_once(path.parent)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -46,6 +50,12 @@ def write_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+@cache
+def _sweep_once(folder: Path) -> None:
+    """Remove what killed runs left in a folder, when a process first writes into it."""
+    files.sweep([folder])
 
 
 class Result:
@@ -62,13 +72,22 @@ class Result:
         cls.kind = kind
         cls._kinds[kind] = cls
 
-    def to_bytes(self) -> bytes:
-        """The result as one `.npz` archive, provenance included; not compressed, which took a tenth of a run's time."""
+    def to_bytes(self, address: str = "") -> bytes:
+        """The result as one `.npz` archive, provenance included; not compressed, which took a tenth of a run's time.
+
+        A seal in it tells whether it is as it was written; it holds the `address` that a store keeps it at.
+        """
         every = [entry.name for entry in dataclasses.fields(self) if entry.name != "provenance"]  # type: ignore[arg-type]
-        names = [name for name in every if getattr(self, name) is not None]
-        header = json.dumps({"format": _FORMAT, "kind": self.kind, "provenance": self.provenance})
+        said = {"format": _FORMAT, "kind": self.kind, "provenance": self.provenance, "address": address}
+        # As it will be read.
+        header = json.loads(json.dumps(said))
         buffer = io.BytesIO()
-        np.savez(buffer, **{name: getattr(self, name) for name in names}, header=np.array(header))
+        with zipfile.ZipFile(buffer, "w") as archive:
+            for name in every:
+                if getattr(self, name) is not None:
+                    _add(archive, name, getattr(self, name))
+            seal = _seal(archive.infolist(), header)
+            _add(archive, "header", np.array(json.dumps({**header, "seal": seal})))
         return buffer.getvalue()
 
     def save(self, path: str | Path) -> Path:
@@ -81,27 +100,73 @@ class Result:
     @classmethod
     def load(cls: type[R], path: str | Path) -> R:
         """Read a result written by `save`. Raises `MeasureError` when the file is no such result."""
+        return cls.read(path)[0]
+
+    @classmethod
+    def read(cls: type[R], path: str | Path) -> tuple[R, str]:
+        """`load`, and the address that a store kept the result at, "" for none."""
         expected = getattr(cls, "kind", None)
         try:
-            with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as archive:
+            with np.load(io.BytesIO(files.content(Path(path))), allow_pickle=False) as archive:
                 header = json.loads(str(archive["header"]))
                 arrays = {name: archive[name] for name in archive.files if name != "header"}
+                members = [one for one in archive.zip.infolist() if one.filename != "header.npy"]
+            found, provenance = header.get("kind"), header.get("provenance")
+            # Files of earlier versions have none.
+            if (seal := header.pop("seal", None)) is not None and seal != _seal(members, header):
+                raise ValueError("it is not as it was written")
         except FileNotFoundError:
             raise MeasureError(f"{path} does not exist; give the path that save returned.") from None
         except Exception as error:
             # numpy, zipfile, zlib and json each raise their own errors on a damaged archive.
-            raise MeasureError(
-                f"{path} is not a whole result file ({error}); measure again and save, or restore the file."
-            ) from error
-        found = header.get("kind")
-        if found not in ([expected] if expected else cls._kinds) or header.get("format") != _FORMAT:
+            raise _damaged(path, error) from error
+        if found not in ([expected] if expected else [*cls._kinds]) or header.get("format") != _FORMAT:
             raise MeasureError(
                 f"{path} holds {found!r} in format {header.get('format')!r}; expected "
                 f"{expected or ' or '.join(cls._kinds)!r} in format {_FORMAT}. "
                 "Use the class, or the version of this package, that wrote it."
             )
-        result: R = cls._kinds[found](**arrays, provenance=header["provenance"])  # type: ignore[assignment,call-arg]
-        return result
+        try:
+            result: R = cls._kinds[found](**arrays, provenance=provenance)  # type: ignore[assignment,call-arg]
+            result._check()
+        # What checks types under test raises its own too.
+        except Exception as error:
+            raise _damaged(path, error) from error
+        return result, str(header.get("address", ""))
+
+    def _check(self) -> None:
+        """Raise `ValueError` unless every array is of the type and the shape that its field states."""
+        if not isinstance(self.provenance, dict):
+            raise ValueError("its provenance is none")
+        with jaxtyped("context"):
+            for name, kind in _types(self.kind).items():
+                if not isinstance(getattr(self, name), kind):
+                    array = getattr(self, name)
+                    raise ValueError(f"{name} is {getattr(array, 'dtype', None)} {getattr(array, 'shape', '')}")
+
+
+def _damaged(path: str | Path, error: Exception) -> MeasureError:
+    return MeasureError(f"{path} is not a whole result file ({error}); measure again and save, or restore the file.")
+
+
+def _add(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
+    """Put an array into an archive, as `numpy.savez` does."""
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+        np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
+
+
+def _seal(members: Iterable[zipfile.ZipInfo], header: dict[str, Any]) -> str:
+    """A hash of what an archive holds: of the arrays their checksums, which reading them holds them against."""
+    content = [sorted((one.filename, one.CRC, one.file_size) for one in members), header]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+
+
+@cache
+def _types(kind: str) -> dict[str, Any]:
+    """The type of each array of a kind of result."""
+    of: Any = Result._kinds[kind]
+    hints = get_type_hints(of)
+    return {one.name: hints[one.name] for one in dataclasses.fields(of) if one.name != "provenance"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +203,11 @@ class Curves(Result, kind="curves"):
     kept_metrics: ClassVar[tuple[str, ...]] = METRICS
     # And of the norm-only null.
     null_metrics: ClassVar[tuple[str, ...]] = METRICS
+
+    def _check(self) -> None:
+        super()._check()
+        if self.step_distance is not None and self.step_distance.shape[1] != len(self.alphas) - 1:
+            raise ValueError(f"there are {self.step_distance.shape[1]} steps between {len(self.alphas)} points")
 
     def __len__(self) -> int:
         return len(self.distance)

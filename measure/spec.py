@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from measure.shown import shown
+
 Read = Literal["final_norm", "residual", "logits"]
 Protocol = Literal["paper", "strict"]
 Precision = Literal["float32", "tf32", "bfloat16", "float16", "float64"]
@@ -38,7 +40,13 @@ _WEIGHTS = re.compile(rf"stored|(?:scrambled|untrained):\d+|{AFTER.pattern}")
 
 
 class MeasureError(ValueError):
-    """An error a user can mend: says what was found, what was expected, what to do next."""
+    """An error a user can mend: says what was found, what was expected, what to do next.
+
+    Control characters in it, which names and files may hold, are shown and not sent.
+    """
+
+    def __str__(self) -> str:
+        return shown(super().__str__())
 
 
 class NotMeasuredError(MeasureError):

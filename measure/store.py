@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from measure import files
 from measure.known import source_hash
 from measure.results import Result, write_atomically
 from measure.spec import MeasureError, Spec
@@ -29,6 +32,7 @@ class Store:
 
     `refreshing` passes over what was stored before, but not over what this refresh, or an earlier one that was killed,
     has measured already: a journal in the folder remembers it until `end_refresh`. `dry` writes nothing at all.
+    Whatever cannot be read, or is not what was kept at its address, is no result: it is measured again.
     """
 
     folder: Path
@@ -49,11 +53,21 @@ class Store:
     def _passed_over(self, address: str) -> bool:
         if not self.refreshing:
             return False
-        return not self._journal.exists() or address not in self._journal.read_text().splitlines()
+        journal = _bytes(self._journal) or b""
+        return address.encode() not in journal.splitlines()
 
     def end_refresh(self) -> None:
         """Forget what the refresh measured: the next one measures everything again."""
-        self._journal.unlink(missing_ok=True)
+        try:
+            self._journal.unlink(missing_ok=True)
+        except OSError as error:
+            self.problems.append(f"{self._journal} cannot be removed ({error.strerror}); remove it before a refresh.")
+
+    def sweep(self) -> None:
+        """Remove what killed runs left half written, a while ago."""
+        if not self.dry:
+            with contextlib.suppress(OSError), os.scandir(self.folder) as entries:
+                files.sweep([entry.path for entry in entries if len(entry.name) == 2 and entry.is_dir()])
 
     def _path(self, address: str) -> Path:
         return self.folder / address[:2] / f"{address}.npz"
@@ -61,45 +75,72 @@ class Store:
     def get(self, address: str) -> Result | None:
         """The result at `address`, or None when there is none or its file is damaged (it is then measured again)."""
         path = self._path(address)
-        if self._passed_over(address) or not path.exists():
+        if self._passed_over(address) or not os.path.isfile(path):
             return None
         try:
-            return Result.load(path)
+            result, kept_at = Result.read(path)
         except MeasureError:
             return None
+        return result if kept_at == address else None
 
     def follow(self, link: str) -> Result | None:
         """The result that `link` leads to, or None; see `link`."""
-        path = self._path(link).with_suffix(".link")
-        return self.get(path.read_text()) if path.exists() else None
+        address = self._address(link)
+        return self.get(address) if address is not None else None
 
     def holds(self, link: str) -> bool:
         """Whether `link` leads to a result; it is not read."""
-        path = self._path(link).with_suffix(".link")
-        return path.exists() and not self._passed_over(path.read_text()) and self._path(path.read_text()).exists()
+        address = self._address(link)
+        return address is not None and not self._passed_over(address) and os.path.isfile(self._path(address))
+
+    def _link(self, link: str) -> Path:
+        return self._path(link).with_suffix(".link")
+
+    def _address(self, link: str) -> str | None:
+        """Where `link` leads; None where there is none, or it is not as it was written."""
+        content = _bytes(self._link(link))
+        try:
+            return str(files.unsealed(link, content)) if content is not None else None
+        except MeasureError:
+            return None
 
     def link(self, link: str, address: str) -> None:
         """Let `link`, made of what is known before a model is loaded, lead to the result at `address`."""
-        path = self._path(link).with_suffix(".link")
-        if not self.dry and not (path.exists() and path.read_text() == address):
-            self._write(path, address.encode())
+        if not self.dry and self._address(link) != address:
+            self._write(self._link(link), files.sealed(link, address))
 
     def put(self, address: str, result: Result) -> None:
         """Keep `result`; a kill at any moment leaves the whole file or none."""
         if self.dry:
             return
-        if self._write(self._path(address), result.to_bytes()) and self.refreshing:
-            with self._journal.open("a") as journal:
-                journal.write(address + "\n")
+        if self._write(self._path(address), result.to_bytes(address)) and self.refreshing:
+            try:
+                if os.path.lexists(self._journal):
+                    files.content(self._journal)
+                with self._journal.open("a") as journal:
+                    journal.write(address + "\n")
+            except OSError as error:
+                self._note(error)
 
     def _write(self, path: Path, content: bytes) -> bool:
         """Whether `content` could be written. A result that cannot be kept is a result all the same."""
         try:
             write_atomically(path, content)
         except OSError as error:
-            self.problems.append(
-                f"results are not kept: {self.folder} cannot be written ({error.strerror}); give another folder with "
-                "--store DIR."
-            )
+            self._note(error)
             return False
         return True
+
+    def _note(self, error: OSError) -> None:
+        self.problems.append(
+            f"results are not kept: {self.folder} cannot be written ({error.strerror}); give another folder with "
+            "--store DIR."
+        )
+
+
+def _bytes(path: Path) -> bytes | None:
+    """What a file holds; None where there is none that can be read, a folder among them."""
+    try:
+        return files.content(path)
+    except OSError:
+        return None

@@ -9,6 +9,7 @@ from pathlib import Path
 from measure import report
 from measure.exits import EXIT_CLAIM_FAILED, EXIT_DRIFT, EXIT_NOT_MEASURED
 from measure.rows import State, TestRow
+from measure.shown import one_line
 
 _MEANING = {
     EXIT_CLAIM_FAILED: "a claim, a control or another test failed",
@@ -24,7 +25,11 @@ _TOLD = {
 
 
 def lines_of(rows: Sequence[TestRow], protocol: str) -> Iterator[str]:
-    """The title of the claims' table, then its lines, and what became of the baselines."""
+    """The title of the claims' table, then its lines, and what became of the baselines, control characters shown."""
+    yield from map(one_line, _lines_of(rows, protocol))
+
+
+def _lines_of(rows: Sequence[TestRow], protocol: str) -> Iterator[str]:
     yield f"claims (protocol {protocol}; n: independent units)"
     yield from report.claim_table(rows)
     yield from report.reads_table(rows)

@@ -149,12 +149,69 @@ def test_draws_and_seeds_that_are_none_are_one_sentence(
     result.stderr.fnmatch_lines([f"ERROR: {said}"])
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"m": 1}', '{"m": {"effects": {"e": [1, 2]}, "draws": {}}}'])
+def entry(interval: str = "[0.2, 0.1, 0.3]", draws: str = "{}") -> str:
+    return f'{{"m": {{"effects": {{"e": {interval}}}, "draws": {draws}}}}}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        '{"m": 1}',
+        '{"m": {"effects": {}}}',
+        '{"m": {"draws": {}}}',
+        '{"m": {"effects": {}, "draws": {}}, "m": {"effects": {}, "draws": {}}}',
+        "[" * 100_000,
+        "\ufeff{}",
+        *map(entry, ("[1, 2]", "[NaN, NaN, NaN]", "[0, -1e400, 1e400]", "[0, -Infinity, 1]", '["0", "0", "0"]')),
+        *map(entry, ("[0.5, 0.1, 0.3]", "[0.2, 0.3, 0.1]", "[true, false, true]", f"[1, 0, {'9' * 5000}]")),
+        *(entry(draws=draws) for draws in ('{"1": "believed"}', '{"x": "supported"}', '{"1": ["supported"]}', "[]")),
+    ],
+)
 def test_a_damaged_file_is_one_sentence(tmp_path: Path, text: str) -> None:
     path = tmp_path / "test_it.json"
     path.write_text(text)
     with pytest.raises(MeasureError, match=r"the accepted verdicts in test_it.json cannot be read .*--snapshot-update"):
         accepted.read(path)
+
+
+def test_a_file_that_is_none_or_no_text_is_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "test_it.json"
+    path.write_bytes(b'{"caf\xe9": {}}')
+    with pytest.raises(MeasureError, match="cannot be read .*it is not in UTF-8"):
+        accepted.read(path)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(MeasureError, match="cannot be read .*Is a directory"):
+        accepted.read(path)
+
+
+def test_an_effect_that_is_no_number_is_held_to_nothing(tmp_path: Path) -> None:
+    nothing = Interval(float("nan"), float("nan"), float("nan"), 0)
+    verdict = Verdict((Effect("e", nothing, 0.1), Effect("f", Interval(0.2, 0.1, 0.3, 40), 0.1)))
+    accepted.keep(tmp_path / "it.json", "m", verdict, 0)
+    assert accepted.read(tmp_path / "it.json") == {"m": Accepted({"f": (0.2, 0.1, 0.3)}, {})}
+
+
+def test_a_verdict_that_cannot_be_kept_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    verdict = Verdict((Effect("f", Interval(0.2, 0.1, 0.3, 40), 0.1),))
+    with pytest.raises(MeasureError, match=r"the verdict on m could not be accepted: it.json cannot be written \("):
+        accepted.keep(tmp_path / "file" / "it.json", "m", verdict, 0)
+
+
+def test_an_update_clears_no_verdicts_away(pytester: pytest.Pytester) -> None:
+    """As syrupy clears what it takes for baselines that no test uses."""
+    pytester.makeconftest('pytest_plugins = ["measure.plugin"]')
+    whole = SUITE.format(by_seed="[0.5]", expected="{}", shift=0.0)
+    whole += "\n@pytest.mark.parametrize('case', CASES)\ndef test_baseline(case, measured, baseline):\n"
+    whole += "    assert baseline == measured(case)\n"
+    (pytester.mkdir("suites") / "test_it.py").write_text(whole)
+    for options in (["--snapshot-update"], ["--snapshot-update"], []):
+        assert pytester.runpytest("suites", "-k", "claim or baseline", *options).ret == 0
+        assert list(kept(pytester)) == ["m"]
+    assert pytester.runpytest("suites", *options).ret == 0
 
 
 def test_what_is_kept_of_one_case_leaves_the_others(tmp_path: Path) -> None:

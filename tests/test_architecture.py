@@ -11,8 +11,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 RANKS = [
-    {"spec", "paths", "shared_ends", "metrics", "figures", "linear", "rows", "exits", "places"},
-    {"stats", "counterfeits", "text_files", "checkpoint_files", "sound", "stale"},
+    {"shown"},
+    {"spec", "paths", "shared_ends", "metrics", "figures", "linear", "rows", "exits", "places", "signals"},
+    {"stats", "counterfeits", "text_files", "checkpoint_files", "sound", "stale", "files"},
     {"results", "catalog", "hub_errors", "ladder.recipe", "ladder.seeds", "token_files"},
     {"view_rows", "records", "report", "known"},
     {"hub", "structure", "items", "options", "terminal", "hookspec"},

@@ -14,10 +14,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from measure import baselines, catalog, forward, measurements, models, prompts, regression
+from measure import baselines, catalog, forward, measurements, models, prompts, records, regression, snapshot
+from measure.exits import EXIT_CLAIM_FAILED
 from measure.regression import compare
 from measure.results import Curves
-from measure.rows import QUARTILES, State
+from measure.rows import QUARTILES, State, TestRow
+from measure.shown import Places
 from measure.spec import CrossingSpec, CurveSpec, PredictionSpec, SliceSpec, Spec
 
 SUITE = """
@@ -135,6 +137,20 @@ def test_with_nothing_else_changed_the_code_is_named(curves: Curves) -> None:
                 f"the baseline's tolerance of curve is {bad!r}, expected a number above 0",
             )
             for bad in (0, -1, "1e-5", None, True, [])
+        ),
+        *(
+            (
+                lambda content, bad=bad: content["tolerance"]["across devices"].update(curve=bad),
+                "expected a number above 0",
+            )
+            for bad in (0, -1, "1e-5", None)
+        ),
+        *(
+            (
+                lambda content, bad=bad: content["tolerance"]["on processors"].update(max_slope=bad),
+                "the baseline's tolerance of max_slope is",
+            )
+            for bad in (2**31, 1e300, 1.0)
         ),
         (
             lambda content: content["curve"]["median"].__setitem__(3, float("nan")),
@@ -313,3 +329,88 @@ def test_a_slice_baseline_sees_scale_place_and_orientation() -> None:
     content = json.loads(accepted)
     content["kind"] = "curves"
     assert explain(text(slices), json.dumps(content))[0].startswith("the baseline file lacks")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"curve": 1e-05', '"curve": 1e400'),
+        ('"curve": 1e-05', '"curve": Infinity'),
+        ('"curve": 1e-05', '"curve": 1e-05, "curve": 1'),
+        ('"degenerate": 0', '"degenerate": ' + "9" * 5000),
+        ('"degenerate": 0', '"degenerate": "0"'),
+        ('"degenerate": 0', '"degenerate": ' + "[" * 900 + "]" * 900),
+        ('"kind": "curves"', '"kind": {}'),
+        ('"environment": {', '"environment": {"x": [], '),
+        ('"defaults": {', '"defaults": [], "old": {'),
+        ('"median": [', '"median": ["x", '),
+    ],
+)
+def test_what_no_editor_meant_is_refused(curves: Curves, old: str, new: str) -> None:
+    """And none of it passes for what was accepted, nor breaks the record of its test."""
+    whole = text(curves)
+    assert old in whole
+    damaged = whole.replace(old, new, 1)
+    (first, *_) = explain(whole, damaged)
+    assert "\n" not in first
+    row = regression.row("it.json", whole, damaged)
+    assert row.state is State.REFUSED
+    assert records.from_json(records.to_json(TestRow("t", "baseline", baseline=row))) is not None
+
+
+def test_a_baseline_that_is_no_text_or_no_file_is_refused(tmp_path: Path, curves: Curves) -> None:
+    whole = text(curves)
+    path = tmp_path / "it.json"
+    assert snapshot.text_of(path) is None
+    for content in (
+        whole.encode("utf-16"),
+        whole.replace("cpu", "cpu\xe9").encode("latin1"),
+        b"",
+        b"\xef\xbb\xbf" + whole.encode(),
+    ):
+        path.write_bytes(content)
+        assert "the baseline file is not whole JSON" in explain(whole, snapshot.text_of(path) or "")[0]
+    path.unlink()
+    path.mkdir()
+    assert "the baseline file is not whole JSON" in explain(whole, snapshot.text_of(path) or "")[0]
+    (tmp_path / "ends.json").write_bytes(whole.replace("\n", "\r\n").encode())
+    assert snapshot.text_of(tmp_path / "ends.json") == whole
+
+
+def test_a_baseline_holds_no_folders_and_an_older_one_that_does_is_compared(curves: Curves, tmp_path: Path) -> None:
+    asked = {**curves.provenance["spec"], "model": "/home/me/runs/x@step3", "corpus": str(tmp_path / "c.jsonl")}
+    own = replace(curves, provenance={**curves.provenance, "spec": asked})
+    told = baselines.to_text(baselines.describe(own, Places(tmp_path)))
+    assert "/home/me" not in told
+    assert str(tmp_path) not in told
+    assert '"corpus": "c.jsonl"' in told
+    older = baselines.to_text(baselines.describe(own))
+    assert "/home/me/runs/x@step3" in older
+    assert explain(told, told) == explain(told, older) == []
+    other = baselines.to_text(
+        baselines.describe(replace(own, provenance={**own.provenance, "spec": {**asked, "model": "/home/me/runs/y"}}))
+    )
+    assert "another spec" in explain(told, other)[0]
+
+
+def test_baselines_that_cannot_be_written_are_refused_before_anything_is_measured(pytester: pytest.Pytester) -> None:
+    project(pytester, 20)
+    (pytester.path / "suites" / "baselines").write_text("no folder")
+    result = pytester.runpytest("suites", "--snapshot-update")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --snapshot-update: * cannot be written (Not a directory)*"])
+    result.stdout.no_fnmatch_line("*INTERNALERROR*")
+
+
+def test_a_baseline_that_could_not_be_written_is_told_and_fails_the_run(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    project(pytester, 20)
+    monkeypatch.setattr(snapshot, "write_atomically", full)
+    result = pytester.runpytest("suites", "--snapshot-update")
+    assert result.ret == EXIT_CLAIM_FAILED
+    result.stdout.fnmatch_lines(["the baseline * could not be written (No space left on device): it is as it was."])
+    result.stdout.no_fnmatch_line("*INTERNALERROR*")

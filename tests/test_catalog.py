@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -137,3 +138,40 @@ def test_a_damaged_card_is_named(tmp_path: Path) -> None:
     (tmp_path / "card.json").write_text("{")
     with pytest.raises(MeasureError, match="card.json cannot be read"):
         catalog.read_card(tmp_path)
+
+
+CHANGES = {
+    "no UTF-8": (lambda text: text.replace("olmo", "olm\xe9").encode("latin1"), "it is not in UTF-8"),
+    "deep": (lambda text: b"[" * 100_000, "it is nested too deep"),
+    "a list": (lambda text: b"[]", "Expected `object`, got `array`"),
+    "no rung": (lambda text: text.replace('"rung"', '"rang"').encode(), "missing required field `rung`"),
+    "text for a number": (
+        lambda text: text.replace('"width": 64', '"width": "64"').encode(),
+        "Expected `int`, got `str`",
+    ),
+    "no width": (lambda text: text.replace('"width": 64', '"width": 0').encode(), "its rung is of no size"),
+    "huge": (lambda text: text.replace('"width": 64', f'"width": {"6" * 400}').encode(), "too large a number"),
+    "another size": (lambda text: text.replace('"width": 64', '"width": 65').encode(), "parameters, not 331776"),
+    "another family": (lambda text: text.replace('"olmo"', '"gpt9"').encode(), "Invalid enum value 'gpt9'"),
+    "a key twice": (
+        lambda text: text.replace('"width": 64', '"width": 64, "width": 64').encode(),
+        "'width' is there twice",
+    ),
+    "NaN": (lambda text: text.replace('"seed": 0', '"seed": NaN').encode(), "NaN is no JSON number"),
+    "other tokens": (lambda text: text.replace('"tokens": 262144', '"tokens": 262145').encode(), "of another step"),
+    "other steps": (lambda text: text.replace('"steps": 2048', '"steps": 2049').encode(), "of another step"),
+    "no main": (lambda text: text.replace('"main"', '"last"').encode(), "expected several of which main is the last"),
+    "one twice": (lambda text: text.replace("step64-tokens0M", "step0-tokens0M").encode(), "its revisions are step0"),
+}
+
+
+@pytest.mark.parametrize(("change", "said"), CHANGES.values(), ids=CHANGES)
+def test_a_card_that_contradicts_itself_is_one_sentence(tmp_path: Path, change: Any, said: str) -> None:
+    text = (catalog.LADDER / "ladder-olmo-0.2m" / "card.json").read_text()
+    assert change(text) != text.encode()
+    (tmp_path / "card.json").write_bytes(change(text))
+    with pytest.raises(MeasureError) as error:
+        catalog.read_card(tmp_path)
+    assert str(error.value).startswith(f"{tmp_path / 'card.json'} cannot be read (")
+    assert said in str(error.value)
+    assert str(error.value).endswith("restore it, or train the rung anew with `measure ladder train`.")

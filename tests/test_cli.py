@@ -12,7 +12,7 @@ from datasets import Dataset
 from safetensors.torch import load_file
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from measure import catalog, cli
+from measure import catalog, cli, measurements
 from measure.models import no_progress_bars
 from measure.results import Curves
 from measure.slices import Slices
@@ -196,3 +196,60 @@ def test_of_a_folder_of_records_the_last_run_is_shown(
     next(folder.glob("20260101*")).unlink()
     assert cli.main(["report", "--previous"]) == 2
     assert "holds 1 of the two runs that it takes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--threads", "-1"], "--threads -1: give a positive number, or leave it out for torch's choice."),
+        (["--threads", "0"], "--threads 0: give a positive number"),
+        (["--steps", "-1"], "--steps -1: give the number of optimizer steps"),
+        (["--revisions", "²"], "--revisions '²': '²' is no step below"),
+        (["--revisions", "9" * 5000], "is no step below"),
+        (["--out", "/dev/null/x"], "--out /dev/null/x: Not a directory; give a folder that can be written."),
+    ],
+)
+def test_numbers_and_places_that_are_none_are_one_sentence(
+    options: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = ["ladder", "train", "ladder-olmo-0.2m", "--corpus", "default", "--heldout", "default"]
+    assert cli.main([*train, "--out", str(tmp_path / "out"), *options]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"measure: {said}" if said.startswith("--") else "measure: ")
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_a_held_out_text_of_one_token_is_told_before_anything_is_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "one.jsonl").write_text('{"TEXT": ""}\n')
+    train = ["ladder", "train", "ladder-olmo-0.2m", "--corpus", "default", "--heldout", str(tmp_path / "one.jsonl")]
+    assert cli.main([*train, "--steps", "1", "--out", str(tmp_path / "out")]) == 2
+    assert "the held-out corpus 'one.jsonl' holds 1 tokens" in capsys.readouterr().err
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_finished_rung_is_not_given_another_corpus(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a", "b"):
+        texts = [{"TEXT": " ".join(f"{name}{i * j % 97}" for i in range(3000))} for j in (1, 2, 3)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, texts)))
+    a, b = (str(tmp_path / f"{name}.jsonl") for name in "ab")
+    train = ["ladder", "train", "ladder-olmo-0.2m", "--heldout", a, "--out", str(tmp_path / "out")]
+    train += ["--revisions", "main"]
+    assert cli.main([*train, "--corpus", a, "--steps", "1"]) == 0
+    card = (tmp_path / "out" / "ladder-olmo-0.2m" / "card.json").read_bytes()
+    for options, what in ((["--corpus", b, "--steps", "1"], "corpus"), (["--corpus", a, "--steps", "2"], "steps")):
+        assert cli.main([*train, *options]) == 2
+        assert f"holds a finished run of another {what}, as its card.json says" in capsys.readouterr().err
+    assert cli.main([*train, "--corpus", a, "--steps", "1"]) == 0
+    assert (tmp_path / "out" / "ladder-olmo-0.2m" / "card.json").read_bytes() == card
+
+
+@pytest.mark.parametrize("name", ["", ".", "/"])
+def test_a_result_is_saved_under_a_name(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measurements, "interpolate", lambda *_, **__: pytest.fail("measured"))
+    assert cli.main(["curve", "ladder-olmo-0.2m", "a", "b", "--save", name]) == 2
+    assert capsys.readouterr().err.startswith(f"measure: --save {name!r} is ")

@@ -308,3 +308,19 @@ def test_two_files_of_one_tokenizer_are_two_sizes(pytester: pytest.Pytester, mem
     done.stdout.re_match_lines([r".*qwen2-\w{6}.*n = 20.*", r".*steeper over null, smallest to largest.*"])
     records = json.loads(next((pytester.path / "reports" / "runs").glob("*.jsonl")).read_text().splitlines()[0])
     assert sorted(records["catalog"]) == ["qwen2-0.2m.gguf", "qwen2-1.1m.gguf"]
+
+
+@pytest.mark.parametrize("damage", ["weights", "config", "card", "list", "deep"])
+def test_an_unpacked_folder_that_is_not_as_it_was_is_unpacked_anew(tmp_path: Path, damage: str) -> None:
+    path = write(tmp_path / "tiny.gguf", network("llama"))
+    folder = gguf_files.unpacked(path)
+    whole = {one.name: one.read_bytes() for one in folder.iterdir()}
+    names = {"weights": "model.safetensors", "config": "config.json"}
+    target = folder / names.get(damage, "gguf.json")
+    content = bytearray(target.read_bytes())
+    content[-100] ^= 1
+    target.write_bytes({"list": b"[]", "deep": b"[" * 100_000}.get(damage, bytes(content)))
+    assert gguf_files.card(folder) is None
+    assert gguf_files.unpacked(path) == folder
+    assert (folder / "model.safetensors").read_bytes() == whole["model.safetensors"]
+    assert gguf_files.card(folder) is not None

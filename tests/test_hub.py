@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -701,3 +702,45 @@ def test_an_error_out_of_the_hubs_storage_may_pass() -> None:
         int("x")
     assert hub_errors._may_pass(of_storage.value)
     assert not hub_errors._may_pass(other.value)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"",
+        b"{",
+        b"[",
+        b"\xff\xfe",
+        b"null",
+        b"7",
+        b'{"a": "b"}',
+        b'{"a": -1}',
+        b'{"a": 1e400}',
+        b"[[1]]",
+        b"[" * 100_000,
+        None,
+    ],
+)
+def test_what_the_hub_said_before_and_is_damaged_is_as_if_it_had_not(
+    served: Served, monkeypatch: pytest.MonkeyPatch, damage: bytes | None
+) -> None:
+    hub.fetch(REPO, "step1000-tokens2B")
+    hub.branches(REPO)
+    kept = [path for path in hub.memory().rglob("*") if path.is_file() and "known" not in path.parts]
+    assert len(kept) >= 3
+    for path in kept:
+        path.unlink()
+        if damage is None:
+            path.mkdir()
+        else:
+            path.write_bytes(damage)
+    hub.forget()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with contextlib.suppress(MeasureError):
+        hub.fetch(REPO, "step1000-tokens2B")
+    with pytest.raises(MeasureError, match="HF_HUB_OFFLINE|not in the local cache"):
+        hub.branches(REPO)
+    assert hub.is_cached(REPO, "tokens2B") in (True, False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    assert hub.fetch(REPO, "step1000-tokens2B").commit == served.commits["step1000-tokens2B"]
+    assert len(hub.branches(REPO)) == len(BRANCHES)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -208,3 +210,140 @@ def test_the_tokenizer_is_shared_byte_level_and_adds_no_bos(tmp_path: Path) -> N
     fresh = train.train_tokenizer(load_corpus("default"), tmp_path)
     assert len(fresh) == 2048
     assert AutoTokenizer.from_pretrained(tmp_path)(" The house")["input_ids"] == fresh(" The house")["input_ids"]
+
+
+def finished(whole: Path, text: Text, folder: Path) -> Path:
+    """A run that came to its end, with its card."""
+    shutil.copytree(whole, folder / RUNG.name)
+    card.write_card(RUNG, TINY, text, text, folder / RUNG.name)
+    train.forget_state(folder / RUNG.name)
+    return folder / RUNG.name
+
+
+def other_text(text: Text) -> Text:
+    return Text(text.ids[::-1].copy(), "another", "another hash", 0)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"text": other_text}, "holds a finished run of another corpus, as its card.json says"),
+        ({"recipe": dataclasses.replace(TINY, steps=2, revisions=(0,))}, "a finished run of another steps"),
+        ({"recipe": dataclasses.replace(TINY, learning_rate=1e-3)}, "a finished run of another learning_rate"),
+        ({"rung": rung("ladder-olmo-0.2m-seed1")}, "a finished run of another rung"),
+        ({"rung": rung("ladder-qwen2-0.2m"), "text": other_text}, "a finished run of another rung, corpus"),
+    ],
+)
+def test_a_finished_folder_of_another_run_is_refused(
+    text: Text, whole: Path, tmp_path: Path, asked: dict[str, Any], said: str
+) -> None:
+    folder = finished(whole, text, tmp_path)
+    before = (folder / "card.json").read_bytes()
+    given = asked["text"](text) if "text" in asked else text
+    with pytest.raises(MeasureError, match=said) as error:
+        train.train(asked.get("rung", RUNG), asked.get("recipe", TINY), given, folder, progress=False)
+    assert "give another --out" in str(error.value)
+    assert (folder / "card.json").read_bytes() == before
+    assert same(weights(folder), weights(whole))
+
+
+def test_a_finished_folder_of_the_same_run_is_left_as_it_is(text: Text, whole: Path, tmp_path: Path) -> None:
+    folder = finished(whole, text, tmp_path)
+    train.train(RUNG, TINY, text, folder, progress=False)
+    # Which checkpoints are kept makes no other run.
+    train.train(RUNG, dataclasses.replace(TINY, revisions=(0,)), text, folder, progress=False)
+    assert same(weights(folder), weights(whole))
+
+
+def test_no_card_is_written_for_weights_that_are_not_its_own(text: Text, whole: Path, tmp_path: Path) -> None:
+    folder = finished(whole, text, tmp_path)
+    shutil.copy(folder / "step0-tokens0M" / "model.safetensors", folder / "main" / "model.safetensors")
+    with pytest.raises(MeasureError, match=r"main/model.safetensors: the weights are not those that card.json"):
+        train.train(RUNG, TINY, text, folder, progress=False)
+
+
+def test_weights_of_an_unknown_run_are_not_trained_on(text: Text, whole: Path, tmp_path: Path) -> None:
+    folder = finished(whole, text, tmp_path)
+    (folder / "card.json").unlink()
+    with pytest.raises(MeasureError, match="holds weights, and neither card.json nor state.pt beside it tells whose"):
+        train.train(RUNG, TINY, text, folder, progress=False)
+
+
+def test_all_revisions_of_another_run_that_was_killed_are_refused(text: Text, whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path / RUNG.name)
+    with pytest.raises(MeasureError, match="belongs to a run with another rung, recipe or corpus"):
+        train.train(RUNG, TINY, other_text(text), tmp_path / RUNG.name, progress=False)
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "bit", "text", "folder", "pickle", "step"])
+def test_a_damaged_state_is_one_sentence(text: Text, whole: Path, tmp_path: Path, damage: str) -> None:
+    folder = tmp_path / RUNG.name
+    folder.mkdir()
+    path, content = folder / "state.pt", bytearray((whole / "state.pt").read_bytes())
+    content[len(content) // 2] ^= 1
+    state = train._read_state(whole / "state.pt")
+    damages = {
+        "empty": b"",
+        "cut": (whole / "state.pt").read_bytes()[:5000],
+        "bit": bytes(content),
+        "text": b"no state",
+        "pickle": train._state_bytes({**state, "model": {}}),
+        "step": train._state_bytes({**state, "step": 10**9}),
+    }
+    if damage == "folder":
+        path.mkdir()
+    else:
+        path.write_bytes(damages[damage])
+    with pytest.raises(MeasureError, match=r"state.pt is damaged \(.*delete it, and the training begins anew"):
+        train.train(RUNG, TINY, text, folder, progress=False)
+
+
+def test_a_state_of_an_earlier_version_is_continued(text: Text, whole: Path, tmp_path: Path) -> None:
+    """Which had no checksum."""
+    folder = tmp_path / RUNG.name
+    folder.mkdir()
+    state = train._read_state(whole / "state.pt")
+    torch.save(state, folder / "state.pt")
+    assert train.unfinished(folder) == train.identity(RUNG, TINY, text)
+
+
+def test_a_disk_that_fills_up_is_one_sentence_and_training_goes_on(
+    text: Text, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    folder = tmp_path / RUNG.name
+    for name in ("write_atomically", "save_revision"):
+        with monkeypatch.context() as patch:
+            patch.setattr(train, name, full)
+            with pytest.raises(MeasureError, match=r"cannot be written \(No space left on device\)"):
+                train.train(RUNG, TINY, text, folder, progress=False)
+    train.train(RUNG, TINY, text, folder, progress=False)
+    assert same(weights(folder), weights(whole))
+
+
+@pytest.mark.parametrize("tokens", [1, 9, 16])
+def test_a_held_out_text_too_short_for_a_loss_is_refused(text: Text, whole: Path, tmp_path: Path, tokens: int) -> None:
+    short = Text(text.ids[:tokens], "short", "hash", 0)
+    with pytest.raises(MeasureError, match=rf"'short' holds {tokens} tokens; .* two windows of 8, 17 tokens"):
+        card.write_card(RUNG, TINY, text, short, whole)
+    train.check_heldout(Text(text.ids[:17], "enough", "hash", 0), 8)
+
+
+def test_the_page_tells_the_corpora_and_recipes_of_its_cards(text: Text, whole: Path, tmp_path: Path) -> None:
+    folder = finished(whole, text, tmp_path)
+    page = card.ladder_page(tmp_path)
+    assert "- Corpus: random, 2,000 tokens (sha256 hash); held out: random, 2,000 tokens (sha256 hash)." in page
+    assert "English" not in page.replace("no usable English", "")
+    assert "trained on the same corpus" not in page
+    other = tmp_path / "ladder-olmo-0.2m-seed1"
+    shutil.copytree(folder, other)
+    told = json.loads((other / "card.json").read_text())
+    told["rung"]["seed"], told["corpus"]["name"], told["recipe"]["learning_rate"] = 1, "poems\x1b[2J", 0.5
+    (other / "card.json").write_text(json.dumps(told))
+    page = card.ladder_page(tmp_path)
+    assert "- Corpus of ladder-olmo-0.2m: random" in page
+    assert "- Corpus of ladder-olmo-0.2m-seed1: poems\\x1b[2J" in page
+    assert page.count("- Recipe of ") == 2
+    assert "learning rate 0.5" in page

@@ -6,6 +6,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -263,3 +264,41 @@ def test_measuring_keeps_freed_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models, "keep_freed_memory", lambda: calls.append(1))
     with models.as_measured(tiny_network("olmo")):
         assert calls == [1]
+
+
+def changed(name: str, **values: object) -> Callable[[Path], object]:
+    def change(folder: Path) -> None:
+        path = folder / name
+        path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda folder: (folder / "config.json").write_bytes(b'{"caf\xe9": 1}'), "the config of"),
+        (lambda folder: (folder / "config.json").write_bytes("{}".encode("utf-16")), "the config of"),
+        (lambda folder: (folder / "config.json").write_bytes(b"[" * 100_000), "the config of"),
+        (changed("config.json", architectures=[["x"]]), "architectures is [['x']], expected a list of names"),
+        (changed("config.json", architectures=7), "architectures is 7, expected a list of names"),
+        (changed("tokenizer_config.json", model_max_length="many"), "model_max_length is 'many', expected a number"),
+        (lambda folder: (folder / "tokenizer_config.json").write_bytes(b"\xff"), "the tokenizer in"),
+        (lambda folder: (folder / "tokenizer.json").write_bytes(b"[" * 100_000), "the tokenizer in"),
+    ],
+)
+def test_damaged_files_of_a_model_are_one_sentence(tmp_path: Path, change: Callable[[Path], object], said: str) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(catalog.LADDER / RUNG / "main", folder)
+    shutil.copytree(catalog.LADDER / "tokenizer", folder, dirs_exist_ok=True)
+    change(folder)
+    with pytest.raises(MeasureError) as error:
+        models.load(str(folder))
+    assert said in str(error.value)
+    assert str(error.value).count("\n") == 0
+
+
+def test_one_name_for_a_list_of_architectures_will_do(tmp_path: Path) -> None:
+    shutil.copytree(catalog.LADDER / RUNG / "main", tmp_path / "model")
+    changed("config.json", architectures="OlmoForCausalLM")(tmp_path / "model")
+    assert models.load(str(tmp_path / "model")).depth == 4

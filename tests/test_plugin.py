@@ -617,11 +617,8 @@ def test_records_that_cannot_be_written_are_one_sentence(suite: pytest.Pytester)
     for given, said in (
         (taken, f"{taken} is there already, and records of another run are never written over"),
         (taken / "below" / "it.jsonl", f"records cannot be written to {taken}/below/it.jsonl (Not a directory)"),
-        (None, f"records cannot be written to {suite.path}/reports/runs/"),
     ):
-        if given is None:
-            (suite.path / "reports").write_text("no folder")
-        result = suite.runpytest("suites", "-k", "claim", *(["--records", str(given)] if given else []))
+        result = suite.runpytest("suites", "-k", "claim", "--records", str(given))
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         (line,) = filter(None, result.errlines)
         assert line.startswith(f"ERROR: {said}")
@@ -629,6 +626,16 @@ def test_records_that_cannot_be_written_are_one_sentence(suite: pytest.Pytester)
         result.stdout.no_fnmatch_line("*INTERNALERROR*")
         result.assert_outcomes(deselected=4)
     assert taken.read_text() == "of another run"
+
+
+def test_where_nothing_can_be_recorded_is_measured_all_the_same(suite: pytest.Pytester) -> None:
+    (suite.path / "reports").write_text("no folder")
+    result = suite.runpytest("suites", "-k", "claim")
+    result.assert_outcomes(passed=1, skipped=1, deselected=4)
+    assert result.ret == pytest.ExitCode.OK
+    (line,) = [line for line in result.outlines if "recorded" in line]
+    assert line.startswith("nothing of this run is recorded: records cannot be written to ")
+    result.stdout.no_fnmatch_line("*INTERNALERROR*")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 
 from measure import catalog, engine, known, store
 from measure.results import Curves
-from measure.spec import CurveSpec
+from measure.spec import CurveSpec, MeasureError
 from measure.store import Store
 from tests.conftest import tiny_network
 from tests.test_results import curves_of, line
@@ -37,6 +39,8 @@ def test_every_module_that_makes_a_number_is_hashed() -> None:
         found |= new
         new = set().union(*map(imported, new)) - found
     assert found - {
+        "files",
+        "shown",
         "gguf_files",
         "shelf",
         "catalog",
@@ -137,3 +141,153 @@ def test_hub_models_default_to_the_papers_corpus() -> None:
     assert engine.corpus_of(SPEC, "hub") == "sedthh/gutenberg_english"
     assert engine.corpus_of(SPEC, "ladder") == "default"
     assert engine.corpus_of(replace(SPEC, corpus="mine.parquet"), "hub") == "mine.parquet"
+
+
+def put_both(folder: Path) -> tuple[Path, Path]:
+    """A result and a link to it, and their files."""
+    kept = Store(folder)
+    kept.put("ab12", curves_of(line()))
+    kept.link("cd34", "ab12")
+    assert kept.follow("cd34") is not None
+    return folder / "ab" / "ab12.npz", folder / "cd" / "cd34.link"
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff\xfe", b"ab12", b"a" * 10_000, b'"ab12"\n0123456789abcdef\n', b"../../x", b"\0"]
+)
+def test_a_link_that_is_not_as_it_was_written_leads_nowhere(tmp_path: Path, content: bytes) -> None:
+    _, path = put_both(tmp_path)
+    path.write_bytes(content)
+    kept = Store(tmp_path)
+    assert kept.follow("cd34") is None
+    assert not kept.holds("cd34")
+    kept.link("cd34", "ab12")
+    assert kept.holds("cd34")
+    assert kept.problem is None
+
+
+def test_a_link_of_another_name_leads_nowhere(tmp_path: Path) -> None:
+    _, path = put_both(tmp_path)
+    shutil.copy(path, tmp_path / "cd" / "cd56.link")
+    assert Store(tmp_path).follow("cd56") is None
+
+
+def test_a_result_of_another_address_is_none(tmp_path: Path) -> None:
+    path, _ = put_both(tmp_path)
+    shutil.copy(path, tmp_path / "ab" / "ab99.npz")
+    assert Store(tmp_path).get("ab99") is None
+    assert Store(tmp_path).get("ab12") is not None
+
+
+def test_folders_and_pipes_in_place_of_files_are_told(tmp_path: Path) -> None:
+    for path in put_both(tmp_path):
+        path.unlink()
+        path.mkdir()
+    (tmp_path / "refreshed").mkdir()
+    kept = Store(tmp_path, refreshing=True)
+    assert (kept.get("ab12"), kept.follow("cd34"), kept.holds("cd34")) == (None, None, False)
+    kept.put("ab12", curves_of(line()))
+    kept.link("cd34", "ab12")
+    kept.put("ab13", curves_of(line()))
+    kept.end_refresh()
+    assert kept.problem is not None
+    assert kept.problem.startswith(f"results are not kept: {tmp_path} cannot be written (")
+    assert "--store DIR" in kept.problem
+
+
+def test_a_journal_that_is_no_text_remembers_nothing(tmp_path: Path) -> None:
+    put_both(tmp_path)
+    (tmp_path / "refreshed").write_bytes(b"\xff\xfeab12\n")
+    assert Store(tmp_path, refreshing=True).get("ab12") is None
+    (tmp_path / "refreshed").write_bytes(b"\xff\xfe\nab12\n")
+    assert Store(tmp_path, refreshing=True).get("ab12") is not None
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda arrays: arrays.update(distance=arrays["distance"][:, :7]), "not as it was written"),
+        (lambda arrays: arrays.update(distance=2 * arrays["distance"]), "not as it was written"),
+        (lambda arrays: arrays.pop("units"), "not as it was written"),
+        (lambda arrays: arrays.update(header=np.array("[]")), "no attribute"),
+    ],
+)
+def test_a_whole_archive_of_other_content_is_no_result(tmp_path: Path, change: object, said: str) -> None:
+    path, _ = put_both(tmp_path)
+    with np.load(path) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    change(arrays)  # type: ignore[operator]
+    np.savez(path, **arrays)
+    assert Store(tmp_path).get("ab12") is None
+    with pytest.raises(MeasureError, match="is not a whole result file") as error:
+        Curves.load(path)
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"distance": np.zeros((1, 7))},
+        {"alphas": np.zeros((50, 1))},
+        {"reference_norm": np.zeros(3)},
+        {"units": np.zeros(1)},
+        {"step_distance": np.zeros((1, 50))},
+    ],
+)
+def test_arrays_that_do_not_fit_are_no_result(tmp_path: Path, change: dict[str, np.ndarray]) -> None:
+    """Of files of earlier versions, which have no seal."""
+    path = tmp_path / "it.npz"
+    np.savez(path, **unsealed(curves_of(line())))
+    assert len(Curves.load(path)) == 1
+    np.savez(path, **{**unsealed(curves_of(line())), **change})
+    with pytest.raises(MeasureError, match="is not a whole result file"):
+        Curves.load(path)
+
+
+def unsealed(curves: Curves) -> dict[str, np.ndarray]:
+    header = {"format": 1, "kind": "curves", "provenance": {}}
+    arrays = {name: value for name, value in vars(curves).items() if isinstance(value, np.ndarray)}
+    return {**arrays, "header": np.array(json.dumps(header))}
+
+
+@pytest.mark.parametrize("lost", ["spec", "weights_sha256", "prompts_sha256", "device", "revision"])
+def test_a_stored_result_that_lacks_where_it_comes_from_is_measured_again(tmp_path: Path, lost: str) -> None:
+    kept = Store(tmp_path)
+    assert measured(kept, SPEC)[0] == ["measured"]
+    for path in tmp_path.rglob("*.npz"):
+        result, address = Curves.read(path)
+        del result.provenance[lost]
+        kept.put(address, result)
+    assert measured(kept, SPEC)[0] == ["measured"]
+    assert measured(kept, SPEC)[0] == ["stored"]
+
+
+def test_a_stored_result_of_another_spec_is_measured_again(tmp_path: Path) -> None:
+    kept, other = Store(tmp_path), replace(SPEC, layer=2)
+    assert measured(kept, SPEC, other)[0] == ["measured"] * 2
+    (address, wrong), (_, right) = ((Curves.read(path)[1], Curves.load(path)) for path in tmp_path.rglob("*.npz"))
+    kept.put(address, right)
+    assert wrong.provenance["spec"] != right.provenance["spec"]
+    assert sorted(measured(kept, SPEC, other)[0]) == ["measured", "stored"]
+
+
+@pytest.mark.parametrize("place", ["/dev/null", "file"])
+def test_where_nothing_can_be_kept_is_measured_and_told_once(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").write_text("no folder")
+    kept = Store(tmp_path / place)
+    assert measured(kept, SPEC, replace(SPEC, layer=2))[0] == ["measured"] * 2
+    assert kept.problem is not None
+    assert kept.problem.startswith(f"results are not kept: {tmp_path / place} cannot be written (Not a directory)")
+
+
+def test_what_killed_runs_left_is_swept_and_not_what_a_neighbour_writes(tmp_path: Path) -> None:
+    old, young = (tmp_path / "ab" / f".{'ab' * 32}.npz.{name}" for name in ("aaaaaaaa", "bbbbbbbb"))
+    put_both(tmp_path)
+    for path in (old, young):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    Store(tmp_path, dry=True).sweep()
+    assert old.exists()
+    Store(tmp_path).sweep()
+    assert (old.exists(), young.exists()) == (False, True)
+    Store(tmp_path / "none").sweep()

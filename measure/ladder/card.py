@@ -7,6 +7,7 @@ measured on the 16-bit weights as they are stored.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,19 @@ from transformers import AutoModelForCausalLM
 from measure.catalog import read_card
 from measure.known import hash_file
 from measure.ladder.recipe import VOCABULARY, Recipe, Rung
-from measure.ladder.train import Text, heldout_loss
+from measure.ladder.train import Text, check_heldout, heldout_loss
 from measure.models import no_progress_bars
 from measure.results import write_atomically
+from measure.shown import one_line
 from measure.spec import MeasureError
 
 
 def write_card(rung: Rung, recipe: Recipe, text: Text, heldout: Text, folder: Path) -> None:
-    """Measure every revision in `folder` on `heldout` and write `card.json` beside them."""
+    """Measure every revision in `folder` on `heldout` and write `card.json` beside them.
+
+    Raises `MeasureError` when the held-out text is too short.
+    """
+    check_heldout(heldout, recipe.sequence)
     revisions = []
     for step, revision in recipe.schedule().items():
         model = _load(folder / revision)
@@ -86,8 +92,6 @@ def ladder_page(folder: Path) -> str:
     if not cards:
         raise MeasureError(f"{folder} holds no rung with a card.json; train one with `measure ladder train`.")
     cards.sort(key=lambda card: (card["rung"]["family"], card["parameters"], card["rung"]["seed"]))
-    first = cards[0]
-    recipe = first["recipe"]
     return "\n".join(
         [
             "# Model card: the ladder",
@@ -97,18 +101,10 @@ def ladder_page(folder: Path) -> str:
             "",
             *(_rung_line(card) for card in cards),
             "",
-            f"- Recipe, the same for all: AdamW, betas {tuple(recipe['betas'])}, weight decay "
-            f"{recipe['weight_decay']} on matrices, learning rate {recipe['learning_rate']} after "
-            f"{recipe['warmup']} warm-up steps, cosine to {recipe['final_learning_rate']}, gradients clipped at "
-            f"{recipe['gradient_clip']}, batches of {recipe['batch']} windows of {recipe['sequence']} tokens, "
-            f"{recipe['steps']} steps "
-            f"({recipe['steps'] * recipe['batch'] * recipe['sequence']:,} tokens), no text seen twice, float32.",
-            f"- Corpus: English novels of the 1810s to 1930, public domain (90 of the benchmark set 100 English Novels "
-            f"1.4 of the Computational Stylistics Group), {first['corpus']['tokens']:,} tokens "
-            f"(sha256 {first['corpus']['sha256'][:12]}); held out: the ten others, "
-            f"{first['heldout']['tokens']:,} tokens "
-            f"(sha256 {first['heldout']['sha256'][:12]}).",
-            f"- Tokenizer: byte-level BPE, vocabulary {VOCABULARY}, trained on the same corpus; adds no BOS.",
+            *_recipe_lines(cards),
+            *_corpus_lines(cards),
+            f"- Tokenizer: byte-level BPE, vocabulary {VOCABULARY}, "
+            f"{'trained on the same corpus; ' if _is_shipped(cards) else ''}adds no BOS.",
             "- Weights: float16 in safetensors, tied embeddings; loaded in float32 by `measure`.",
             "- Names give the non-embedding parameters; `measure models` counts all.",
             "- A training seed sets the initial weights and the order of the text.",
@@ -120,6 +116,60 @@ def ladder_page(folder: Path) -> str:
             "",
         ]
     )  # fmt: skip
+
+
+# The corpus that the shipped rungs were trained on, and what was held out of it.
+_NOVELS = (
+    "English novels of the 1810s to 1930, public domain (90 of the benchmark set 100 English Novels 1.4 of the "
+    "Computational Stylistics Group)"
+)
+_SHIPPED = {
+    "cf96608d6610a7b936ac102c96f8b6e0a169e88443e731aafe6a2d3a4e2ef03c": _NOVELS,
+    "55a7b7cd9781b047c6f1c15d8b2493d2ff933009769484ffad2dfae78f8d7966": "the ten others",
+}
+
+
+def _is_shipped(cards: list[dict[str, Any]]) -> bool:
+    return all(card["corpus"]["sha256"] in _SHIPPED for card in cards)
+
+
+def _alike(cards: list[dict[str, Any]], told: Callable[[dict[str, Any]], str]) -> list[tuple[str, str]]:
+    """What is told of the cards, each text once with the names of its rungs, "" where it is the same for all."""
+    found: dict[str, list[str]] = {}
+    for card in cards:
+        found.setdefault(told(card), []).append(_name(card))
+    return [(text, "" if len(found) == 1 else ", ".join(names)) for text, names in found.items()]
+
+
+def _recipe_lines(cards: list[dict[str, Any]]) -> list[str]:
+    return [
+        f"- Recipe{f' of {names}' if names else ', the same for all'}: {text}" for text, names in _alike(cards, _recipe)
+    ]
+
+
+def _recipe(card: dict[str, Any]) -> str:
+    recipe = card["recipe"]
+    return (
+        f"AdamW, betas {tuple(recipe['betas'])}, weight decay "
+        f"{recipe['weight_decay']} on matrices, learning rate {recipe['learning_rate']} after "
+        f"{recipe['warmup']} warm-up steps, cosine to {recipe['final_learning_rate']}, gradients clipped at "
+        f"{recipe['gradient_clip']}, batches of {recipe['batch']} windows of {recipe['sequence']} tokens, "
+        f"{recipe['steps']} steps "
+        f"({recipe['steps'] * recipe['batch'] * recipe['sequence']:,} tokens), no text seen twice, float32."
+    )
+
+
+def _corpus_lines(cards: list[dict[str, Any]]) -> list[str]:
+    return [f"- Corpus{f' of {names}' if names else ''}: {text}" for text, names in _alike(cards, _corpora)]
+
+
+def _corpora(card: dict[str, Any]) -> str:
+    parts = []
+    for text in (card["corpus"], card["heldout"]):
+        # Of another the name that its card has.
+        called = _SHIPPED.get(text["sha256"], one_line(text["name"]))
+        parts.append(f"{called}, {text['tokens']:,} tokens (sha256 {text['sha256'][:12]})")
+    return f"{parts[0]}; held out: {parts[1]}."
 
 
 def _rung_line(card: dict[str, Any]) -> str:

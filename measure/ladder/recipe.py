@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import asdict, dataclass
 
 from measure.spec import MeasureError
@@ -95,7 +96,7 @@ def rung(name: str) -> Rung:
         if name == shape.name:
             return shape
         base, _, seed = name.rpartition("-seed")
-        if base == shape.name and seed.isdigit() and int(seed) > 0:
+        if base == shape.name and re.fullmatch("[0-9]{1,9}", seed) and int(seed) > 0:
             return Rung(**{**asdict(shape), "seed": int(seed)})
     known = ", ".join(shape.name for shape in _SHAPES)
     raise MeasureError(f"{name!r} is no rung of the ladder; known: {known}, each also with -seed1, -seed2, ...")

@@ -186,6 +186,7 @@ def train_seeds(rungs: Iterable[Rung], training: Training, out: Path | None, mea
     missing = [each for each in pending if training.finished(each) is None]
     if missing:
         train.check_enough(training.recipe, training.text)
+        train.check_heldout(training.heldout, training.recipe.sequence)
     pace = Pace.over(missing, training.recipe.steps, training.say)
     for each in pending:
         run = training.finished(each) or training.train(each, pace)

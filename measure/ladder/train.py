@@ -6,6 +6,7 @@ Does not decide what a rung is (`recipe`) and does not measure stable regions.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from tqdm import tqdm
 from transformers import (
     AutoModelForCausalLM,
@@ -27,9 +29,13 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
+from measure import files
+from measure.catalog import read_card
+from measure.known import hash_file
 from measure.ladder.recipe import CONTEXT, END_OF_TEXT, VOCABULARY, Recipe, Rung
 from measure.models import no_progress_bars
 from measure.prompts import Corpus
+from measure.results import write_atomically
 from measure.spec import MeasureError
 
 SAVE_EVERY = 64
@@ -106,7 +112,11 @@ def tokenize(corpus: Corpus, tokenizer: PreTrainedTokenizerFast) -> Text:
     pieces: list[np.ndarray] = []
     for text in corpus.texts:
         ids = tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids
+        if max([*ids, end]) >= VOCABULARY:
+            raise MeasureError(f"the tokenizer has id {max([*ids, end])}; rungs have a vocabulary of {VOCABULARY:,}.")
         pieces.append(np.asarray([*ids, end], dtype=np.uint16))
+    if not pieces:
+        raise MeasureError(f"corpus {corpus.name!r} holds no text; give one that does.")
     return Text(ids=np.concatenate(pieces), corpus=corpus.name, sha256=corpus.sha256, end_of_text=end)
 
 
@@ -132,7 +142,8 @@ def heldout_loss(model: PreTrainedModel, text: Text, sequence: int) -> dict[str,
 def save_revision(model: PreTrainedModel, folder: Path) -> None:
     """Write `model` in Hugging Face format, weights in 16 bits, under a temporary name and then renamed."""
     temporary = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(temporary, ignore_errors=True)
+    if temporary.exists():
+        shutil.rmtree(temporary)
     # float16 rather than bfloat16: eight times finer for weights of this size, which all lie far below its limit.
     halved = AutoModelForCausalLM.from_config(model.config, dtype=torch.float16)
     halved.load_state_dict(model.state_dict())
@@ -140,6 +151,15 @@ def save_revision(model: PreTrainedModel, folder: Path) -> None:
         halved.save_pretrained(temporary)
     (temporary / "generation_config.json").unlink(missing_ok=True)
     os.replace(temporary, folder)
+
+
+def check_heldout(text: Text, sequence: int) -> None:
+    """Raise `MeasureError` when a held-out text is too short for a loss with its standard error."""
+    if text.windows(sequence) < 2:
+        raise MeasureError(
+            f"the held-out corpus {text.corpus!r} holds {len(text.ids):,} tokens; a loss with its standard error takes "
+            f"two windows of {sequence}, {2 * sequence + 1} tokens. Use a longer one."
+        )
 
 
 def check_enough(recipe: Recipe, text: Text) -> None:
@@ -164,21 +184,37 @@ def train(
     """Train `rung` on `text`, or go on where an earlier call was killed; every revision lands in `folder`.
 
     `progress` shows a bar; `tell` is told the step and its loss after each.
-    Raises `MeasureError` when the text is too short for one pass or `folder` holds another run's state.
+    Raises `MeasureError` when the text is too short for one pass, when `folder` holds another run, finished or not, and
+    when it cannot be written.
     """
     check_enough(recipe, text)
+    check_same(rung, recipe, text, folder)
     if all((folder / revision).exists() for revision in recipe.schedule().values()):
         return
+    try:
+        _train(rung, recipe, text, folder, progress=progress, tell=tell)
+    except (OSError, SafetensorError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise MeasureError(
+            f"{folder} cannot be written ({why}); what was kept there is whole: called again, training goes on from it "
+            "once there is room; or give another --out."
+        ) from error
+
+
+def _train(
+    rung: Rung, recipe: Recipe, text: Text, folder: Path, *, progress: bool, tell: Callable[[int, float], None] | None
+) -> None:
     run = _Run(rung, recipe, text, folder)
     order = np.random.default_rng(rung.seed).permutation(text.windows(recipe.sequence))
     bar = tqdm(total=recipe.steps, initial=run.step, desc=rung.name, unit="step", disable=not progress)
     schedule = recipe.schedule()
     with bar:
         while True:
-            if run.step in schedule and not (folder / schedule[run.step]).exists():
-                save_revision(run.model, folder / schedule[run.step])
+            # First, so that no revision is ever without what tells whose it is.
             if run.step % SAVE_EVERY == 0 or run.step == recipe.steps:
                 run.save()
+            if run.step in schedule and not (folder / schedule[run.step]).exists():
+                save_revision(run.model, folder / schedule[run.step])
             if run.step == recipe.steps:
                 return
             windows = order[run.step * recipe.batch : (run.step + 1) * recipe.batch]
@@ -203,7 +239,82 @@ def identity(rung: Rung, recipe: Recipe, text: Text) -> str:
 def unfinished(folder: Path) -> str | None:
     """The `identity` of the run whose state lies in `folder`; None where there is none."""
     path = folder / "state.pt"
-    return torch.load(path, weights_only=True)["identity"] if path.exists() else None
+    return str(_read_state(path)["identity"]) if path.exists() else None
+
+
+_SEAL = b"\nsha256 "
+
+
+def _state_bytes(state: dict[str, Any]) -> bytes:
+    """A state as a file: torch holds the numbers that it reads against no checksum, so the file ends in one."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getvalue()
+    return content + _SEAL + hashlib.sha256(content).hexdigest().encode()
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    """The state of a run. Raises `MeasureError` for a file that is damaged."""
+    try:
+        content, sealed, seal = files.content(path).rpartition(_SEAL)
+        # Of earlier versions, without one.
+        content = content if sealed else seal
+        if sealed and hashlib.sha256(content).hexdigest().encode() != seal:
+            raise ValueError("it is not as it was written")
+        state: dict[str, Any] = torch.load(io.BytesIO(content), weights_only=True)
+        identity, step = state["identity"], state["step"]
+        if not isinstance(identity, str) or type(step) is not int or step < 0:
+            raise ValueError("it is no state of a training run")
+    except Exception as error:  # torch and pickle raise their own
+        raise _damaged(path, error) from error
+    return state
+
+
+def _damaged(path: Path, error: Exception) -> MeasureError:
+    why = next(iter(str(error).splitlines()), type(error).__name__)
+    return MeasureError(f"{path} is damaged ({why}); delete it, and the training begins anew.")
+
+
+def check_same(rung: Rung, recipe: Recipe, text: Text, folder: Path) -> None:
+    """Raise `MeasureError` when `folder` holds the weights of another rung, recipe or corpus, or of an unknown run."""
+    told, state = folder / "card.json", folder / "state.pt"
+    held = [revision for revision in recipe.schedule().values() if (folder / revision).exists()]
+    if told.exists():
+        _check_card(read_card(folder), rung, recipe, text, folder)
+    elif state.exists():
+        began = unfinished(folder)
+        if began != identity(rung, recipe, text):
+            raise _another(state)
+    elif held:
+        raise MeasureError(
+            f"{folder / held[0]} holds weights, and neither card.json nor state.pt beside it tells whose; give another "
+            "--out, or move them away."
+        )
+
+
+def _check_card(card: dict[str, Any], rung: Rung, recipe: Recipe, text: Text, folder: Path) -> None:
+    """Hold a finished run against what is asked for, and its weights against its card."""
+    asked = json.loads(json.dumps({"rung": asdict(rung), "recipe": recipe.as_dict()}))
+    corpus = {"sha256": text.sha256, "tokens": len(text.ids)}
+    # Which checkpoints are kept changes no weight.
+    found = [name for name, value in asked["recipe"].items() if card["recipe"].get(name) != value]
+    differ = [*(["rung"] if card["rung"] != asked["rung"] else []), *(name for name in found if name != "revisions")]
+    differ += ["corpus"] if {name: card["corpus"][name] for name in corpus} != corpus else []
+    if differ:
+        raise MeasureError(
+            f"{folder} holds a finished run of another {', '.join(differ)}, as its card.json says; give another --out, "
+            "or move it away."
+        )
+    for entry in card["revisions"]:
+        path = folder / entry["revision"] / "model.safetensors"
+        if path.exists() and hash_file(path) != entry["sha256"]:
+            raise MeasureError(f"{path}: the weights are not those that card.json was written for; move them away.")
+
+
+def _another(path: Path) -> MeasureError:
+    return MeasureError(
+        f"{path} belongs to a run with another rung, recipe or corpus; give another --out, or delete it."
+    )
 
 
 class _Run:
@@ -226,13 +337,16 @@ class _Run:
         folder.mkdir(parents=True, exist_ok=True)
 
     def _restore(self) -> None:
-        state = torch.load(self.path, weights_only=True)
+        state = _read_state(self.path)
         if state["identity"] != self.identity:
-            raise MeasureError(
-                f"{self.path} belongs to a run with another rung, recipe or corpus; give another --out, or delete it."
-            )
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+            raise _another(self.path)
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            if state["step"] > self.recipe.steps:
+                raise ValueError(f"it is of step {state['step']} of {self.recipe.steps}")
+        except Exception as error:  # torch raises its own
+            raise _damaged(self.path, error) from error
         self.step = state["step"]
 
     def save(self) -> None:
@@ -242,9 +356,7 @@ class _Run:
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
         }
-        temporary = self.path.with_suffix(".partial")
-        torch.save(state, temporary)
-        os.replace(temporary, self.path)
+        write_atomically(self.path, _state_bytes(state))
 
     def advance(self, ids: torch.Tensor) -> float:
         """One optimizer step on `ids` (batch, sequence + 1); returns the loss before it."""

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from measure import files
 from measure.spec import MeasureError
 from measure.stats import Interval
 
@@ -112,8 +113,8 @@ def load(family: str, size: str, folder: Path = FOLDER) -> tuple[SeedRun, ...]:
 def read(path: Path) -> SeedRun:
     """One run. Raises `MeasureError` when its file cannot be read, is damaged, or is not what its name says."""
     try:
-        run = msgspec.convert(_with_nan(json.loads(path.read_text())), SeedRun)
-    except (OSError, ValueError) as error:
+        run = msgspec.convert(_with_nan(files.read_json(path)), SeedRun)
+    except ValueError as error:
         raise _damaged(path, str(error)) from error
     if wrong := _wrong(run, path):
         raise _damaged(path, wrong)
@@ -148,6 +149,9 @@ def _wrong(run: SeedRun, path: Path) -> str:
         return f"it holds {run.filename}"
     if {"sha256", "tokens"} - run.corpus.keys() or recipe_hash(run.rung, run.recipe, run.corpus) != run.recipe_sha256:
         return "its recipe is not the one that its recipe_sha256 was made of"
+    loss = run.heldout["loss"]
+    if isinstance(loss, bool) or not isinstance(loss, int | float) or not loss > 0:
+        return f"its held-out loss is {loss!r}"
     return _wrong_in(run.untrained, run) or _wrong_in(run.trained, run)
 
 
@@ -160,7 +164,16 @@ def _wrong_in(checkpoint: Checkpoint, run: SeedRun) -> str:
     named = {tuple(part) for part in (checkpoint.curve, checkpoint.null, checkpoint.beyond_null)}
     if named != {run.metrics} or not run.metrics:
         return "its parts have not the same metrics"
-    return ""
+    return next((f"its {name} is outside of its own interval" for name, one in _intervals(checkpoint) if _out(one)), "")
+
+
+def _intervals(checkpoint: Checkpoint) -> list[tuple[str, Interval]]:
+    return [pair for part in (checkpoint.curve, checkpoint.null, checkpoint.beyond_null) for pair in part.items()]
+
+
+def _out(one: Interval) -> bool:
+    """Whether an estimate lies outside of its interval; one that is no number lies nowhere."""
+    return one.n < 0 or one.estimate < one.low or one.estimate > one.high
 
 
 def content(run: SeedRun) -> bytes:
