@@ -12,14 +12,14 @@ import pytest
 ROOT = Path(__file__).parent.parent
 RANKS = [
     {"spec", "paths", "shared_ends", "metrics", "figures", "linear", "rows", "exits", "places"},
-    {"stats", "counterfeits", "text_files"},
+    {"stats", "counterfeits", "progress", "text_files"},
     {"results", "catalog", "hub_errors", "ladder.recipe", "ladder.seeds", "token_files"},
     {"view_rows", "records", "report"},
     {"hub", "known", "items", "options", "terminal", "hookspec"},
     {"gguf_files", "accepted"},
     {"shelf"},
     {"predictions", "crossings", "slices", "prompts", "models", "store", "claims"},
-    {"baselines", "forward", "inputs", "ladder", "recording"},
+    {"baselines", "forward", "inputs", "own_pairs", "tables", "ladder", "recording"},
     {"regression", "finite", "figure_parts", "over_runs"},
     {"runs", "snapshot", "page_results", "page_runs", "paper_figures"},
     {"measurements", "fetching", "page_view"},
