@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; a mistake in the input is one message on stderr and exit status 2."""
-    given = _with_layers_joined(sys.argv[1:] if arguments is None else arguments)
-    # Until Python 3.13 an optional positional that stands behind an option is not seen: so they are asked for or not.
-    options = _parser(pairs_from=any(one.startswith("--pairs-f") for one in given)).parse_args(given)
+    options = parse(sys.argv[1:] if arguments is None else arguments)
     _say_on_stderr()
     try:
         status: int = options.run(options)
@@ -46,14 +44,26 @@ def _with_layers_joined(given: Sequence[str]) -> list[str]:
     return found
 
 
+class _OnStderr(logging.Handler):
+    """Writes where stderr is now, whatever it was when the first command ran."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(f"measure: {self.format(record)}", file=sys.stderr)
+
+
 def _say_on_stderr() -> None:
     """What takes long says so, apart from the results."""
     log = logging.getLogger("measure")
-    if not log.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("measure: %(message)s"))
-        log.addHandler(handler)
+    if not any(isinstance(handler, _OnStderr) for handler in log.handlers):
+        log.addHandler(_OnStderr())
         log.setLevel(logging.INFO)
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command and its options; ends the process with status 2 where they are none."""
+    given = _with_layers_joined(arguments)
+    # Until Python 3.13 an optional positional that stands behind an option is not seen: so they are asked for or not.
+    return _parser(pairs_from=any(one.startswith("--pairs-f") for one in given)).parse_args(given)
 
 
 def _parser(*, pairs_from: bool = False) -> argparse.ArgumentParser:

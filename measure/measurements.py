@@ -189,7 +189,6 @@ def _given(
     if isinstance(model, LoadedModel):
         loaded = model
     elif isinstance(model, str | os.PathLike):
-        _LOG.info("loading %s", os.fspath(model))
         loaded = load(os.fspath(model), precision=precision)
     else:
         loaded = adopt(model, tokenizer, precision)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ _DTYPES = {
 }
 
 
+_LOG = logging.getLogger("measure")
 # Bytes of a model's files from which on it pays to keep what was found out about them.
 WORTH_KEEPING = 2**26
 
@@ -154,6 +156,7 @@ def load(
     initialised = weights.startswith("untrained")
     place = _place(reference, weights=not initialised, allow_pickle=allow_pickle)
     config = read_config(place.folder, name)
+    _LOG.info("loading %s", name)
     if initialised:
         network = _untrained(config, int(weights.partition(":")[2]), precision)
     else:
