@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from measure.claims import Claim
     from measure.crossings import Crossings
     from measure.measurements import interpolate, slice2d
+    from measure.own_pairs import pairs
     from measure.predictions import Predictions
     from measure.results import Curves
     from measure.slices import Slices
@@ -49,6 +50,7 @@ _HOMES = {
     "catalog": "catalog",
     "claims": "claims",
     "interpolate": "measurements",
+    "pairs": "own_pairs",
     "slice2d": "measurements",
     "stats": "stats",
 }
@@ -74,6 +76,7 @@ __all__ = [
     "catalog",
     "claims",
     "interpolate",
+    "pairs",
     "slice2d",
     "stats",
 ]

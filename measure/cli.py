@@ -9,9 +9,9 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from measure import catalog, signals
 from measure.ladder.recipe import Recipe, rung
@@ -21,7 +21,6 @@ from measure.spec import PRECISIONS, READS, MeasureError
 if TYPE_CHECKING:
     from measure.ladder.train import Text
     from measure.results import Curves
-    from measure.slices import Slices
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     with signals.heard() as heard:
         try:
-            options = _parser().parse_args(arguments)
+            options = parse(sys.argv[1:] if arguments is None else arguments)
             _say_on_stderr()
             status: int = options.run(options)
         except BrokenPipeError:
@@ -61,13 +60,6 @@ def _in_a_sentence(error: BaseException) -> str | None:
     return None
 
 
-class _Formatter(logging.Formatter):
-    """Names of models and files as they can be shown."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return shown(super().format(record))
-
-
 class _Parser(argparse.ArgumentParser):
     """Whose messages hold no control characters of the arguments."""
 
@@ -75,13 +67,30 @@ class _Parser(argparse.ArgumentParser):
         super().error(shown(message))
 
 
+def _with_layers_joined(given: Sequence[str]) -> list[str]:
+    """`--layer 1 7` as one argument, so that a model and prompts may follow it."""
+    found: list[str] = []
+    for one in given:
+        behind = found[-2:-1] == ["--layer"] and re.fullmatch(r"[\d,]+", found[-1]) and re.fullmatch(r"\d+", one)
+        if behind:
+            found[-1] += f",{one}"
+        else:
+            found.append(one)
+    return found
+
+
+class _OnStderr(logging.Handler):
+    """Writes where stderr is now, names of models and files as they can be shown."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(shown(f"measure: {self.format(record)}"), file=sys.stderr)
+
+
 def _say_on_stderr() -> None:
     """What takes long says so, apart from the results."""
     log = logging.getLogger("measure")
-    if not log.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(_Formatter("measure: %(message)s"))
-        log.addHandler(handler)
+    if not any(isinstance(handler, _OnStderr) for handler in log.handlers):
+        log.addHandler(_OnStderr())
         log.setLevel(logging.INFO)
 
 
@@ -91,13 +100,20 @@ def _print(*lines: object) -> None:
         print(shown(str(line)), flush=True)
 
 
-def _parser() -> argparse.ArgumentParser:
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command and its options; ends the process with status 2 where they are none."""
+    given = _with_layers_joined(arguments)
+    # Until Python 3.13 an optional positional that stands behind an option is not seen: so they are asked for or not.
+    return _parser(pairs_from=any(one.startswith("--pairs-f") for one in given)).parse_args(given)
+
+
+def _parser(*, pairs_from: bool = False) -> argparse.ArgumentParser:
     parser = _Parser("measure", description="Measure stable regions in the residual stream.")
     commands = parser.add_subparsers(
         required=True, metavar="models | curve | slice | plan | fetch | report | refresh | ladder"
     )
     _add_models(commands)
-    _add_curve(commands)
+    _add_curve(commands, pairs_from)
     _add_slice(commands)
     _add_plan(commands)
     _add_fetch(commands)
@@ -162,15 +178,27 @@ def _bytes(number: int) -> str:
     return f"{number / 1e9:.1f} GB" if number >= 1e8 else f"{number / 1e6:.1f} MB"
 
 
-def _add_curve(commands: Any) -> None:
+def _add_curve(commands: Any, pairs_from: bool) -> None:
     command = _command(
         commands,
         "curve",
         _curve,
-        "Measure the interpolation curve between two prompts.",
-        'measure curve ladder-olmo-1.1m " The house was very" " The house was in" --save curve.npz',
+        "Measure the interpolation curve between two prompts, or of every pair of a list.",
+        'measure curve ladder-olmo-1.1m " The house was very" " The house was in" --save curve.png\n'
+        "  measure curve smollm2-135m-instruct --pairs-from printed --layer 1 7 --save pairs.csv --save pairs.pdf",
     )
-    _add_measuring(command, "prompt_a", "prompt_b")
+    _add_measuring(command, *(() if pairs_from else ("prompt_a", "prompt_b")))
+    command.add_argument(
+        "--pairs-from",
+        metavar="FILE",
+        help="in place of two prompts: printed (the paper's six pairs), words, or a file with columns a, b and label",
+    )
+    command.add_argument(
+        "--layer",
+        default="1",
+        metavar="N ...",
+        help="blocks before the patch, from 1; or all (default 1)",
+    )
     command.add_argument("--steps", type=int, default=50, help="points of the curve (default 50)")
 
 
@@ -179,18 +207,11 @@ def _add_measuring(command: argparse.ArgumentParser, *prompts: str) -> None:
     command.add_argument("model", help="catalog name, folder or hub id, each with an optional @revision")
     for name in prompts:
         command.add_argument(name)
-    command.add_argument("--layer", type=int, default=1, help="blocks before the patch, from 1 (default 1)")
     command.add_argument("--read", choices=READS, default="final_norm", help="what is read (default final_norm)")
     command.add_argument("--bos", action="store_true", help="put the tokenizer's BOS in front of the prompts")
     command.add_argument("--allow-pickle", action="store_true", help="load pickled weights if there are no safetensors")
     command.add_argument("--precision", choices=PRECISIONS, default="float32", help="computed in (default float32)")
-    command.add_argument(
-        "--save",
-        metavar="FILE",
-        action="append",
-        default=[],
-        help="keep the numbers (.npz) or a figure (.png, .svg, .pdf); may be given several times",
-    )
+    command.add_argument("--save", metavar="FILE", action="append", default=[], help=_SAVED)
 
 
 def _model(options: argparse.Namespace) -> Any:
@@ -202,64 +223,50 @@ def _model(options: argparse.Namespace) -> Any:
     return load(options.model, precision=options.precision, allow_pickle=True)
 
 
-_FIGURES = (".png", ".svg", ".pdf")
+_SAVED = "keep numbers (.npz), of curves a table (.csv, .parquet, .json), or a figure (.png, .svg, .pdf); several times"
 
 
-def _check_save(names: list[str]) -> None:
-    """Raise `MeasureError` for what no file can be called, before anything is measured."""
-    wrong = next((name for name in names if not Path(name).name or Path(name).is_dir()), None)
-    if wrong is not None:
-        what = "a folder" if wrong else "no name"
-        raise MeasureError(f"--save {wrong!r} is {what}; give the name of a file, such as curve.npz or curve.png.")
-
-
-def _save(result: Curves | Slices, names: list[str]) -> None:
-    """Write numbers or figures, by the ending of each name."""
+def _saved(names: Sequence[str], write: Callable[[str], list[str]]) -> None:
+    """Write files, each as its ending says, and say which were written."""
     for name in names:
-        figure = Path(name).suffix in _FIGURES
-        if figure and result.degenerate[0]:
-            _print(f"not drawn: {name} (degenerate)")
-            continue
         try:
-            _print(f"saved {_draw(result, name) if figure else result.save(name)}")
+            written = write(name)
         except OSError as error:
             raise MeasureError(f"--save {name}: {error}; give a file in a folder that can be written.") from error
-
-
-def _draw(result: Curves | Slices, name: str) -> str:
-    from matplotlib import pyplot
-
-    pyplot.switch_backend("Agg")
-    result.plot()
-    pyplot.savefig(name)
-    pyplot.close()
-    return name
+        _print(*(f"saved {place}" for place in written) if written else [f"not drawn: {name} (degenerate)"])
 
 
 def _curve(options: argparse.Namespace) -> int:
-    _check_save(options.save)
+    from measure import own_pairs, tables
     from measure.measurements import interpolate
-    from measure.results import METRICS
 
-    curves = interpolate(
+    tables.check_names(options.save)
+    asked = own_pairs.pairs(options.pairs_from) if options.pairs_from else None
+    layer = _layer(options.layer)
+    measured = interpolate(
         _model(options),
-        options.prompt_a,
-        options.prompt_b,
-        layer=options.layer,
+        asked.a if asked else options.prompt_a,
+        asked.b if asked else options.prompt_b,
+        layer=layer,
         read=options.read,
         steps=options.steps,
         bos=options.bos,
         precision=options.precision,
     )
-    _save(curves, options.save)
-    if curves.degenerate[0]:
-        _print("degenerate pair: both prompts give the same output, so there is no relative distance")
-        return 0
-    for name in METRICS:
-        _print(f"{name:<17} {getattr(curves, name)[0]:<8.4f} its norm-only null {getattr(curves.null, name)[0]:.4f}")
-    for alpha, relative in zip(curves.alphas, curves.relative[0], strict=True):
-        _print(f"{alpha:.3f} {relative:8.4f} {'#' * round(60 * min(max(relative, 0.0), 1.0))}")
+    found = measured if isinstance(measured, dict) else {measured.provenance["layer"]: measured}
+    _print(*tables.lines(found, asked.labels if asked else None))
+    _saved(options.save, lambda name: tables.write_curves(found, name, asked.labels if asked else None))
     return 0
+
+
+def _layer(given: str) -> int | list[int] | Literal["all"]:
+    """The layers asked for."""
+    if given == "all":
+        return "all"
+    if not re.fullmatch(r"-?\d+(,\d+)*", given, re.ASCII):
+        raise MeasureError(f"--layer {given!r}: expected numbers of blocks from 1, such as 1 7, or all.")
+    found = [int(one) for one in given.split(",")]
+    return found if len(found) > 1 else found[0]
 
 
 def _add_slice(commands: Any) -> None:
@@ -271,6 +278,7 @@ def _add_slice(commands: Any) -> None:
         'measure slice ladder-olmo-1.1m " The house was very" " The house was in" " He said that" --save slice.png',
     )
     _add_measuring(command, "prompt_a", "prompt_b", "prompt_c")
+    command.add_argument("--layer", type=int, default=1, help="blocks before the patch, from 1 (default 1)")
     command.add_argument("--size", type=int, default=32, help="cells a side (default 32)")
     command.add_argument(
         "--extent",
@@ -283,9 +291,10 @@ def _add_slice(commands: Any) -> None:
 
 
 def _slice(options: argparse.Namespace) -> int:
-    _check_save(options.save)
+    from measure import tables
     from measure.measurements import slice2d
 
+    tables.check_names(options.save, tables=False)
     slices = slice2d(
         _model(options),
         options.prompt_a,
@@ -301,14 +310,14 @@ def _slice(options: argparse.Namespace) -> int:
     if slices.degenerate[0]:
         reason = "C lies on the line AB" if slices.on_line[0] else "nothing of it changes the output"
         _print(f"degenerate triple: {reason}, so there are no colours; give three prompts that differ more")
-        _save(slices, options.save)
+        _saved(options.save, lambda name: tables.write_slices(slices, name))
         return 0
-    _save(slices, options.save)
     for name in ("solid_share", "steep_share", "boundary_width"):
         _print(f"{name:<15} {getattr(slices, name)[0]:.4f}")
     _print("nearest of A, B and C by colour, capital within 0.1 of its own; alpha to the right, beta up")
     # Letters are about twice as high as wide.
     print(*("".join(2 * letter for letter in row) for row in reversed(slices.letters(0))), sep="\n")
+    _saved(options.save, lambda name: tables.write_slices(slices, name))
     return 0
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.axes import Axes
 
 
@@ -28,6 +30,45 @@ def curve_band(
         axes.plot([0, 1], [0, 1], color="0.6", linewidth=0.8, linestyle=":", zorder=0)
         axes.set(xlabel="interpolation coefficient alpha", ylabel="relative output distance d / d(1)", title=label)
     return axes
+
+
+def curve_lines(
+    alphas: Float[np.ndarray, " steps"],
+    relative: Float[np.ndarray, "pairs steps"],
+    labels: Sequence[str],
+    *,
+    title: str = "",
+    ax: Axes | None = None,
+) -> Axes:
+    """Relative distance over alpha, a labelled line for each pair, on `ax` or a new figure with a legend."""
+    from matplotlib import pyplot
+
+    axes = pyplot.figure(figsize=(4.8, 3.2), layout="constrained").gca() if ax is None else ax
+    for line, label, style in zip(relative, labels, _styles(labels), strict=True):
+        axes.plot(alphas, line, label=label, **style)
+    if ax is None:
+        axes.plot([0, 1], [0, 1], color="0.6", linewidth=0.8, linestyle=":", zorder=0)
+        axes.set(xlabel="interpolation coefficient alpha", ylabel="relative output distance d / d(1)", title=title)
+        axes.legend(fontsize=8, frameon=False)
+    return axes
+
+
+def kind_of(label: str) -> str:
+    """What labels that are numbered through share: `D` of D1, `similar` of `similar 3`."""
+    return label.rstrip("0123456789").rstrip()
+
+
+def _styles(labels: Sequence[str]) -> list[dict[str, Any]]:
+    """A colour for each kind of labels, and within it lines that differ; without kinds a colour for each label."""
+    kinds = [kind_of(label) for label in labels]
+    distinct = list(dict.fromkeys(kinds))
+    if not 1 < len(distinct) < len(labels) or "" in distinct:
+        return [{"color": f"C{number}"} for number in range(len(labels))]
+    dashes = ["-", "--", ":", "-."]
+    return [
+        {"color": f"C{distinct.index(kind)}", "linestyle": dashes[kinds[:row].count(kind) % len(dashes)]}
+        for row, kind in enumerate(kinds)
+    ]
 
 
 def colour_slice(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import reprlib
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -17,6 +19,8 @@ from measure.models import LoadedModel, named_tokenizer
 from measure.prompts import Prompt
 from measure.spec import MeasureError
 from measure.text_files import half_character
+
+_LOG = logging.getLogger("measure")
 
 PromptsInput = str | Sequence[str] | Sequence[Sequence[int]] | np.ndarray | Tensor
 
@@ -67,7 +71,10 @@ def token_ids(name: str, given: PromptsInput, tokenizer: Any, bos: bool, model: 
         if tokenizer is None:
             lacking = model.no_tokenizer or "the model came without a tokenizer"
             raise MeasureError(f"{name} holds strings and {lacking}; pass tokenizer= or token ids.")
-        ids = _encoded(name, [str(row) for row in rows], tokenizer, bos)
+        texts = [str(row) for row in rows]
+        ids = _encoded(name, texts, tokenizer, bos)
+        if any(text[:1].isalnum() for text in texts) and _feels_blanks(tokenizer):
+            _hint_at_blanks()
     elif any(strings):
         wrong = strings.index(False)
         raise MeasureError(
@@ -85,6 +92,21 @@ def token_ids(name: str, given: PromptsInput, tokenizer: Any, bos: bool, model: 
     prompts.check_rows(ids, model.vocabulary, model.context, name, model.name)
     check_ends(ids, name, tokenizer, model.network.config)
     return ids
+
+
+def _feels_blanks(tokenizer: Any) -> bool:
+    """Whether a word is another token at the beginning of a text than after a blank."""
+    first, later = prompts.tokenize(tokenizer, ["the", " the"])
+    return first != later
+
+
+@cache
+def _hint_at_blanks() -> None:
+    """Say once what is easily overlooked."""
+    _LOG.warning(
+        "a prompt begins without a blank, so its first word is another token than within a text; the paper's prompts "
+        'begin with one (" The house"). Measured as given.'
+    )
 
 
 def _rows(name: str, given: Any) -> list[Any]:

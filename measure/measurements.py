@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from measure import finite, forward, paths, prompts, runs
+from measure import finite, forward, paths, progress, prompts, runs
 from measure.crossings import Crossings
 from measure.inputs import PromptsInput, check_flag, given_tokenizer, token_ids
 from measure.models import LoadedModel, adopt, as_measured, load
@@ -43,12 +44,14 @@ from measure.spec import (
     check_steps,
 )
 
+_LOG = logging.getLogger("measure")
 # Logits of some pairs' points held at a time: 32 MB in float32.
 LOGITS_AT_ONCE = 2**23
 # Probabilities that stay in a processor's caches while their entropy is taken.
 CACHED = 2**18
 
 
+@overload
 def interpolate(
     model: Any,
     prompts_a: PromptsInput,
@@ -60,7 +63,32 @@ def interpolate(
     bos: bool = False,
     tokenizer: Any = None,
     precision: Precision = "float32",
-) -> Curves:
+) -> Curves: ...
+@overload
+def interpolate(
+    model: Any,
+    prompts_a: PromptsInput,
+    prompts_b: PromptsInput,
+    *,
+    layer: int | Sequence[int] | Literal["all"],
+    read: Read = "final_norm",
+    steps: int = 50,
+    bos: bool = False,
+    tokenizer: Any = None,
+    precision: Precision = "float32",
+) -> Curves | dict[int, Curves]: ...
+def interpolate(
+    model: Any,
+    prompts_a: PromptsInput,
+    prompts_b: PromptsInput,
+    *,
+    layer: int | Sequence[int] | Literal["all"] = 1,
+    read: Read = "final_norm",
+    steps: int = 50,
+    bos: bool = False,
+    tokenizer: Any = None,
+    precision: Precision = "float32",
+) -> Curves | dict[int, Curves]:
     """Distance of the output from p_A's clean run while the residual stream goes from A to B (paper, section 3).
 
     A and B are the residual-stream states after `layer` blocks (counted from 1) at the last position of prompts A
@@ -77,14 +105,45 @@ def interpolate(
     tokenizers, a folder with one, or the name of a model whose tokenizer it is.
     `layer` equal to the number of blocks is allowed: with `read="residual"` r is then exactly alpha.
 
-    Returns `Curves` with `.distance` and `.relative` of shape (pairs, steps).
+    Several layers, or `"all"`, are measured on one loading.
+
+    Returns `Curves` with `.distance` and `.relative` of shape (pairs, steps); of several layers a dict by layer.
     Raises `MeasureError` (a ValueError) for input that cannot be measured; the message says what to change.
     """
-    layer, steps = _checked(layer, read, precision), check_integer("steps", steps)
+    steps = check_integer("steps", steps)
     check_steps(steps)
-    loaded, (a, b) = _given(model, {"prompts_a": prompts_a, "prompts_b": prompts_b}, bos, tokenizer, precision)
+    _check_choices(read, precision)
+    several = layer == "all" if isinstance(layer, str) else isinstance(layer, Iterable)
+    layers = _layers(layer) if several else [check_integer("layer", layer)]
+    given = {"prompts_a": prompts_a, "prompts_b": prompts_b}
+    loaded, (a, b) = _given(model, given, bos, tokenizer, precision)
     pairs = Pairs(a, b, prompts.independent_units(a, b))
-    return curves(loaded, pairs, layer=layer, read=read, steps=steps, origin={"bos": bool(bos)})
+    texts = _as_text(given.values(), len(a))
+    found = {}
+    for place in layers or range(1, loaded.depth + 1):
+        runs.check_layer(loaded, place)
+    for place in layers or range(1, loaded.depth + 1):
+        _LOG.info("measuring %d pair%s after block %d", len(a), "" if len(a) == 1 else "s", place)
+        with progress.shown(f"after block {place}", len(a)):
+            there = curves(loaded, pairs, layer=place, read=read, steps=steps, origin={"bos": bool(bos)})
+        found[place] = dataclasses.replace(there, prompts=texts)
+    return found if several else found[layers[0]]
+
+
+def _layers(given: Any) -> list[int]:
+    """Several layers that are asked for; none for all there are."""
+    found = [] if isinstance(given, str) else [check_integer("layer", one) for one in given]
+    if not found and not isinstance(given, str):
+        raise MeasureError("layer is empty; expected a number, several, or 'all'.")
+    return list(dict.fromkeys(found))
+
+
+def _as_text(given: Iterable[PromptsInput], count: int) -> np.ndarray | None:
+    """Prompts that were given as text, (prompts, sides); None where they are ids, or can be gone through but once."""
+    sides = [[side] if isinstance(side, str) else side for side in given]
+    if all(isinstance(side, Sequence) and all(isinstance(text, str) for text in side) for side in sides):
+        return np.array(sides).T
+    return None
 
 
 def slice2d(
@@ -111,7 +170,8 @@ def slice2d(
     whose C lies on the line AB spans no plane: it is `.degenerate`, and its colours and metrics are NaN.
     Raises `MeasureError` (a ValueError) for input that cannot be measured; the message says what to change.
     """
-    layer, size = _checked(layer, read, precision), check_integer("size", size)
+    layer, size = check_integer("layer", layer), check_integer("size", size)
+    _check_choices(read, precision)
     low, high = check_plane(size, extent)
     given = {"prompts_a": prompts_a, "prompts_b": prompts_b, "prompts_c": prompts_c}
     loaded, (a, b, c) = _given(model, given, bos, tokenizer, precision)
@@ -119,10 +179,9 @@ def slice2d(
     return slices(loaded, Triples(a, b, c), layer=layer, reads=[read], at=at, origin={"bos": bool(bos)})[read]
 
 
-def _checked(layer: int, read: Read, precision: Precision) -> int:
+def _check_choices(read: Read, precision: Precision) -> None:
     check_choice("read", read, READS)
     check_choice("precision", precision, PRECISIONS)
-    return check_integer("layer", layer)
 
 
 def _given(
@@ -326,6 +385,7 @@ def _along_segments(
             _fill(shared, rows, len(pairs), keep(part))
         for read in reads:
             _fill(by_read[read], rows, len(pairs), _distances(part, read))
+        progress.advance(len(rows))
 
     with as_measured(model.network, tf32=model.tf32):
         bound = choice.room.positions

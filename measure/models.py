@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -44,6 +45,7 @@ _DTYPES = {
 }
 
 
+_LOG = logging.getLogger("measure")
 # Bytes of a model's files from which on it pays to keep what was found out about them.
 WORTH_KEEPING = 2**26
 
@@ -158,6 +160,7 @@ def load(
     config = read_config(place.folder, name)
     if not initialised:
         _check_files(reference, place.folder)
+    _LOG.info("loading %s", name)
     if initialised:
         network = _untrained(config, int(weights.partition(":")[2]), precision)
     else:

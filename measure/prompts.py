@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -227,12 +227,12 @@ def conventional_bos(tokenizer: Any) -> bool:
     return tokenizer.bos_token_id is not None and ids[0] == tokenizer.bos_token_id
 
 
-def independent_units(a: Sequence[Prompt], b: Sequence[Prompt]) -> tuple[int, ...]:
+def independent_units(a: Sequence[Hashable], b: Sequence[Hashable]) -> tuple[int, ...]:
     """Number the pairs that share no prompt with an earlier numbered pair; -1 for those that do.
 
     And for a prompt with itself, which has no curve: its prompt is left for the pairs that have one.
     """
-    seen: set[Prompt] = set()
+    seen: set[Hashable] = set()
     units: list[int] = []
     count = 0
     for pair in zip(a, b, strict=True):

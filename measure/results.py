@@ -16,14 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_type_hints
 
 import numpy as np
-from jaxtyping import Float, Int, jaxtyped
+from jaxtyping import Float, Int, Shaped, jaxtyped
 
 from measure import figures, files, metrics, stats
 from measure.metrics import first_crossing
 from measure.spec import MeasureError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.axes import Axes
+    from pandas import DataFrame
 
 # A pair whose two ends give (nearly) the same output has no relative distance: see `Curves.degenerate`.
 DEGENERATE = 1e-5
@@ -91,9 +94,14 @@ class Result:
         return buffer.getvalue()
 
     def save(self, path: str | Path) -> Path:
-        """Write the result to `path` (`.npz`), under a temporary name and then renamed; returns the path written."""
+        """Write the result to `path` (`.npz`), under a temporary name and then renamed; returns the path written.
+
+        Raises `MeasureError` for another ending: what is in the file would not be what its name says.
+        """
         target = Path(path)
-        target = target if target.suffix == ".npz" else target.with_name(target.name + ".npz")
+        if target.suffix not in ("", ".npz"):
+            raise MeasureError(f"save({str(path)!r}): numbers are kept as .npz; for a table see to_csv and frame.")
+        target = target.with_suffix(".npz")
         write_atomically(target, self.to_bytes())
         return target
 
@@ -185,6 +193,7 @@ class Curves(Result, kind="curves"):
     `step_distance` (pairs, steps - 1): s_i = ||F(X[i+1]) - F(X[i])||, how far the output moves in each step;
     `end_side_distance` (pairs, steps): ||F(X(alpha)) - F(X(1))||, the distance seen from B's end.
     `last_tokens` (pairs, 2): the ids that prompts A and B end on; units that share one are alike. None: not known.
+    `prompts` (pairs, 2): prompts A and B as text, where it is known; None in results of the suites.
     """
 
     alphas: Float[np.ndarray, " steps"]
@@ -198,6 +207,7 @@ class Curves(Result, kind="curves"):
     end_side_distance: Float[np.ndarray, "pairs steps"] | None = None
     null_end_side_distance: Float[np.ndarray, "pairs steps"] | None = None
     last_tokens: Int[np.ndarray, "pairs 2"] | None = None
+    prompts: Shaped[np.ndarray, "pairs 2"] | None = None
 
     # What a baseline compares beside the curve.
     kept_metrics: ClassVar[tuple[str, ...]] = METRICS
@@ -388,11 +398,58 @@ class Curves(Result, kind="curves"):
             "units": interval.n,
         }
 
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the median relative distance with its quartile band (as the paper's Fig. 3); returns the axes."""
-        model, revision = (self.provenance.get(name, "") for name in ("model", "revision"))
-        label = f"{model}@{revision}" if revision not in ("", "main", "unknown") else model
-        return figures.curve_band(self.alphas, self.quartiles(), label=label, ax=ax)
+    def take(self, rows: Int[np.ndarray, " rows"]) -> Curves:
+        """The curves of some pairs, by their numbers from 0; units that are gone are counted no more."""
+        fields = {
+            entry.name: values[rows]
+            for entry in dataclasses.fields(self)
+            if entry.name not in ("alphas", "provenance", "units")
+            and isinstance(values := getattr(self, entry.name), np.ndarray)
+        }
+        units = np.full(len(rows), -1)
+        used = self.units[rows] >= 0
+        units[used] = np.unique(self.units[rows][used], return_inverse=True)[1]
+        return replace(self, **fields, units=units)
+
+    def frame(self, labels: Sequence[str] | None = None) -> DataFrame:
+        """One row a pair: label, prompts where they are known, unit, every metric, and each as `null_...` beside it.
+
+        `unit` is -1 for a pair that shares a prompt with an earlier one and is left out of intervals. A degenerate pair
+        has no metrics.
+        """
+        import pandas
+
+        columns: dict[str, Any] = {"pair": np.arange(1, len(self) + 1)}
+        if labels is not None:
+            columns["label"] = list(labels)
+        if self.prompts is not None:
+            columns |= {"prompt_a": self.prompts[:, 0], "prompt_b": self.prompts[:, 1]}
+        columns |= {name: self.provenance.get(name) for name in ("layer", "read")}
+        columns |= {"unit": self.units, "degenerate": self.degenerate}
+        for metric in METRICS:
+            columns |= {metric: getattr(self, metric), f"null_{metric}": getattr(self.null, metric)}
+        return pandas.DataFrame(columns)
+
+    def to_csv(self, path: str | Path, labels: Sequence[str] | None = None) -> Path:
+        """Write `frame` as CSV, under a temporary name and then renamed; returns the path written."""
+        write_atomically(Path(path), str(self.frame(labels).to_csv(index=False)).encode())
+        return Path(path)
+
+    def plot(self, ax: Axes | None = None, *, labels: Sequence[str] | None = None) -> Axes:
+        """Draw the median relative distance with its quartile band (as the paper's Fig. 3); returns the axes.
+
+        With `labels`, one a pair, draw a line for each pair instead (as its Fig. 2).
+        """
+        if labels is not None:
+            return figures.curve_lines(self.alphas, self.relative, labels, title=self._name, ax=ax)
+        return figures.curve_band(self.alphas, self.quartiles(), label=self._name, ax=ax)
+
+    @property
+    def _name(self) -> str:
+        """The model, of a folder its last part, and its revision."""
+        model, revision = (str(self.provenance.get(name, "")) for name in ("model", "revision"))
+        model = Path(model).name if Path(model).is_absolute() else model
+        return f"{model}@{revision}" if revision not in ("", "main", "unknown") else model
 
     def __repr__(self) -> str:
         model = self.provenance.get("model", "?")

@@ -45,7 +45,7 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 @dataclass(frozen=True)
 class Table:
-    """The names of a file's columns, and its TEXT column as it stands, which may hold anything; None without one."""
+    """The names of a file's columns, and one column as it stands, which may hold anything; None without it."""
 
     columns: tuple[str, ...]
     texts: Sequence[Any] | None
@@ -201,7 +201,7 @@ def read(source: str, files: Sequence[Path], *, most: int | None = None) -> tupl
     texts: list[str] = []
     for path in files:
         where = f" of {path.name}" if len(files) > 1 else ""
-        table = read_table(source, path, most)
+        table = read_table(f"corpus {source!r}", path, most)
         if table.texts is None and (table.columns or table.rows):
             columns = ", ".join(table.columns) or "of no name"
             raise MeasureError(
@@ -238,24 +238,29 @@ def half_character(text: str) -> str | None:
     return None
 
 
-def read_table(source: str, path: Path, most: int | None = None) -> Table:
-    """What one file holds. Raises `MeasureError` for one that is damaged or of another encoding than UTF-8."""
+def read_table(what: str, path: Path, most: int | None = None, column: str = COLUMN) -> Table:
+    """What one file holds in a column; errors begin with `what` it is.
+
+    Raises `MeasureError` for a file that is damaged or of another encoding than UTF-8.
+    """
     try:
         if kind(path) not in _PACKED and path.stat().st_size == 0:
             raise _UnreadableError("it is empty")
         if kind(path) not in _PACKED:
-            return _parquet(path, most) if kind(path) == "parquet" else _arrow(path)
+            return _parquet(path, most, column) if kind(path) == "parquet" else _arrow(path, column)
         text = _text(_content(path))
         if not text.strip("\ufeff \t\r\n"):
             return Table((), None)
-        return _json(text) if kind(path) == "JSON" else _csv(text, "\t" if ".tsv" in ending(path) else ",")
+        if kind(path) == "JSON":
+            return _json(text, column)
+        return _csv(text, "\t" if ".tsv" in ending(path) else ",", column)
     except MemoryError:
         raise
     except Exception as error:  # pyarrow, gzip and the disk each raise their own
-        what = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        found = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise MeasureError(
-            f"corpus {source!r}: {path.name} could not be read ({what}); expected whole parquet, JSON or CSV files of "
-            f"one kind, with a {COLUMN} column, as UTF-8."
+            f"{what}: {path.name} could not be read ({found}); expected whole parquet, JSON or CSV files of "
+            f"one kind, with a {column} column, as UTF-8."
         ) from error
 
 
@@ -286,7 +291,7 @@ def _text(content: bytes) -> str:
         ) from None
 
 
-def _json(text: str) -> Table:
+def _json(text: str, column: str) -> Table:
     """Objects, one a line, one after the other, or as one list."""
     try:
         rows = _values(text)
@@ -296,9 +301,9 @@ def _json(text: str) -> Table:
         rows = [(f"item {number}", item) for number, item in enumerate(rows[0][1])]
     for place, row in rows:
         if not isinstance(row, dict):
-            raise _UnreadableError(f'{place} is {json.dumps(row)[:40]}, no object; expected {{"{COLUMN}": "..."}}')
+            raise _UnreadableError(f'{place} is {json.dumps(row)[:40]}, no object; expected {{"{column}": "..."}}')
     columns = tuple(dict.fromkeys(name for _, row in rows for name in row))
-    texts = [row.get(COLUMN) for _, row in rows] if COLUMN in columns else None
+    texts = [row.get(column) for _, row in rows] if column in columns else None
     return Table(columns, texts, len(rows))
 
 
@@ -333,7 +338,7 @@ def _one_after_the_other(text: str) -> list[tuple[str, Any]]:
     return found
 
 
-def _csv(text: str, delimiter: str) -> Table:
+def _csv(text: str, delimiter: str, column: str) -> Table:
     """Cells as they stand: no word and no empty cell means that there is no text."""
     before = csv.field_size_limit(_LARGEST_CELL)
     try:
@@ -345,14 +350,14 @@ def _csv(text: str, delimiter: str) -> Table:
     if rows.pop() != [end.strip()]:
         raise _UnreadableError("a quote in it is never closed")
     header, *cells = (row for row in rows if row and not _is_blank(row))
-    if header.count(COLUMN) > 1:
-        raise _UnreadableError(f"it has {header.count(COLUMN)} columns {COLUMN}")
+    if header.count(column) > 1:
+        raise _UnreadableError(f"it has {header.count(column)} columns {column}")
     for number, row in enumerate(cells):
         if len(row) > len(header):
             raise _UnreadableError(f"row {number} has {len(row)} cells, its header {len(header)}")
-    if COLUMN not in header:
+    if column not in header:
         return Table(tuple(header), None)
-    place = header.index(COLUMN)
+    place = header.index(column)
     return Table(tuple(header), [row[place] if place < len(row) else None for row in cells])
 
 
@@ -360,25 +365,25 @@ def _is_blank(row: list[str]) -> bool:
     return len(row) == 1 and row[0].isspace() and not row[0].strip(" \t")
 
 
-def _parquet(path: Path, most: int | None) -> Table:
+def _parquet(path: Path, most: int | None, column: str) -> Table:
     import pyarrow
     from pyarrow import parquet
 
     with pyarrow.OSFile(str(path)) as opened, parquet.ParquetFile(opened) as file:
         columns = tuple(file.schema_arrow.names)
-        if COLUMN not in columns:
+        if column not in columns:
             return Table(columns, None)
         if most is None:
-            return Table(columns, file.read(columns=[COLUMN])[COLUMN].to_pylist())
+            return Table(columns, file.read(columns=[column])[column].to_pylist())
         first: list[Any] = []
-        for batch in file.iter_batches(batch_size=most, columns=[COLUMN]):
-            first += batch[COLUMN].to_pylist()
+        for batch in file.iter_batches(batch_size=most, columns=[column]):
+            first += batch[column].to_pylist()
             if len(first) >= most:
                 break
         return Table(columns, first[:most])
 
 
-def _arrow(path: Path) -> Table:
+def _arrow(path: Path, column: str) -> Table:
     """A table of Arrow's own, as a stream (what `datasets` writes) or as a file."""
     import pyarrow
 
@@ -388,8 +393,8 @@ def _arrow(path: Path) -> Table:
         except pyarrow.ArrowInvalid:
             table = pyarrow.ipc.open_file(opened).read_all()
         columns = tuple(table.column_names)
-        if COLUMN not in columns:
+        if column not in columns:
             return Table(columns, None)
-        column = table[COLUMN]
-        column.validate(full=True)
-        return Table(columns, column.to_pylist())
+        values = table[column]
+        values.validate(full=True)
+        return Table(columns, values.to_pylist())

@@ -80,7 +80,8 @@ def test_slice_prints_and_saves_numbers_and_a_figure(tmp_path: Path, capsys: pyt
     out = capsys.readouterr().out
     assert f"solid_share     {Slices.load(numbers).solid_share[0]:.4f}" in out
     assert figure.read_bytes().startswith(b"\x89PNG")
-    rows = out.splitlines()[-8:]
+    assert out.splitlines()[-2:] == [f"saved {numbers}", f"saved {figure}"]
+    rows = out.splitlines()[-10:-2]
     assert {len(row) for row in rows} == {16}
     # B stands to the right below, C above.
     assert rows[-2][-4].lower() == "b"
@@ -98,7 +99,7 @@ def test_a_degenerate_triple_is_said_and_not_drawn(tmp_path: Path, capsys: pytes
 def test_a_figure_that_cannot_be_written_is_one_message(capsys: pytest.CaptureFixture[str]) -> None:
     command = ["curve", "ladder-olmo-0.2m", " He said", " the house", "--steps", "5"]
     assert cli.main([*command, "--save", "/nonexistent/x.png"]) == 2
-    assert "give a file in a folder that can be written" in capsys.readouterr().err
+    assert "there is no folder /nonexistent; make it, or give another" in capsys.readouterr().err
 
 
 def test_a_degenerate_pair_is_said(capsys: pytest.CaptureFixture[str]) -> None:

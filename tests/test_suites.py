@@ -186,12 +186,12 @@ def pretrained_cell(suite: ModuleType, model: str) -> str:
 
 
 def pretrained_row(suite: ModuleType) -> str:
-    """A suite's line in the README's table of pretrained models."""
+    """A suite's line in the tables of pretrained models."""
     return f"| {suite.CLAIM} | {' | '.join(pretrained_cell(suite, model) for model in PRETRAINED)} |"
 
 
-def readme_row(suite: ModuleType) -> str:
-    """A suite's line in the README's table: on which of the ladder's cases the claim is supported, and what else."""
+def ladder_row(suite: ModuleType) -> str:
+    """A suite's line in the ladder's table: on which of the ladder's cases the claim is supported, and what else."""
     ids = [name for name in ids_of(suite) if not any(model in name for model in PRETRAINED)]
     by_verdict: dict[str, list[str]] = {"supported": []}
     for name in (name for name in ids if "ladder" in name):
@@ -204,8 +204,10 @@ def readme_row(suite: ModuleType) -> str:
     return f"| {suite.CLAIM} | {supported} | {others} |"
 
 
-def test_the_readme_tells_every_verdict_that_the_suites_expect() -> None:
-    lines = (Path(__file__).parent.parent / "README.md").read_text().splitlines()
-    suites = [module(path) for path in SUITES]
-    missing = [row for row in (*map(pretrained_row, suites), *map(readme_row, suites)) if row not in lines]
+def test_readme_and_findings_tell_every_verdict_that_the_suites_expect() -> None:
+    root = Path(__file__).parent.parent
+    readme, findings = ((root / name).read_text().splitlines() for name in ("README.md", "docs/findings.md"))
+    pretrained, ladder = ([row(module(path)) for path in SUITES] for row in (pretrained_row, ladder_row))
+    missing = [row for row in pretrained if row not in readme]
+    missing += [row for row in (*pretrained, *ladder) if row not in findings]
     assert not missing, "\n".join(missing)
