@@ -167,9 +167,10 @@ def _elsewhere(repo: str, folder: Path, names: Sequence[str]) -> list[str]:
 def _check_apart(repo: str, revision: str, listing: Listing, names: Iterable[str]) -> None:
     """Raise `MeasureError` for a training checkpoint whose weights, or a file of them, are main's; asked once a commit.
 
-    By the hashes that the hub states, before anything is fetched; nothing where it states none.
+    By the hashes that the hub states, before anything is fetched; nothing where it states none. Of a revision whose
+    name tells of no training it is said, no more: it may be main before one file was mended.
     """
-    own = _of_weights(listing.hashes, names) if stale.order(revision) is not None else {}
+    own = _of_weights(listing.hashes, names) if revision != "main" else {}
     seen = known.of(memory() / "known", what="weights apart from main", repo=repo, commit=listing.commit)
     if not own or known.is_marked(seen):
         return
@@ -177,7 +178,7 @@ def _check_apart(repo: str, revision: str, listing: Listing, names: Iterable[str
         main = _listing_or_none(repo, "main")
     except MeasureError:
         return
-    if main is not None:
+    if main is not None and main.commit != listing.commit:
         _check_shared(repo, revision, own, _of_weights(main.hashes, main.sizes))
         known.set_mark(seen)
 
@@ -185,9 +186,9 @@ def _check_apart(repo: str, revision: str, listing: Listing, names: Iterable[str
 def _check_apart_cached(repo: str, revision: str, folder: Path, names: Iterable[str]) -> None:
     """The same of what is in the cache, as far as one can tell what main was when last seen."""
     commit = _cached_commit(repo, "main")
-    if stale.order(revision) is None or commit is None:
+    if revision == "main" or commit in (None, folder.name):
         return
-    main = folder.parent / commit
+    main = folder.parent / str(commit)
     theirs = _hashes_of(main)
     _check_shared(repo, revision, _of_weights(_hashes_of(folder), names), _of_weights(theirs, theirs))
 
@@ -195,8 +196,11 @@ def _check_apart_cached(repo: str, revision: str, folder: Path, names: Iterable[
 def _check_shared(repo: str, revision: str, own: dict[str, str], mains: dict[str, str]) -> None:
     held = [name for name, stated in own.items() if stated in mains.values()]
     if held and len(held) < len(own):
-        raise stale.shared(f"{repo}@{revision}", held, len(own))
-    if held and not stale.may_be_equal("main", revision, known_branches(repo)):
+        error = stale.shared(f"{repo}@{revision}", held, len(own))
+        if stale.order(revision) is not None:
+            raise error
+        _log.warning("%s", error)
+    elif held and stale.order(revision) is not None and not stale.may_be_equal("main", revision, known_branches(repo)):
         raise stale.equal(f"{repo}: revisions main and {revision}", own[held[0]], "on the hub")
 
 

@@ -44,7 +44,6 @@ _DTYPES = {
     "float16": torch.float16,
 }
 
-
 _LOG = logging.getLogger("measure")
 # Bytes of a model's files from which on it pays to keep what was found out about them.
 WORTH_KEEPING = 2**26
@@ -295,20 +294,27 @@ def _check_files(reference: catalog.Reference, folder: Path) -> None:
         if not known.is_marked(seen):
             checkpoint_files.check_same(both)
             known.set_mark(seen)
-    if reference.source == "folder" and stale.order(reference.revision) is not None:
+    if reference.source == "folder" and reference.revision != "main":
         _check_apart(reference, folder)
 
 
 def _check_apart(reference: catalog.Reference, folder: Path) -> None:
-    """Raise `MeasureError` where a training checkpoint, a folder in a folder, holds weights that are main's."""
+    """Raise `MeasureError` where a training checkpoint, a folder in a folder, holds weights that are main's.
+
+    Of a revision whose name tells of no training it is said, no more.
+    """
     root = folder.parents[len(Path(reference.revision).parts) - 1]
     main = next((place for place in (root / "main", root) if (place / "config.json").is_file()), None)
     held = checkpoint_files.shared(folder, main) if main is not None else []
     every = checkpoint_files.held(folder)
     name = f"{reference.name}@{reference.revision}"
+    trained = stale.order(reference.revision) is not None
     if held and len(held) < len(every):
-        raise stale.shared(name, held, len(every))
-    if held and not stale.may_be_equal("main", reference.revision, revisions_in(root)):
+        error = stale.shared(name, held, len(every))
+        if trained:
+            raise error
+        _LOG.warning("%s", error)
+    elif held and trained and not stale.may_be_equal("main", reference.revision, revisions_in(root)):
         raise stale.equal(f"{name} and main", known.hash_file(folder / held[0]), "or one file copied twice")
 
 

@@ -162,7 +162,10 @@ def _is_code(own: str, values: Tensor) -> bool:
 
 def _is_wrapped(tensor: Tensor) -> bool:
     """Whether a tensor only stands for numbers that are kept otherwise: torchao's, quanto's, a part of many."""
-    return tensor.is_quantized or type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__
+    kind = type(tensor)
+    own = getattr(kind.__torch_function__, "__func__", None)
+    answers = own is not None and own is not getattr(Tensor.__torch_function__, "__func__", None)
+    return tensor.is_quantized or answers or kind.__torch_dispatch__ is not Tensor.__torch_dispatch__
 
 
 def _called(kind: torch.dtype | torch.layout) -> str:

@@ -202,7 +202,7 @@ def training(tmp_path: Path) -> Path:
     return tmp_path / "mine"
 
 
-def test_a_part_that_is_mains_is_refused(training: Path) -> None:
+def test_a_part_that_is_mains_is_refused(training: Path, caplog: pytest.LogCaptureFixture) -> None:
     models.load(f"{training}@step512")
     part = min((training / "main").glob("model-0*"))
     shutil.copy(part, training / "step512")
@@ -212,6 +212,10 @@ def test_a_part_that_is_mains_is_refused(training: Path) -> None:
         models.load(f"{training}@step512")
     assert models.load(f"{training}@step1000").depth == 4
     assert models.load(str(training / "step512")).depth == 4, "named alone it is a model like any other"
+    assert not caplog.records
+    (training / "step512").rename(training / "fixed")
+    models.load(f"{training}@fixed")
+    assert "mine@fixed: of its" in caplog.text
 
 
 def test_a_step_that_is_main_is_refused_unless_it_is_the_last(tmp_path: Path) -> None:

@@ -536,7 +536,9 @@ def in_parts(seed: int) -> dict[str, bytes]:
     }
 
 
-def test_a_step_of_which_one_part_is_mains_is_refused_before_it_is_fetched(served: Served) -> None:
+def test_a_step_of_which_one_part_is_mains_is_refused_before_it_is_fetched(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
     main, part = in_parts(0), "model-00001-of-00002.safetensors"
     served.hub.add("tiny/parts", main)
     served.hub.add("tiny/parts", in_parts(1), revision="step1000")
@@ -549,7 +551,9 @@ def test_a_step_of_which_one_part_is_mains_is_refused_before_it_is_fetched(serve
     ):
         hub.fetch("tiny/parts", "step2000")
     assert not [line for line in served.hub.requests[before:] if "resolve" in line]
+    assert not caplog.records
     assert hub.fetch("tiny/parts", "fixed").fetched, "no checkpoint of a training, by its name"
+    assert "tiny/parts@fixed: of its 2 files of weights" in caplog.text
 
 
 @pytest.mark.parametrize("stated", [True, False])

@@ -244,6 +244,21 @@ def wrapped(network: Any) -> None:
     layer.weight = nn.Parameter(Wrapped(layer.weight.detach()), requires_grad=False)
 
 
+class Answering(Tensor):
+    """A tensor that answers for numbers kept otherwise."""
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return super().__torch_function__(function, types, args, kwargs or {})
+
+
+def answering(network: Any) -> None:
+    layer = network.model.layers[1].mlp.up_proj
+    weight = layer.weight.detach().as_subclass(Answering)
+    del layer.weight
+    layer.register_buffer("weight", weight)
+
+
 def whole_numbers(network: Any) -> None:
     layer = network.model.layers[1].mlp.up_proj
     layer.weight = nn.Parameter(layer.weight.detach().to(torch.int8), requires_grad=False)
@@ -287,6 +302,7 @@ def with_a_recipe(network: Any) -> None:
 
 
 QUANTIZED = (
+    answering,
     with_a_recipe,
     coded,
     coded_in_32_bits,
