@@ -395,15 +395,6 @@ def _nearest_by_tokens(names: Sequence[str], revision: str) -> TrainingRevision 
     return min(training_revisions(names), key=lambda found: abs(found.tokens_seen - wanted), default=None)
 
 
-def last_training_revision(repo: str) -> str | None:
-    """The branch with the most training steps; None where there is none, or where the branches cannot be known."""
-    try:
-        found = training_revisions(branches(repo))
-    except MeasureError:
-        return None
-    return found[-1].name if found else None
-
-
 def drop(checkpoint: Checkpoint) -> None:
     """Delete a revision from the cache, save the files that another revision there shares."""
     from huggingface_hub import constants, scan_cache_dir

@@ -33,6 +33,7 @@ _KINDS = {
     ".csv": "CSV",
     ".tsv": "CSV",
 }
+_SAVED = "saved by datasets"
 _PACKED = ("JSON", "CSV")
 ENDINGS = (*_KINDS, *(f"{ending}.gz" for ending, kind in _KINDS.items() if kind in _PACKED))
 # What `datasets` writes beside a table; these hold no rows.
@@ -59,7 +60,12 @@ def ending(path: Path) -> str:
 
 
 def kind(path: Path) -> str | None:
-    """What a file is by its name: parquet, Arrow, JSON or CSV; None for what is not read."""
+    """What a file is by its name: parquet, Arrow, JSON or CSV; None for what is not read.
+
+    A folder that `datasets` saved is a file like these.
+    """
+    if (path / "state.json").is_file():
+        return _SAVED
     name = ending(path)
     return _KINDS[name.removesuffix(".gz")] if name in ENDINGS else None
 
@@ -84,7 +90,7 @@ def _files_of(source: str, place: Path | None) -> list[Path]:
     if (place / "dataset_dict.json").is_file():
         place = _only_split(source, place)
     if (place / "state.json").is_file():
-        return _listed(source, place)
+        return [place]
     inside = sorted(filter(Path.is_file, place.iterdir()), key=str)
     return _alike(source, [path for path in inside if len(inside) == 1 or not _is_note(path)], place)
 
@@ -165,23 +171,6 @@ def _only_split(source: str, folder: Path) -> Path:
     return folder / splits[0]
 
 
-def _listed(source: str, folder: Path) -> list[Path]:
-    """The files of what `Dataset.save_to_disk` wrote."""
-    state = _note(source, folder / "state.json")
-    if state.get("_indices_data_files"):
-        raise MeasureError(
-            f"corpus {source!r} was saved with an order of rows of its own; save it again after flatten_indices()."
-        )
-    try:
-        files = [folder / Path(entry["filename"]).name for entry in state["_data_files"]]
-    except (KeyError, TypeError):
-        raise MeasureError(f"corpus {source!r}: state.json lists no files; save the data set again.") from None
-    for path in files:
-        if not path.is_file():
-            raise NotMeasuredError(f"corpus {source!r}: {path.name}, which state.json lists, is not there.")
-    return [_known(source, path) for path in files]
-
-
 def _note(source: str, path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_bytes())
@@ -244,6 +233,8 @@ def read_table(what: str, path: Path, most: int | None = None, column: str = COL
     Raises `MeasureError` for a file that is damaged or of another encoding than UTF-8.
     """
     try:
+        if kind(path) == _SAVED:
+            return _saved(path, column)
         if kind(path) not in _PACKED and path.stat().st_size == 0:
             raise _UnreadableError("it is empty")
         if kind(path) not in _PACKED:
@@ -381,6 +372,15 @@ def _parquet(path: Path, most: int | None, column: str) -> Table:
             if len(first) >= most:
                 break
         return Table(columns, first[:most])
+
+
+def _saved(folder: Path, column: str) -> Table:
+    """What `Dataset.save_to_disk` wrote."""
+    from datasets import load_from_disk
+
+    table = load_from_disk(str(folder))
+    columns = tuple(table.column_names)
+    return Table(columns, list(table[column]) if column in columns else None)
 
 
 def _arrow(path: Path, column: str) -> Table:

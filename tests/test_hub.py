@@ -197,7 +197,6 @@ def test_the_revision_nearest_to_a_token_count_is_taken(served: Served) -> None:
         ("tokens9B", "step3000-tokens6B"),
     ):
         assert hub.fetch(REPO, wanted).revision == nearest
-    assert hub.last_training_revision(REPO) == "step3000-tokens6B"
     with pytest.raises(
         MeasureError, match=r"nearest .* is step3000-tokens6B, after 6 billion tokens, which is too far"
     ):

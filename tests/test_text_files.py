@@ -109,8 +109,12 @@ def test_what_save_to_disk_wrote_is_read(tmp_path: Path) -> None:
     with pytest.raises(MeasureError, match="holds the splits train, test; name one: .*/splits/train or "):
         texts_of(tmp_path / "splits")
     (tmp_path / "one" / "state.json").write_text("{}")
-    with pytest.raises(MeasureError, match="state.json lists no files; save the data set again"):
-        texts_of(tmp_path / "one")
+    table.select([2, 0]).save_to_disk(tmp_path / "chosen")
+    assert texts_of(tmp_path / "chosen") == (TEXTS[2], TEXTS[0])
+    for content in ("{}", "{", "[]"):
+        (tmp_path / "one" / "state.json").write_text(content)
+        with pytest.raises(MeasureError, match=r"one could not be read \(.*expected whole parquet, JSON or CSV files"):
+            texts_of(tmp_path / "one")
 
 
 def test_what_lies_beside_the_data_is_left_out(tmp_path: Path) -> None:
