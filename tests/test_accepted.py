@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from measure import accepted, engine, records
 from measure.accepted import Accepted
 from measure.exits import EXIT_CLAIM_FAILED, EXIT_DRIFT
+from measure.items import VERDICTS
 from measure.rows import TestRow
+from measure.snapshot import baseline_in
 from measure.spec import MeasureError
 from measure.stats import Effect, Interval, Verdict
 
@@ -201,17 +205,15 @@ def test_a_verdict_that_cannot_be_kept_is_one_sentence(tmp_path: Path) -> None:
         accepted.keep(tmp_path / "file" / "it.json", "m", verdict, 0)
 
 
-def test_an_update_clears_no_verdicts_away(pytester: pytest.Pytester) -> None:
+def test_an_update_clears_no_verdicts_away(tmp_path: Path) -> None:
     """As syrupy clears what it takes for baselines that no test uses."""
-    pytester.makeconftest('pytest_plugins = ["measure.plugin"]')
-    whole = SUITE.format(by_seed="[0.5]", expected="{}", shift=0.0)
-    whole += "\n@pytest.mark.parametrize('case', CASES)\ndef test_baseline(case, measured, baseline):\n"
-    whole += "    assert baseline == measured(case)\n"
-    (pytester.mkdir("suites") / "test_it.py").write_text(whole)
-    for options in (["--snapshot-update"], ["--snapshot-update"], []):
-        assert pytester.runpytest("suites", "-k", "claim or baseline", *options).ret == 0
-        assert list(kept(pytester)) == ["m"]
-    assert pytester.runpytest("suites", *options).ret == 0
+    extension = baseline_in(tmp_path / "test_it", tmp_path)()
+    place: Any = SimpleNamespace(basename="test_it")
+    owned = [
+        extension.owns_snapshot_collection(filepath=str(tmp_path / name / "test_it.json"), test_location=place)
+        for name in ("test_it", VERDICTS)
+    ]
+    assert owned == [True, False]
 
 
 def test_what_is_kept_of_one_case_leaves_the_others(tmp_path: Path) -> None:

@@ -239,6 +239,13 @@ def _parts(state: dict) -> list[dict]:  # type: ignore[type-arg]
         (lambda run: run["recipe"].update(steps=5), "its recipe is not the one that its recipe_sha256 was made of"),
         (lambda run: run["corpus"].pop("tokens"), "its recipe is not the one that its recipe_sha256 was made of"),
         (lambda run: run["trained"]["quartiles"].pop(), "its quartiles are not 3 x 50 numbers"),
+        (lambda run: run["spec"].update(steps=[50]), "its quartiles are not 3 x [50] numbers"),
+        (lambda run: run["heldout"].update(loss="low"), "its held-out loss is 'low'"),
+        (lambda run: run["heldout"].update(loss=-1), "its held-out loss is -1"),
+        (
+            lambda run: run["trained"]["curve"]["max_slope"].update(low=99.0),
+            "its max_slope is outside of its own interval",
+        ),
         (lambda run: run["trained"]["quartiles"][1].pop(), "its quartiles are not 3 x 50 numbers"),
         (lambda run: run["untrained"]["quartiles"][1].__setitem__(3, None), "its quartiles are not all numbers"),
         (lambda run: run["untrained"]["null"].pop("max_slope"), "its parts have not the same metrics"),

@@ -157,7 +157,7 @@ def _wrong(run: SeedRun, path: Path) -> str:
 
 def _wrong_in(checkpoint: Checkpoint, run: SeedRun) -> str:
     points = {len(row) for row in checkpoint.quartiles}
-    if len(checkpoint.quartiles) != 3 or points != {run.spec.get("steps")}:
+    if len(checkpoint.quartiles) != 3 or [*points] != [run.spec.get("steps")]:
         return f"its quartiles are not 3 x {run.spec.get('steps')} numbers"
     if not np.isfinite(checkpoint.quartiles).all():
         return "its quartiles are not all numbers"
