@@ -174,7 +174,7 @@ def pretrained_cell(suite: ModuleType, model: str) -> str:
     ids = [name for name in ids_of(suite) if model in name]
     if not ids:
         return f"takes {suite.TAKES}"
-    if not any(BASELINES.rglob(f"*{model}*")):
+    if not any((BASELINES / suite.__name__.removeprefix("suite_")).glob(f"*{model}*")):
         return "not measured"
     found = {
         re.sub(f"(training-)?{model}-?", "", name): f"**{suite.EXPECTED.get(name, 'supported')}**".replace(
