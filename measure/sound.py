@@ -204,7 +204,10 @@ def _check_alike(name: str, network: Any) -> None:
     narrow = (torch.float16, torch.bfloat16)
     found = [(place, tensor.dtype) for place, tensor in network.named_parameters() if tensor.dtype != main]
     found = [(place, dtype) for place, dtype in found if not is_planned(network, place, dtype, main)]
-    found += [(n, b.dtype) for n, b in network.named_buffers() if b.dtype in narrow and b.dtype != main]
+    # A single number that is not saved is made by the family's own code.
+    made = {place for place, buffer in network.named_buffers() if buffer.numel() == 1} - set(network.state_dict())
+    buffers = {place: buffer.dtype for place, buffer in network.named_buffers() if place not in made}
+    found += [(place, dtype) for place, dtype in buffers.items() if dtype in narrow and dtype != main]
     if found:
         others = _some([f"{place} in {_called(dtype)}" for place, dtype in found])
         raise MeasureError(

@@ -92,10 +92,11 @@ def check_names(names: Sequence[str], *, tables: bool = True) -> None:
     """Raise `MeasureError` for a file that could not be written once all is measured: by its ending, or its place."""
     endings = (*(TABLES if tables else ()), *NUMBERS, *FIGURES)
     for name in names:
+        if not name or Path(name).is_dir():
+            what = "a folder" if name else "no name"
+            raise MeasureError(f"--save {name!r} is {what}; give the name of a file, such as curve.npz or curve.png.")
         if Path(name).suffix.lower() not in endings:
             raise MeasureError(f"--save {name!r}: its ending says what to write; expected one of {', '.join(endings)}.")
-        if Path(name).is_dir():
-            raise MeasureError(f"--save {name!r} is a folder; give the name of a file in it.")
         if not Path(name).parent.is_dir():
             raise MeasureError(f"--save {name!r}: there is no folder {Path(name).parent}; make it, or give another.")
 

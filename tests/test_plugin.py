@@ -729,7 +729,7 @@ def test_a_model_that_a_repository_names_can_be_chosen(own: pytest.Pytester) -> 
     ("given", "said"),
     [
         ("3", "pytest_measure_models: the hook gave 3; expected names, or objects of measure.catalog.Model"),
-        ("'no/such/folder'", "pytest_measure_models: model 'no/such/folder' is unknown"),
+        ("'no/such/folder'", "pytest_measure_models: there is no folder 'no/such/folder'"),
         ("replace(rung, location='elsewhere')", "pytest_measure_models: elsewhere would be called ladder-olmo-0.2m"),
     ],
 )

@@ -135,8 +135,8 @@ def test_files_that_are_no_pairs(name: str, tmp_path: Path, capsys: pytest.Captu
     ("name", "message"),
     [
         ("x.jpg", "its ending says what to write; expected one of .csv, .parquet, .json, .npz, .png, .svg, .pdf"),
-        ("", "its ending says what to write"),
-        ("folder.csv", "is a folder; give the name of a file in it"),
+        ("", "is no name; give the name of a file"),
+        ("folder.csv", "is a folder; give the name of a file, such as curve.npz"),
         ("gone/x.csv", "there is no folder"),
     ],
 )
