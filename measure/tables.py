@@ -71,7 +71,9 @@ def _several(curves: Curves, labels: Sequence[str]) -> list[str]:
 def _alone(curves: Curves, chosen: Sequence[bool]) -> Curves:
     """Some pairs for themselves: prompts that they share with others are no reason to leave them out."""
     found = curves.take(np.flatnonzero(chosen))
-    return found if found.prompts is None else replace(found, units=np.array(independent_units(*found.prompts.T)))
+    if found.prompts is None:
+        return found
+    return replace(found, units=np.array(independent_units(*found.prompts.T.tolist())))
 
 
 def _medians(curves: Curves, kind: str) -> list[str]:

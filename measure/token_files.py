@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal, cast
+from typing import Any, Literal
 from urllib.parse import unquote
 
 from measure import places
@@ -140,8 +140,8 @@ def _lines(path: Path) -> Rows:
         raise _refusal(path, "its gzip stream is damaged or cut short") from None
 
 
-def _opened(path: Path) -> IO[bytes]:
-    return cast("IO[bytes]", gzip.open(path)) if ending(path).endswith(".gz") else path.open("rb")
+def _opened(path: Path) -> Any:  # gzip and open have no type in common that TextIOWrapper takes
+    return gzip.open(path) if ending(path).endswith(".gz") else path.open("rb")
 
 
 def _line(path: Path, number: int, line: str) -> tuple[int, ...]:
