@@ -221,6 +221,9 @@ def test_a_fast_path_that_is_wrong_on_a_catalogued_model_is_an_error(monkeypatch
         MeasureError, match=r"differs from the reference by .* the measuring code, torch or transformers"
     ):
         measure.interpolate(RUNG, " He said that", " She was not", steps=5)
+    # A counterfeit of it is of no family: its weights may make much of rounding.
+    counterfeit = measurements.load(RUNG, weights="scrambled:0")
+    assert measure.interpolate(counterfeit, " He said that", " She was not", steps=5).provenance["path"] == "reference"
 
 
 def test_a_model_that_reads_both_ways_is_refused() -> None:
