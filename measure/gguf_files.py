@@ -18,7 +18,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from math import prod
 from pathlib import Path
 from typing import IO, Any
@@ -96,16 +95,10 @@ def _seal(card: dict[str, Any]) -> str:
 
 def file_hash(path: Path) -> str:
     """sha256 of a file, read again only where it has changed since any process read it."""
-    state = path.stat()
-    return _file_hash(path, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
-
-
-@lru_cache(maxsize=64)
-def _file_hash(path: Path, *_: int) -> str:
     kept = known.of_files(hub.memory() / "known", [path], what="file")
     sha256 = known.read_hash(kept)
     if sha256 is None:
-        sha256 = known.hash_file(path)
+        sha256 = known.hash_once(path)
         known.write_hash(kept, sha256)
     return sha256
 

@@ -164,6 +164,17 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def hash_once(path: Path) -> str:
+    """`hash_file`, read again only where the file was changed, touched or replaced since this process read it."""
+    state = path.stat()
+    return _hash_of_state(path, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
+
+
+@lru_cache(maxsize=1024)
+def _hash_of_state(path: Path, *_: int) -> str:
+    return hash_file(path)
+
+
 def of_files(folder: Path, paths: Iterable[Path], **conditions: Any) -> Path:
     """Where in `folder` is kept what is known of files: by place, size, inode and times, and by `conditions`.
 

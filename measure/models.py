@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import partial
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -260,9 +260,7 @@ def identity(name: str, *, weights: bool = True) -> str:
     digest = hashlib.sha256()
     for told, path in _read_files(reference, Path(reference.location)):
         if weights or path.suffix not in (".safetensors", ".bin"):
-            state = path.stat()
-            sha256 = _file_hash(path, state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino)
-            digest.update(f"{told}|{sha256}|".encode())
+            digest.update(f"{told}|{known.hash_once(path)}|".encode())
     return digest.hexdigest()
 
 
@@ -274,12 +272,6 @@ def _read_files(reference: catalog.Reference, folder: Path) -> Iterator[tuple[st
     for place in tokenizer_places(reference, folder):
         if place != folder:
             yield from ((f"{place.name}/{name}", place / name) for name in hub.SMALL_FILES if (place / name).is_file())
-
-
-@lru_cache(maxsize=1024)
-def _file_hash(path: Path, changed: int, touched: int, size: int, inode: int) -> str:
-    """sha256 of a file, read again only when it has `changed`, or was `touched` or replaced by another."""
-    return known.hash_file(path)
 
 
 def _check_files(reference: catalog.Reference, folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import reprlib
 from dataclasses import dataclass
 from functools import cache
@@ -71,13 +70,9 @@ def _texts(what: str, name: str, table: text_files.Table) -> tuple[str, ...]:
     return tuple(table.texts or ())
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
 @cache
 def _printed() -> WrittenPairs:
-    rows = _rows(prompts.PRINTED)
+    rows = prompts.written_rows(prompts.PRINTED)
     return WrittenPairs(
         tuple(row["prefix"] + row["a"] for row in rows),
         tuple(row["prefix"] + row["b"] for row in rows),
@@ -89,7 +84,7 @@ def _printed() -> WrittenPairs:
 def _words() -> WrittenPairs:
     found = [
         (row["prefix"] + row["word"], row["prefix"] + row[kind], f"{kind} {number}")
-        for number, row in enumerate(_rows(prompts.WORDS), 1)
+        for number, row in enumerate(prompts.written_rows(prompts.WORDS), 1)
         for kind in ("similar", "dissimilar")
     ]
     a, b, labels = zip(*found, strict=True)

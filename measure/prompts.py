@@ -407,10 +407,10 @@ def written(tokenizer: Any, pairing: Pairing) -> tuple[_Side, _Side]:
     """
     if file_of(pairing) == PRINTED:
         initial = {"printed_similar": "S", "printed_dissimilar": "D"}[pairing]
-        rows = [row for row in _rows(PRINTED) if row["name"][0] == initial]
+        rows = [row for row in written_rows(PRINTED) if row["name"][0] == initial]
         columns, second = ["a", "b"], 1
     else:
-        rows = _rows(WORDS)
+        rows = written_rows(WORDS)
         columns, second = ["word", "similar", "dissimilar"], {"similar": 1, "dissimilar": 2}[pairing]
     kept: list[tuple[Prompt, Prompt]] = []
     for row in rows:
@@ -428,10 +428,11 @@ def written(tokenizer: Any, pairing: Pairing) -> tuple[_Side, _Side]:
 def most_written(pairing: Pairing) -> int:
     """How many pairs of a file there are at most, both ways: a tokenizer may leave some out."""
     path = file_of(pairing)
-    rows = _rows(path) if path else []
+    rows = written_rows(path) if path else []
     # The printed pairs of both kinds stand in one file; of the words each row has a pair of both kinds.
     return len(rows) if path == PRINTED else 2 * len(rows)
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
+def written_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a file of pairs that this package ships."""
     return [json.loads(line) for line in path.read_text().splitlines()]
