@@ -118,7 +118,7 @@ def interpolate(
     given = {"prompts_a": prompts_a, "prompts_b": prompts_b}
     loaded, (a, b) = _given(model, given, bos, tokenizer, precision)
     pairs = Pairs(a, b, prompts.independent_units(a, b))
-    texts = _as_text(given.values(), len(a))
+    texts = _as_text(given.values())
     found = {}
     for place in layers or range(1, loaded.depth + 1):
         runs.check_layer(loaded, place)
@@ -138,7 +138,7 @@ def _layers(given: Any) -> list[int]:
     return list(dict.fromkeys(found))
 
 
-def _as_text(given: Iterable[PromptsInput], count: int) -> np.ndarray | None:
+def _as_text(given: Iterable[PromptsInput]) -> np.ndarray | None:
     """Prompts that were given as text, (prompts, sides); None where they are ids, or can be gone through but once."""
     sides = [[side] if isinstance(side, str) else side for side in given]
     if all(isinstance(side, Sequence) and all(isinstance(text, str) for text in side) for side in sides):
