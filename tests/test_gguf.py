@@ -48,6 +48,19 @@ def test_a_file_gives_the_numbers_of_the_model_it_was_made_of(tmp_path: Path, fa
     assert found.provenance["prompts_sha256"] == expected.provenance["prompts_sha256"]
 
 
+def test_the_tokenizer_is_read_without_python_and_is_that_which_transformers_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = gguf_files.unpacked(write(tmp_path / "tiny.gguf", network("llama")))
+    expected = AutoTokenizer.from_pretrained(folder)
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda *_, **__: pytest.fail("read as JSON"))
+    found = models.named_tokenizer(str(folder / "tokenizer.json"))
+    assert type(found) is type(expected)
+    assert found.special_tokens_map == expected.special_tokens_map
+    for text in (" The house was big", "<s> 12 \n\n", "caf\u00e9"):
+        assert found(text)["input_ids"] == expected(text)["input_ids"]
+
+
 @pytest.mark.parametrize(("kind", "name"), [(Q8_0, "Q8_0"), (Q4_0, "Q4_0")])
 def test_dequantized_weights_in_both_forms_give_the_same_numbers(tmp_path: Path, kind: Any, name: str) -> None:
     path = write(tmp_path / "tiny.gguf", network("llama"), kind)
