@@ -346,17 +346,58 @@ def of_medians(
     return _stretched(_interval(estimate, drawn[finite], len(table)), influence, _of(_finite(*columns), ends))
 
 
+def of_statistics(
+    columns: Sequence[Float[np.ndarray, " units"]],
+    statistics: Callable[[Float[np.ndarray, "resamples units conditions"]], Float[np.ndarray, "resamples some"]],
+    influences: Callable[[Float[np.ndarray, "units conditions"]], Float[np.ndarray, "units some"]],
+    function: Callable[[Float[np.ndarray, "resamples some"]], Float[np.ndarray, " resamples"]],
+    *,
+    ends: Int[np.ndarray, "units 2"] | None = None,
+    seed: int = 0,
+    resamples: int = 1000,
+) -> Interval:
+    """A function of any statistics of the columns, with its paired-bootstrap interval.
+
+    `influences` tells what each unit adds to the error of each statistic. Units and resamples without a number as in
+    `of_medians`.
+    """
+    table = _finite_rows(*columns)
+    if not len(table):
+        return _unknown(np.nan, 0)
+    with np.errstate(all="ignore"):
+        estimate = float(function(statistics(table[None]))[0])
+        if len(table) < FEWEST or not np.isfinite(estimate):
+            return _unknown(estimate, len(table))
+        rows = np.random.default_rng(seed).integers(0, len(table), size=(resamples, len(table)))
+        found = statistics(table[rows])
+        drawn = function(found)
+    finite = np.isfinite(drawn)
+    if finite.mean() < (1 + CONFIDENCE) / 2:
+        return _unknown(estimate, len(table))
+    slopes = _slopes(found[finite], drawn[finite])
+    return _stretched(
+        _interval(estimate, drawn[finite], len(table)), influences(table) @ slopes, _of(_finite(*columns), ends)
+    )
+
+
 def _influence(
     table: Float[np.ndarray, "units conditions"],
     medians: Float[np.ndarray, "resamples conditions"],
     drawn: Float[np.ndarray, " resamples"],
 ) -> Float[np.ndarray, " units"]:
     """What each unit adds to the error of a function of medians, whose slopes are those of least squares over draws."""
-    slopes = np.linalg.lstsq(medians - medians.mean(axis=0), drawn - drawn.mean(), rcond=None)[0]
-    return _median_influences(table) @ slopes
+    return median_influences(table) @ _slopes(medians, drawn)
 
 
-def _median_influences(table: Float[np.ndarray, "units conditions"]) -> Float[np.ndarray, "units conditions"]:
+def _slopes(
+    statistics: Float[np.ndarray, "resamples some"], drawn: Float[np.ndarray, " resamples"]
+) -> Float[np.ndarray, " some"]:
+    """Those of a function of statistics, by least squares over resamples."""
+    return np.linalg.lstsq(statistics - statistics.mean(axis=0), drawn - drawn.mean(), rcond=None)[0]
+
+
+def median_influences(table: Float[np.ndarray, "units conditions"]) -> Float[np.ndarray, "units conditions"]:
+    """What each unit adds to the error of each column's median."""
     return np.stack([shared_ends.of_median(column) for column in table.T], axis=1)
 
 
@@ -457,7 +498,7 @@ def rises_band(
     # Where resampling never moves a median its error is 0, and so is its deviation.
     scaled = np.abs(deviations) / np.where(errors > 0, errors, 1.0)
     if ends is not None:
-        pulls = _median_influences(table)
+        pulls = median_influences(table)
         pulls = (pulls[:, 1:] - pulls[:, :1]).T
         errors = errors * [shared_ends.stretch(pull, ends[_finite(*conditions)]) for pull in pulls]
     reach = np.quantile(scaled.max(axis=1), CONFIDENCE) * errors
@@ -676,8 +717,8 @@ def rank_correlation(
         x, y = (column[inside] for column in (values, by))
         share, fewest = len(x) / used.sum(), min(fewest, len(x))
         rows = generator.integers(0, len(x), size=(resamples, len(x)))
-        estimate += share * float(_spearman(x[None], y[None])[0])
-        drawn += share * _spearman(x[rows], y[rows])
+        estimate += share * float(spearman(x[None], y[None])[0])
+        drawn += share * spearman(x[rows], y[rows])
         influence[inside] = share * shared_ends.of_rank_correlation(x, y)
     count = int(used.sum())
     if not count or fewest < FEWEST:
@@ -685,7 +726,7 @@ def rank_correlation(
     return _stretched(_interval(estimate, drawn, count), influence[used], _of(used, ends))
 
 
-def _spearman(x: Float[np.ndarray, "rows units"], y: Float[np.ndarray, "rows units"]) -> Float[np.ndarray, " rows"]:
+def spearman(x: Float[np.ndarray, "rows units"], y: Float[np.ndarray, "rows units"]) -> Float[np.ndarray, " rows"]:
     """Rank correlation of rows of `x` with rows of `y`, ties by their mean rank; 0 where one is constant."""
     from scipy.stats import rankdata
 

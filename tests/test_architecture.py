@@ -20,7 +20,7 @@ RANKS = [
     {"gguf_files", "accepted"},
     {"shelf"},
     {"predictions", "crossings", "slices", "prompts", "models", "store", "claims"},
-    {"baselines", "forward", "inputs", "own_pairs", "tables", "ladder", "recording"},
+    {"baselines", "course", "forward", "inputs", "own_pairs", "tables", "ladder", "recording"},
     {"regression", "finite", "placement", "figure_parts", "over_runs"},
     {"runs", "snapshot", "page_results", "page_runs", "paper_figures"},
     {"measurements", "fetching", "page_view"},

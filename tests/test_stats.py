@@ -362,7 +362,7 @@ def test_influences_are_those_of_the_jackknife_and_the_bootstrap() -> None:
     x = generator.normal(size=200)
     y = (x + generator.normal(size=200)).round(2)
     without = [np.delete(np.arange(200), unit) for unit in range(200)]
-    jackknife = np.array([stats._spearman(x[rows][None], y[rows][None])[0] for rows in without])
+    jackknife = np.array([stats.spearman(x[rows][None], y[rows][None])[0] for rows in without])
     np.testing.assert_allclose(
         shared_ends.of_rank_correlation(x, y), jackknife.mean() - jackknife, rtol=0.02, atol=1e-4
     )

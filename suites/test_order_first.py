@@ -1,0 +1,125 @@
+"""Claim: which pairs are sharp is settled before the sharpness is there (not in the paper; found on Pythia-1.4B).
+
+Along 20 revisions of Pythia-1.4B-deduped each pair's rank by width became the final one between steps 64 and 128, while
+the median width was still near a straight line's and fell between 1,000 and 2,000 (billy000400/marsv, dir19).
+
+Here: at each revision between the first and the last, how far the pairs' order by max slope beyond the null has come
+towards its final one, and how far the median has, both as shares of their whole way (`measure/course.py`). The order
+must be ahead by a tenth of the way, on the mean over those revisions. A share of growth means nothing without growth,
+so the model must jump more at the end than at first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from measure import catalog, claims, course
+from measure.claims import Claim
+from measure.results import Curves
+from measure.spec import CurveSpec
+from measure.stats import Effect, Verdict
+
+CLAIM = "Which pairs are sharp is settled before the sharpness is there (not in the paper)"
+# What a model must have to be asked.
+TAKES = "revisions of its training"
+MODELS = [model for model in catalog.models().values() if len(model.revisions) > 2]
+# An accepted negative stands here with its verdict, model by model.
+EXPECTED: dict[str, str] = {}
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """One model's revisions from untrained to `main`."""
+
+    revisions: tuple[CurveSpec, ...]
+
+
+def trajectory(model: catalog.Model) -> Trajectory:
+    return Trajectory(tuple(CurveSpec(f"{model.name}@{revision}") for revision in model.revisions))
+
+
+TRAJECTORIES = [pytest.param(trajectory(model), id=model.name) for model in MODELS]
+
+
+def counterfeits(model: Trajectory, draw: int) -> dict[str, CurveSpec]:
+    return claims.counterfeits(model.revisions[-1], draw, claims.FEWER_KINDS)
+
+
+CONTROLS = claims.controls(TRAJECTORIES, counterfeits)
+
+
+def judge(revisions: Sequence[Curves], notes: tuple[str, ...] = ()) -> Verdict:
+    """The claim on revisions in order of training."""
+    return Verdict(
+        effects=(
+            Effect("order ahead of shape, share of the way", course.order_ahead(revisions), claims.SHARE_MARGIN),
+            *claims.sharper(revisions[0], revisions[-1], "first to last")[:2],
+        ),
+        notes=notes,
+    )
+
+
+def told(names: Sequence[str], revisions: Sequence[Curves]) -> tuple[str, ...]:
+    """How far both have come, revision by revision."""
+    ways = course.shares(revisions).T
+    parts = [f"{name} {order:.0%} and {shape:.0%}" for name, (order, shape) in zip(names[1:-1], ways, strict=True)]
+    return (f"order and shape, of their way: {', '.join(parts)}",)
+
+
+Measured = Callable[[CurveSpec], Curves]
+
+
+@pytest.mark.parametrize("model", TRAJECTORIES)
+def test_claim(model: Trajectory, measured: Measured, claim: Claim) -> None:
+    revisions = [measured(spec) for spec in model.revisions]
+    names = [spec.model.partition("@")[2] for spec in model.revisions]
+    claim.check(judge(revisions, told(names, revisions)), EXPECTED)
+
+
+@pytest.mark.parametrize(("model", "others"), CONTROLS)
+def test_control(model: Trajectory, others: Mapping[str, CurveSpec], measured: Measured, claim: Claim) -> None:
+    revisions = [measured(spec) for spec in model.revisions]
+    before, last = revisions[:-1], revisions[-1]
+    claim.refute(
+        {name: judge([*before, measured(spec)]) for name, spec in others.items()}
+        | {
+            "norm-only null of the last": judge([*before, last.null]),
+            "revisions in reversed order": judge(revisions[::-1]),
+            "order of the first kept to the last but one": judge([*[revisions[0]] * len(before), last]),
+            "planted: the shape first, the order last": judge(
+                [revisions[0], *shape_first(last, len(before) - 1), last]
+            ),
+        }
+    )
+    claim.confirm({"planted: the order first, the shape last": judge(order_first(last, len(before)))})
+
+
+def order_first(last: Curves, count: int) -> list[Curves]:
+    """From untrained order to the final one at once, from near the null to plateaus at the last step alone."""
+    sharp = steps_of(last)
+    turned = grown(last, np.roll(sharp, len(sharp) // 2) * 0.01)
+    return [turned, *[grown(last, sharp * 0.02)] * (count - 1), grown(last, sharp)]
+
+
+def shape_first(last: Curves, count: int) -> list[Curves]:
+    """As steep as at the end from the second revision on, each pair with the steepness of another."""
+    sharp = steps_of(last)
+    return [grown(last, np.roll(sharp, 1 + len(sharp) // 2))] * count
+
+
+def steps_of(last: Curves) -> np.ndarray:
+    """How steep each row is to be: evenly spread from 4 to 40, by its order in the model."""
+    rank = np.argsort(np.argsort(np.nan_to_num(last.max_slope)))
+    return 4 + 36 * rank / max(1, len(rank) - 1)
+
+
+def grown(last: Curves, sharpness: np.ndarray) -> Curves:
+    """A step at the middle, as steep as is asked of each row; nearly a line where that is small."""
+    steepness = np.maximum(sharpness, 0.02)[:, None]
+    rows = 1 / (1 + np.exp(-steepness * (last.alphas - 0.5)))
+    rows = (rows - rows[:, :1]) / (rows[:, -1:] - rows[:, :1])
+    return claims.straight(last, rows * last.distance[:, -1:])
