@@ -12,7 +12,7 @@ so the model must jump more at the end than at first.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -28,7 +28,14 @@ CLAIM = "Which pairs are sharp is settled before the sharpness is there (not in 
 TAKES = "revisions of its training"
 MODELS = [model for model in catalog.models().values() if len(model.revisions) > 2]
 # An accepted negative stands here with its verdict, model by model.
-EXPECTED: dict[str, str] = {}
+EXPECTED: dict[str, str] = {
+    # The order is behind the shape.
+    "ladder-olmo-0.2m": "contradicted",
+    # Not surely by the margin: order ahead of shape.
+    "ladder-olmo-1.1m": "inconclusive",
+    # Not surely by the margin: order ahead of shape; slower ends.
+    "ladder-qwen2-0.2m": "inconclusive",
+}
 
 
 @dataclass(frozen=True)
@@ -90,36 +97,38 @@ def test_control(model: Trajectory, others: Mapping[str, CurveSpec], measured: M
             "norm-only null of the last": judge([*before, last.null]),
             "revisions in reversed order": judge(revisions[::-1]),
             "order of the first kept to the last but one": judge([*[revisions[0]] * len(before), last]),
-            "planted: the shape first, the order last": judge(
-                [revisions[0], *shape_first(last, len(before) - 1), last]
-            ),
+            "planted: the shape first, the order last": judge(shape_first(last, len(before))),
         }
     )
     claim.confirm({"planted: the order first, the shape last": judge(order_first(last, len(before)))})
 
 
 def order_first(last: Curves, count: int) -> list[Curves]:
-    """From untrained order to the final one at once, from near the null to plateaus at the last step alone."""
+    """From another order to the final one at once, from near the null to plateaus at the last step alone."""
     sharp = steps_of(last)
-    turned = grown(last, np.roll(sharp, len(sharp) // 2) * 0.01)
-    return [turned, *[grown(last, sharp * 0.02)] * (count - 1), grown(last, sharp)]
+    return [grown(last, np.roll(sharp, 1) / 20), *[grown(last, sharp / 20)] * (count - 1), grown(last, sharp)]
 
 
 def shape_first(last: Curves, count: int) -> list[Curves]:
     """As steep as at the end from the second revision on, each pair with the steepness of another."""
     sharp = steps_of(last)
-    return [grown(last, np.roll(sharp, 1 + len(sharp) // 2))] * count
+    other = np.roll(sharp, 1)
+    return [grown(last, other / 20), *[grown(last, other)] * (count - 1), grown(last, sharp)]
 
 
 def steps_of(last: Curves) -> np.ndarray:
-    """How steep each row is to be: evenly spread from 4 to 40, by its order in the model."""
-    rank = np.argsort(np.argsort(np.nan_to_num(last.max_slope)))
-    return 4 + 36 * rank / max(1, len(rank) - 1)
+    """How steep each row's step is to be: spread from 8 to 40 by chance, the same at each call."""
+    return np.random.default_rng(0).uniform(8, 40, len(last))
 
 
 def grown(last: Curves, sharpness: np.ndarray) -> Curves:
-    """A step at the middle, as steep as is asked of each row; nearly a line where that is small."""
-    steepness = np.maximum(sharpness, 0.02)[:, None]
-    rows = 1 / (1 + np.exp(-steepness * (last.alphas - 0.5)))
+    """A step at the middle, as steep as is asked of each row, over a null that is a straight line."""
+    rows = 1 / (1 + np.exp(-sharpness[:, None] * (last.alphas - 0.5)))
     rows = (rows - rows[:, :1]) / (rows[:, -1:] - rows[:, :1])
-    return claims.straight(last, rows * last.distance[:, -1:])
+    line = last.alphas * last.distance[:, -1:]
+    null = {
+        "null_distance": line,
+        "null_step_distance": np.abs(np.diff(line, axis=1)),
+        "null_end_side_distance": np.abs(line[:, -1:] - line),
+    }
+    return replace(claims.straight(last, rows * last.distance[:, -1:]), **null)
