@@ -23,7 +23,9 @@ from tests import small_results
 UNSEEN = ("suite_test_model_table", "suite_test_families")
 PRETRAINED = ("smollm2-135m-instruct", "gemma3-270m")
 # What has not been asked of one of them yet.
-NOT_MEASURED = {"gemma3-270m": ("divergence", "logit_difference", "polytopes", "semantics", "similarity")}
+NOT_MEASURED = {
+    "gemma3-270m": ("blocks_after", "divergence", "logit_difference", "polytopes", "semantics", "similarity")
+}
 SUITES = sorted((Path(__file__).parent.parent / "suites").glob("test_*.py"))
 # Every claim, figure and table of the paper. Fig. 5 to 22 are the appendix's slices, of which 11 shows a split.
 PAPER = {
@@ -209,6 +211,7 @@ def test_readme_and_findings_tell_every_verdict_that_the_suites_expect() -> None
     root = Path(__file__).parent.parent
     readme, findings = ((root / name).read_text().splitlines() for name in ("README.md", "docs/findings.md"))
     pretrained, ladder = ([row(module(path)) for path in SUITES] for row in (pretrained_row, ladder_row))
-    missing = [row for row in pretrained if row not in readme]
+    # The README leaves out what no pretrained model can be asked.
+    missing = [row for row in pretrained if row not in readme and row.count("| takes ") < len(PRETRAINED)]
     missing += [row for row in (*pretrained, *ladder) if row not in findings]
     assert not missing, "\n".join(missing)
