@@ -16,6 +16,8 @@ from measure import checkpoint_files, files, places
 from measure.spec import MeasureError, NotMeasuredError
 
 LADDER = Path(__file__).parent / "ladder" / "weights"
+# Beside the package in a clone, and nowhere in an installed wheel.
+_PROJECT = Path(__file__).parent.parent / "pyproject.toml"
 
 Source = Literal["ladder", "hub", "folder", "gguf", "index"]
 Origin = Literal["paper", "discussion", "index", "added"]
@@ -253,6 +255,25 @@ def models() -> Mapping[str, Model]:
     return {model.name: model for model in (*rungs, *index, *hub, *_ADDED.values())}
 
 
+def left_out(model: Model) -> tuple[str, ...]:
+    """The revisions of a rung that the installed package leaves out; none in a clone of the project, which has all."""
+    if _PROJECT.is_file() or model.source != "ladder":
+        return ()
+    return tuple(revision for revision in model.revisions if not (Path(model.location) / revision).is_dir())
+
+
+def _check_shipped(model: Model, revision: str) -> None:
+    if revision not in left_out(model):
+        return
+    rungs = {m: left_out(m) for m in models().values() if m.source == "ladder"}
+    here = [m.name if not gone else f"{m.name}@{r}" for m, gone in rungs.items() for r in m.revisions if r not in gone]
+    raise NotMeasuredError(
+        f"{model.name}@{revision} does not come with the installed package, which holds "
+        f"{', '.join(dict.fromkeys(here))}; measure one of these, or install the package from a clone of the project, "
+        "which has every revision (`pip install --editable CLONE`)."
+    )
+
+
 def studied() -> list[Model]:
     """The models of which every claim is asked, one seed of each: all but those that the paper only mentions."""
     return [model for model in models().values() if model.seed == 0 and model.origin != "discussion"]
@@ -366,6 +387,8 @@ def resolve(text: str) -> Reference:
         # The hub has more training revisions than the paper shows; only the ladder's list is complete.
         if model.source == "ladder" and revision not in model.revisions:
             raise NotMeasuredError(f"{name} has no revision {revision!r}; it has {', '.join(model.revisions)}.")
+        if model.source == "ladder":
+            _check_shipped(model, revision)
         if model.source in ("index", "gguf"):
             _check_only_main(name, revision)
             return Reference(name, "main", model.source, model.location, model)

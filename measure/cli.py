@@ -163,7 +163,8 @@ def _where(entry: catalog.Model) -> str:
     if entry.source == "index":
         return "cached" if shelf.is_cached(entry.name) else "index"
     if entry.source == "ladder":
-        return "shipped"
+        here = len(entry.revisions) - len(catalog.left_out(entry))
+        return "shipped" if here == len(entry.revisions) else f"{here} shipped" if here else "in a clone"
     return _held([hub.is_cached(entry.location, revision) for revision in entry.revisions])
 
 
@@ -684,8 +685,12 @@ def _ladder_verify(options: argparse.Namespace) -> int:
     heldout = _tokenized(options.heldout, options.out) if options.heldout else None
     wrong = []
     for path in sorted(options.out.glob("*/card.json")):
-        found = verify(path.parent, heldout)
-        _print(f"{path.parent.name:<28} {'as its card says' if not found else 'NOT as its card says'}")
+        known = catalog.models().get(path.parent.name)
+        absent = catalog.left_out(known) if known is not None and options.out == catalog.LADDER else ()
+        found = verify(path.parent, heldout, absent)
+        said = "as its card says" if not found else "NOT as its card says"
+        left = f"; in a clone alone: {', '.join(absent)}" if absent else ""
+        _print(f"{path.parent.name:<28} {said}{left}")
         wrong += found
     _print(*wrong)
     return 1 if wrong else 0

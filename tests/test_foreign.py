@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import sysconfig
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
+LADDER = ROOT / "measure" / "ladder" / "weights"
 CONFTEST, SUITE = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "own-suite.md").read_text(), re.DOTALL)
 
 
@@ -22,6 +25,7 @@ class Environment:
     """An environment that holds the built wheel, and sees this one's dependencies, but not this checkout."""
 
     folder: Path
+    wheel: Path
 
     def run(self, repository: Path, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
         program = str(self.folder / "bin" / command[0])
@@ -48,12 +52,12 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     environment = folder / "environment"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
     python = str(environment / "bin" / "python")
-    wheel = str(next(folder.glob("*.whl")))
-    subprocess.run([*pip, "--python", python, "install", "--no-deps", "--no-index", wheel], check=True)
+    wheel = next(folder.glob("*.whl"))
+    subprocess.run([*pip, "--python", python, "install", "--no-deps", "--no-index", str(wheel)], check=True)
     # As a path, so that what installs this checkout there is not followed.
     packages = next(environment.glob("lib/python*/site-packages"))
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
-    return Environment(environment)
+    return Environment(environment, wheel)
 
 
 @pytest.fixture
@@ -180,3 +184,67 @@ def test_a_model_of_ones_own_is_in_the_catalog_before_suites_are_collected(
     )
     done = installed.pytest(repository, "tests/test_other.py")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+RUNGS = "ladder-olmo-0.2m, ladder-olmo-1.1m@main, ladder-qwen2-0.2m"
+
+
+def test_the_wheel_is_small_and_holds_what_is_measured_out_of_the_box(installed: Environment) -> None:
+    assert installed.wheel.stat().st_size <= 10e6
+    with zipfile.ZipFile(installed.wheel) as wheel:
+        names = wheel.namelist()
+    assert {name.split("/")[0] for name in names} == {"measure", "stable_regions-0.1.0.dist-info"}
+    weights = [Path(name).parent for name in names if name.endswith(".safetensors")]
+    held = {folder.parent.name: {f.name for f in weights if f.parent == folder.parent} for folder in weights}
+    whole = {rung: {path.parent.name for path in LADDER.glob(f"{rung}/*/config.json")} for rung in held}
+    assert held == {**whole, "ladder-olmo-1.1m": {"main"}}
+    assert sorted(held) == ["ladder-olmo-0.2m", "ladder-olmo-1.1m", "ladder-qwen2-0.2m"]
+    # Of everything else that lies in the package nothing is left out: corpora, seeds, the page, cards, the tokenizer.
+    kept = {path for path in tracked("measure") if not re.search(r"weights/ladder[^/]*/[^/]+/", path)}
+    assert kept <= set(names)
+
+
+def tracked(folder: str) -> list[str]:
+    listed = subprocess.run(["git", "ls-files", folder], cwd=ROOT, check=True, capture_output=True, text=True)
+    return listed.stdout.splitlines()
+
+
+@pytest.mark.parametrize("name", ["ladder-olmo-3m", "ladder-olmo-1.1m@step0-tokens0M", "ladder-qwen2-0.2m-seed1"])
+def test_a_rung_that_is_not_in_the_wheel_is_told_where_it_is(installed: Environment, tmp_path: Path, name: str) -> None:
+    done = installed.run(tmp_path, "measure", "curve", name, " The house was very", " The house was in")
+    assert done.returncode == 2
+    [said] = done.stderr.splitlines()
+    assert f"{name}{'' if '@' in name else '@main'} does not come with the installed package" in said
+    assert f"which holds {RUNGS}; measure one of these, or install the package from a clone" in said
+
+
+def test_what_the_wheel_leaves_out_is_listed_as_such(installed: Environment, tmp_path: Path) -> None:
+    listed = installed.run(tmp_path, "measure", "models").stdout
+    for name, where in {"0.2m": "shipped", "1.1m": "1 shipped", "3m": "in a clone", "0.2m-seed1": "in a clone"}.items():
+        assert re.search(rf"ladder-olmo-{name} .*B  {where} ", listed), name
+    checked = installed.run(tmp_path, "measure", "ladder", "verify")
+    assert checked.returncode == 0
+    assert re.search(r"ladder-olmo-3m +as its card says; in a clone alone: main$", checked.stdout, re.MULTILINE)
+    assert re.search(r"ladder-olmo-0.2m +as its card says$", checked.stdout, re.MULTILINE)
+
+
+def test_a_suite_on_a_rung_that_is_not_there_says_so_in_a_sentence(installed: Environment, repository: Path) -> None:
+    suite = repository / "tests" / "regions" / "test_mine.py"
+    suite.write_text(SUITE.replace("ladder-olmo-0.2m", "ladder-qwen2-3m"))
+    done = installed.pytest(repository)
+    assert done.returncode == 11
+    assert f"ladder-qwen2-3m@main does not come with the installed package, which holds {RUNGS};" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_the_readmes_commands_run_from_the_wheel_in_an_empty_folder(installed: Environment, tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("a,b,label\n the house was, the horse was,one\n he said, she said,two\n")
+    blocks = re.findall(r"^```\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    lines = [line for block in blocks for line in block.splitlines() if line.startswith("measure curve")]
+    assert len(lines) == 2
+    for line in lines:
+        # In place of what is fetched, and of the reader's own.
+        line = line.replace("smollm2-135m-instruct", "ladder-olmo-0.2m").replace("./my-model", "ladder-qwen2-0.2m")
+        done = installed.run(tmp_path, *shlex.split(line.replace("--layer 1 7", "--layer 1 2")))
+        assert done.returncode == 0, done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"mine.csv", "pairs.csv", "pairs.pdf", "mine.parquet"}

@@ -75,6 +75,12 @@ class Trained:
     def recipe_sha256(self) -> str:
         return seeds.recipe_hash(self.card["rung"], self.card["recipe"], self.card["corpus"])
 
+    @property
+    def has_weights(self) -> bool:
+        """Whether its first and last weights are here; an installed package has the cards of rungs left out too."""
+        told = {entry["revision"] for entry in self.card["revisions"]}
+        return all((self.folder / name).is_dir() for name in {START, "main"} & told)
+
     def revision(self, name: str) -> dict[str, Any] | None:
         """What the card says of a revision, None if it has it not."""
         return next((entry for entry in self.card["revisions"] if entry["revision"] == name), None)
@@ -83,7 +89,7 @@ class Trained:
 def in_folder(folder: Path) -> list[Trained]:
     """The finished runs in `folder`, smallest rung first, seed by seed."""
     found = [Trained(path.parent) for path in folder.glob("*/card.json")]
-    found = [run for run in found if run.rung.name == run.folder.name]
+    found = [run for run in found if run.rung.name == run.folder.name and run.has_weights]
     return sorted(found, key=lambda run: (run.card["parameters"], run.rung.family, run.rung.seed))
 
 
@@ -139,7 +145,8 @@ class Training:
         """The weights of this very run where they are at hand: shipped, or trained before."""
         for place in (catalog.LADDER, self.weights):
             run = Trained(place / rung.name)
-            if (run.folder / "card.json").exists() and run.recipe_sha256 == self.recipe_sha256(rung):
+            has = (run.folder / "card.json").exists() and run.has_weights
+            if has and run.recipe_sha256 == self.recipe_sha256(rung):
                 return run
         return None
 
