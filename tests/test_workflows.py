@@ -16,8 +16,9 @@ from measure.exits import EXIT_CLAIM_FAILED, EXIT_DRIFT, EXIT_NOT_MEASURED
 
 ROOT = Path(__file__).parent.parent
 TEXTS = {path.name: path.read_text() for path in sorted((ROOT / ".github" / "workflows").glob("*.yml"))}
-# The only job that may write, and what.
-WRITES = {("refresh.yml", "propose"): {"contents": "write", "pull-requests": "write"}}
+# The only jobs that may write, and what.
+PROPOSE, PUBLISH = ("refresh.yml", "propose"), ("release.yml", "publish")
+WRITES = {PROPOSE: {"contents": "write", "pull-requests": "write"}, PUBLISH: {"id-token": "write"}}
 READS = {"contents": "read"}
 CHOSEN = {"EXPRESSION": "olmo and `x`", "MODELS": "auto"}
 
@@ -60,7 +61,7 @@ def allowed(condition: str, github: Mapping[str, str]) -> bool:
 
 
 def test_the_workflows_are_found() -> None:
-    assert sorted(TEXTS) == ["ci.yml", "gpu.yml", "refresh.yml"]
+    assert sorted(TEXTS) == ["ci.yml", "gpu.yml", "refresh.yml", "release.yml"]
 
 
 def test_no_trigger_gives_rights_to_a_forks_code() -> None:
@@ -86,7 +87,7 @@ def test_our_own_runner_never_runs_a_forks_code() -> None:
             assert name == "gpu.yml" or triggers == {"workflow_dispatch"}, f"{name}: {job} on {triggers}"
 
 
-def test_only_one_job_may_write_and_it_runs_nothing_of_ours() -> None:
+def test_few_jobs_may_write_and_they_run_nothing_of_ours() -> None:
     for name in TEXTS:
         assert workflow(name)["permissions"] == READS, name
     for name, job, tree in jobs():
@@ -227,7 +228,42 @@ def test_a_refresh_without_change_proposes_nothing(clone: Path, status: str, sai
 
 def test_nothing_else_pushes_and_a_fallen_verdict_fails_the_run(tmp_path: Path) -> None:
     assert workflow("refresh.yml")["on"].keys() == {"workflow_dispatch"}
-    assert [(name, job) for name, job, step in steps() if "git push" in step.get("run", "")] == list(WRITES)
+    assert [(name, job) for name, job, step in steps() if "git push" in step.get("run", "")] == [PROPOSE]
     failing = script("refresh.yml", "measure", "Fail where a verdict has fallen")
     assert [bash(failing, tmp_path, STATUS=status).returncode for status in "01"] == [0, 1]
     assert "needs.measure.outputs.changed == 'true'" in workflow("refresh.yml")["jobs"]["propose"]["if"]
+
+
+@pytest.mark.parametrize(
+    ("tag", "heading", "cited", "title"),
+    [
+        ("v0.2.0", "## [0.2.0] - 2026-12-01", "0.2.0", ""),
+        ("v0.2.1", "## [0.2.0] - 2026-12-01", "0.2.0", "tag"),
+        ("v0.2.0", "## [0.2.0] - unreleased", "0.2.0", "changelog"),
+        ("v0.2.0", "## [0.2.0] - 2026-12-01", "0.1.0", "citation"),
+    ],
+)
+def test_a_release_has_one_version(tmp_path: Path, tag: str, heading: str, cited: str, title: str) -> None:
+    hatchling = tmp_path / ".venv" / "bin" / "hatchling"
+    hatchling.parent.mkdir(parents=True)
+    hatchling.write_text("#!/bin/sh\necho 0.2.0\n")
+    hatchling.chmod(0o755)
+    (tmp_path / "CHANGELOG.md").write_text(f"# Changelog\n\n{heading}\n")
+    (tmp_path / "CITATION.cff").write_text(f"cff-version: 1.2.0\nversion: {cited}\n")
+    done = bash(script("release.yml", "build", "The tag is the version"), tmp_path, GITHUB_REF_NAME=tag)
+    assert done.returncode == (1 if title else 0)
+    assert done.stdout.startswith(f"::error title={title}::" if title else "")
+
+
+def test_a_release_is_published_by_a_tag_alone_and_without_a_token() -> None:
+    release = workflow("release.yml")
+    assert release["on"] == {"push": {"tags": ["v[0-9]+.[0-9]+.[0-9]+"]}}
+    publish = release["jobs"]["publish"]
+    assert (publish["needs"], publish["environment"]) == ("build", "pypi")
+    assert [step["uses"].partition("@")[0] for step in publish["steps"]] == [
+        "actions/download-artifact",
+        "pypa/gh-action-pypi-publish",
+    ]
+    assert "secrets." not in TEXTS["release.yml"]
+    # What another run left must not get into a release.
+    assert "cache" not in str([step.get("with") for step in release["jobs"]["build"]["steps"]])
