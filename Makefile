@@ -10,7 +10,7 @@ PRETRAINED_FIGURES := fig2 edge-speed layer-sweep
 # Shapes and types are checked under test only, in the modules that compute.
 CHECKED := measure.paths,measure.shared_ends,measure.stats,measure.metrics,measure.results,measure.predictions,measure.crossings,measure.slices,measure.figures,measure.token_files,measure.prompts,measure.models,measure.linear,measure.forward,measure.finite,measure.recording,measure.inputs,measure.runs,measure.measurements,measure.structure,measure.placement,measure.text_files,measure.tables,beartype.beartype
 
-.PHONY: setup suites pretrained pretrained-short pretrained-sample test check bench sample counterfeits draws faults fuzz torture
+.PHONY: setup suites docs pretrained pretrained-short pretrained-sample test check bench sample counterfeits draws faults fuzz torture
 
 setup: .venv/done
 
@@ -53,6 +53,11 @@ check: setup
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 	$(BIN)/zizmor --offline --quiet --no-progress --strict-collection --persona pedantic .github
+	$(MAKE) --no-print-directory docs
+
+# The documentation as one site, build/docs/index.html. Whatever does not resolve is an error: pages, anchors, names, pictures.
+docs: setup
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --conf-dir docs . build/docs
 
 # What is shown in `reports/ladder`: the ladder measured, not read from the store, and only the figures that are looked at.
 sample: setup

@@ -5,26 +5,17 @@ from __future__ import annotations
 import inspect
 import re
 import shlex
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import pytest
 
+import measure
 from measure import cli, options, shelf
-
-ROOT = Path(__file__).parent.parent
-PAGES = [
-    ROOT / "README.md",
-    ROOT / "CHANGELOG.md",
-    ROOT / "benchmarks" / "README.md",
-    *sorted((ROOT / "docs").glob("*.md")),
-]
-NAMES = [str(path.relative_to(ROOT)) for path in PAGES]
-
-
-def without_blocks(text: str) -> str:
-    return re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+from tests import record_format, small_results, written_runs
+from tests.pages import NAMES, PAGES, ROOT, blocks, without_blocks
 
 
 def anchors(path: Path) -> set[str]:
@@ -49,11 +40,41 @@ def test_links_lead_somewhere(name: str) -> None:
 def test_the_readme_is_short_and_leads_to_every_page() -> None:
     text = (ROOT / "README.md").read_text()
     assert text.count("\n") <= 120
-    assert [path.name for path in (ROOT / "docs").glob("*.md") if f"docs/{path.name}" not in text] == []
+    pages = {path.name for kind in ("md", "ipynb") for path in (ROOT / "docs").glob(f"*.{kind}")} - {"index.md"}
+    assert [name for name in sorted(pages) if f"(docs/{name})" not in text] == []
 
 
-def blocks(name: str, kind: str) -> list[str]:
-    return re.findall(rf"^```{kind}\n(.*?)^```", (ROOT / name).read_text(), re.DOTALL | re.MULTILINE)
+def test_every_page_has_its_place_in_the_site() -> None:
+    text = (ROOT / "docs" / "index.md").read_text()
+    listed = re.findall(r"^[^<\n]*<([^>]+)>$", text, re.MULTILINE)
+    found = {(ROOT / "docs" / f"{name}").resolve().relative_to(ROOT) for name in listed}
+    pages = {path.relative_to(ROOT).with_suffix("") for path in (*PAGES, ROOT / "docs" / "tutorial.ipynb")}
+    assert found == (pages | {Path("measure/ladder/weights/README")}) - {Path("docs/index")}
+
+
+def test_every_word_is_explained_once() -> None:
+    heads = [word for head in anchors(ROOT / "docs" / "glossary.md") for word in head.split("-")]
+    words = ("claim", "suite", "case", "rung", "baseline", "control", "counterfeit", "null", "verdict")
+    assert {word: heads.count(word) for word in words} == dict.fromkeys(words, 1)
+
+
+def test_the_api_page_has_every_public_name() -> None:
+    told = " ".join(blocks("docs/api.md", "{eval-rst}"))
+    assert [name for name in measure.__all__ if not re.search(rf":: measure\.{name}$", told, re.MULTILINE)] == []
+
+
+def test_the_record_format_is_that_of_the_source() -> None:
+    """Else: `python -m tests.record_format`."""
+    written = record_format.DOCUMENT.read_text()
+    assert record_format.BEGIN + written.partition(record_format.BEGIN)[2] == record_format.text()
+
+
+def test_what_the_wheel_holds_is_told_as_it_is() -> None:
+    left_out = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]
+    assert left_out["wheel"]["exclude"] == left_out["sdist"]["exclude"]
+    for page in ("CHANGELOG.md", "docs/loading.md"):
+        text = (ROOT / page).read_text()
+        assert all(f"`{name}`" in text for name in ("ladder-olmo-0.2m", "ladder-qwen2-0.2m", "ladder-olmo-1.1m@main"))
 
 
 def run(code: str) -> dict[str, Any]:
@@ -82,6 +103,40 @@ def test_the_example_of_use_prints_what_it_says(tmp_path: Path, monkeypatch: pyt
                 assert [f"{value:.{3 if metric == 'edge_speed' else 2}f}" for value in getattr(given, metric)] == (
                     told.group(1).split(", ")
                 )
+
+
+def test_the_examples_of_records_run_on_what_a_run_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first, second = blocks("docs/records.md", "python")
+    # Before anything was run there is nothing to tell, and that is no error.
+    run(first)
+    run(second)
+    assert capsys.readouterr().out == ""
+    folder = Path("reports", "runs")
+    folder.mkdir(parents=True)
+    written_runs.write(folder / "1.jsonl", written_runs.whole_run())
+    run(first)
+    assert "supported" in capsys.readouterr().out
+    small_results.write(folder / "2.jsonl", *small_results.lines())
+    run(second)
+    assert list(Path("figures").glob("fig*.pdf"))
+
+
+# Where each page's examples of Python are run.
+RUN = {
+    "README.md": "tests/test_docs.py",
+    "docs/usage.md": "tests/test_docs.py",
+    "docs/records.md": "tests/test_docs.py",
+    "docs/own-suite.md": "tests/test_foreign.py",
+}
+
+
+def test_every_page_with_python_has_a_test_that_runs_it() -> None:
+    assert {name for name in NAMES if blocks(name, "python")} == set(RUN)
+    for page, test in RUN.items():
+        assert f'blocks("{page}", "python")' in (ROOT / test).read_text()
 
 
 def commands() -> list[str]:

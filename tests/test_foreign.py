@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.pages import ROOT, blocks
+
 LADDER = ROOT / "measure" / "ladder" / "weights"
-CONFTEST, SUITE = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "own-suite.md").read_text(), re.DOTALL)
+CONFTEST, SUITE = blocks("docs/own-suite.md", "python")
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,9 @@ class Environment:
 
     def run(self, repository: Path, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
         program = str(self.folder / "bin" / command[0])
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "GITHUB"))}
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PYTHONPATH", "GITHUB"))
+        }
         return subprocess.run(
             [program, *command[1:]],
             cwd=repository,
@@ -239,8 +242,9 @@ def test_a_suite_on_a_rung_that_is_not_there_says_so_in_a_sentence(installed: En
 
 def test_the_readmes_commands_run_from_the_wheel_in_an_empty_folder(installed: Environment, tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text("a,b,label\n the house was, the horse was,one\n he said, she said,two\n")
-    blocks = re.findall(r"^```\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
-    lines = [line for block in blocks for line in block.splitlines() if line.startswith("measure curve")]
+    lines = [
+        line for block in blocks("README.md", "") for line in block.splitlines() if line.startswith("measure curve")
+    ]
     assert len(lines) == 2
     for line in lines:
         # In place of what is fetched, and of the reader's own.
