@@ -6,6 +6,7 @@ import inspect
 import re
 import shlex
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -139,15 +140,25 @@ def test_every_page_with_python_has_a_test_that_runs_it() -> None:
         assert f'blocks("{page}", "python")' in (ROOT / test).read_text()
 
 
-def commands() -> list[str]:
+def commands() -> set[str]:
+    """Every command that stands in a block of its own."""
     lines = [line for name in NAMES for block in blocks(name, "") for line in block.replace("\\\n", " ").splitlines()]
-    found = [line.partition("#")[0].strip().removeprefix(".venv/bin/") for line in lines]
-    return [line for line in found if line.startswith(("measure ", "pytest ", "make "))]
+    return commands_among(line.partition("#")[0].partition("&&")[0].strip() for line in lines)
 
 
-@pytest.mark.parametrize("command", sorted(set(commands())))
-def test_every_command_is_one(command: str) -> None:
-    program, *given = shlex.split(command.partition("&&")[0])
+def mentioned() -> set[str]:
+    """Every command that a sentence names, maybe without what it takes."""
+    return commands_among(
+        code for name in NAMES for code in re.findall(r"`([^`\n]+ [^`\n]+)`", without_blocks((ROOT / name).read_text()))
+    )
+
+
+def commands_among(lines: Iterable[str]) -> set[str]:
+    found = {line.removeprefix(".venv/bin/").removeprefix("HF_HUB_OFFLINE=1 ") for line in lines}
+    return {line for line in found if line.startswith(("measure ", "pytest ", "make "))}
+
+
+def check_command(program: str, given: list[str]) -> None:
     if program == "make":
         targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
         assert set(given) <= set(targets)
@@ -155,5 +166,23 @@ def test_every_command_is_one(command: str) -> None:
         cli.parse(given)
     else:
         known = inspect.getsource(options)
-        ours = [one.partition("=")[0] for one in given if one.startswith("--") and one != "--snapshot-update"]
-        assert [one for one in ours if f'"{one}"' not in known] == []
+        pytests = ("--snapshot-update", "--junitxml", "--help")
+        ours = [name for one in given if (name := one.partition("=")[0]).startswith("--") and name not in pytests]
+        assert [name for name in ours if f'"{name}"' not in known] == []
+
+
+@pytest.mark.parametrize("command", sorted(commands()))
+def test_every_command_is_one(command: str) -> None:
+    program, *given = shlex.split(command)
+    check_command(program, given)
+
+
+@pytest.mark.parametrize("command", sorted(mentioned() - commands()))
+def test_every_command_that_a_sentence_names_is_one(command: str) -> None:
+    program, *given = shlex.split(command)
+    if program != "measure" or (any(one.startswith("-") for one in given) and "--help" not in given):
+        check_command(program, given)
+        return
+    with pytest.raises(SystemExit) as left:
+        cli.parse([*given, "--help"])
+    assert left.value.code == 0

@@ -30,6 +30,8 @@ class Environment:
 
     def run(self, repository: Path, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
         program = str(self.folder / "bin" / command[0])
+        if command[0] == "pytest":
+            return self.pytest(repository, *command[1:], **variables)
         kept = {
             name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PYTHONPATH", "GITHUB"))
         }
@@ -42,8 +44,8 @@ class Environment:
             check=False,
         )
 
-    def pytest(self, repository: Path, *options: str) -> subprocess.CompletedProcess[str]:
-        return self.run(repository, "python", "-m", "pytest", *options)
+    def pytest(self, repository: Path, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return self.run(repository, "python", "-m", "pytest", *options, **variables)
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +99,10 @@ def test_the_suite_of_the_docs_does_all_that_they_say(installed: Environment, re
     assert "baselines: 1 as accepted, 0 moved or missing, 0 not measured" in second.stdout
     assert "4 passed" in second.stdout
     assert len(list((repository / "reports" / "runs").glob("*.jsonl"))) == 3
+    for line in "".join(blocks("docs/ci.md", "")).splitlines():
+        done = installed.run(repository, *shlex.split(line.removeprefix("HF_HUB_OFFLINE=1 ")), HF_HUB_OFFLINE="1")
+        assert done.returncode == 0, line + done.stdout + done.stderr
+    assert (repository / "reports" / "junit.xml").is_file()
 
     report = installed.run(repository, "measure", "report", "--previous")
     assert "1 case of 1 claim" in report.stdout

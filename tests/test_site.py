@@ -82,25 +82,21 @@ def test_the_api_is_told_by_docstrings_with_nothing_lost_in_them(site: dict[Path
     assert "||F(A) - F(X(alpha))||" in path.read_text()
 
 
-@pytest.mark.parametrize(
-    ("broken", "said"),
-    [
-        ("[there](nowhere.md)", "nowhere.md"),
-        ("[there](usage.md#no-such-head)", "no-such-head"),
-        ("```{eval-rst}\n.. autofunction:: measure.interpolat\n```", "interpolat"),
-        ("![picture](pictures/none.png)", "none.png"),
-    ],
-    ids=["page", "anchor", "name", "picture"],
-)
-def test_what_does_not_resolve_fails_the_build(tmp_path: Path, broken: str, said: str) -> None:
+BROKEN = {
+    "[a page](nowhere.md)": "nowhere.md",
+    "[an anchor](usage.md#no-such-head)": "no-such-head",
+    "```{eval-rst}\n.. autofunction:: measure.interpolat\n```": "interpolat",
+    "![a picture](pictures/none.png)": "none.png",
+}
+
+
+def test_what_does_not_resolve_fails_the_build(tmp_path: Path) -> None:
     docs = tmp_path / "docs"
-    docs.mkdir()
-    for name in ("conf.py", "usage.md", "site"):
-        copied = ROOT / "docs" / name
-        (shutil.copytree if copied.is_dir() else shutil.copy)(copied, docs / name)
-    usage = (docs / "usage.md").read_text().partition("\n")[0]
-    (docs / "usage.md").write_text(f"{usage}\n")
-    (docs / "index.md").write_text(f"# Pages\n\n```{{toctree}}\nusage\n```\n\n{broken}\n")
+    shutil.copytree(ROOT / "docs" / "site", docs / "site")
+    shutil.copy(ROOT / "docs" / "conf.py", docs)
+    (docs / "usage.md").write_text("# Use\n")
+    (docs / "index.md").write_text("# Pages\n\n```{toctree}\nusage\n```\n\n" + "\n\n".join(BROKEN))
     done = build(tmp_path, tmp_path / "out")
     assert done.returncode == 1
-    assert said in done.stderr
+    warnings = [line for line in done.stderr.splitlines() if "WARNING" in line]
+    assert [said for said in BROKEN.values() if not any(said in line for line in warnings)] == []
