@@ -16,8 +16,8 @@ from measure import checkpoint_files, files, places
 from measure.spec import MeasureError, NotMeasuredError
 
 LADDER = Path(__file__).parent / "ladder" / "weights"
-# Beside the package in a clone, and nowhere in an installed wheel.
-_PROJECT = Path(__file__).parent.parent / "pyproject.toml"
+# Beside the package in a clone, and not beside an installed one.
+_CLONE = Path(__file__).parent.parent / "constraints.txt"
 
 Source = Literal["ladder", "hub", "folder", "gguf", "index"]
 Origin = Literal["paper", "discussion", "index", "added"]
@@ -257,7 +257,7 @@ def models() -> Mapping[str, Model]:
 
 def left_out(model: Model) -> tuple[str, ...]:
     """The revisions of a rung that the installed package leaves out; none in a clone of the project, which has all."""
-    if _PROJECT.is_file() or model.source != "ladder":
+    if _CLONE.is_file() or model.source != "ladder":
         return ()
     return tuple(revision for revision in model.revisions if not (Path(model.location) / revision).is_dir())
 

@@ -350,6 +350,23 @@ def test_shipped_weights_of_the_same_recipe_are_taken(tmp_path: Path) -> None:
     assert shipped_training(tmp_path, steps=2000).finished(rung("ladder-olmo-0.2m")) is None
 
 
+def test_a_card_alone_as_a_wheel_has_of_some_rungs_is_no_finished_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training, shipped = shipped_training(tmp_path), tmp_path / "installed"
+    for name, kept in {"ladder-olmo-0.2m": ("main", seed_training.START), "ladder-olmo-1.1m": ("main",)}.items():
+        (shipped / name).mkdir(parents=True)
+        shutil.copy(catalog.LADDER / name / "card.json", shipped / name)
+        for revision in kept:
+            (shipped / name / revision).mkdir()
+    monkeypatch.setattr(catalog, "LADDER", shipped)
+    assert [run.folder.name for run in seed_training.in_folder(shipped)] == ["ladder-olmo-0.2m"]
+    assert training.finished(rung("ladder-olmo-0.2m")) is not None
+    assert training.finished(rung("ladder-olmo-1.1m")) is None
+    with pytest.raises(MeasureError, match="^no weights of ladder-olmo-1.1m come with the package or are in"):
+        seed_training.at_hand(tmp_path / "own", ["olmo-1.1m"], [0])
+
+
 def test_a_start_made_again_from_its_seed_is_the_one_that_was_trained(made: Path) -> None:
     """Of shipped seeds the start is not kept: it is built again, and must be the same to the last bit."""
     run = Trained(made / "weights" / "ladder-olmo-0.2m-seed1")
