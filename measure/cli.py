@@ -689,8 +689,10 @@ def _ladder_verify(options: argparse.Namespace) -> int:
         absent = catalog.left_out(known) if known is not None and options.out == catalog.LADDER else ()
         found = verify(path.parent, heldout, absent)
         said = "as its card says" if not found else "NOT as its card says"
-        left = f"; in a clone alone: {', '.join(absent)}" if absent else ""
-        _print(f"{path.parent.name:<28} {said}{left}")
+        if absent:
+            none_here = known is not None and len(absent) == len(known.revisions)
+            said = f"{'' if none_here else f'{said}; '}in a clone alone: {', '.join(absent)}"
+        _print(f"{path.parent.name:<28} {said}")
         wrong += found
     _print(*wrong)
     return 1 if wrong else 0
