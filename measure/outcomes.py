@@ -75,8 +75,11 @@ def verdicts_of(item: pytest.Item) -> tuple[accepted.Accepted | None, Callable[[
     return None, partial(accepted.keep, path, subject, seed=config.getoption("--seed") or 0)
 
 
-def row_of(item: pytest.Item, report: pytest.TestReport) -> TestRow:
-    """The row of a test that has ended; under `measure refresh --rewrite` its baseline is rewritten first."""
+def row_of(item: pytest.Item, report: pytest.TestReport, status: int = 0) -> TestRow:
+    """The row of a test that has ended; under `measure refresh --rewrite` its baseline is rewritten first.
+
+    `status`: what its failure makes of the run, 0 where it did not fail.
+    """
     item.stash[_REWRITTEN] = _rewrite(item)
     title, place = title_of(item)
     claim = item.stash.get(CLAIM, None)
@@ -100,6 +103,7 @@ def row_of(item: pytest.Item, report: pytest.TestReport) -> TestRow:
         controls=_verdict_rows(item, claim.controls if claim is not None else {}),
         planted=_verdict_rows(item, claim.planted if claim is not None else {}),
         baseline=_baseline_row(item),
+        status=status,
     )
 
 
@@ -152,8 +156,11 @@ def _baseline_row(item: pytest.Item) -> BaselineRow | None:
     if last is None:
         return None
     file = Path(last.snapshot_location).name
-    row = regression.row(file, str(last.asserted_data), str(last.recalled_data or ""))
-    return dataclasses.replace(row, rewritten=item.stash.get(_REWRITTEN, None))
+    texts = str(last.asserted_data), str(last.recalled_data or "")
+    row = regression.row(file, *texts)
+    place = os.path.relpath(last.snapshot_location, item.config.rootpath.resolve())
+    offer = None if row.state is State.AS_ACCEPTED else regression.offer(place, *texts)
+    return dataclasses.replace(row, rewritten=item.stash.get(_REWRITTEN, None), offer=offer)
 
 
 def _last_execution(item: pytest.Item) -> Any:

@@ -370,12 +370,13 @@ def pytest_runtest_makereport(
         if call.when == "call":
             item.user_properties += outcomes.properties_of(item)
         report = yield
-        told = {"measure_status": outcomes.exit_status(item, call)} if report.failed else {}
+        status = outcomes.exit_status(item, call) if report.failed else 0
+        told = {"measure_status": status} if status else {}
         if report.failed and outcomes.is_denied(call):
             # Nothing is wrong with the code, so that its trace would tell nothing more.
             report.longrepr = str(call.excinfo.value) if call.excinfo is not None else ""
         if report.when == "call" or (report.when == "setup" and not report.passed):
-            _emit(item.config, outcomes.row_of(item, report))
+            _emit(item.config, outcomes.row_of(item, report, status))
     if HARNESS in item.config.stash and (problem := item.config.stash[HARNESS].store.problem):
         told["measure_problem"] = problem
     if _is_worker(item.config):

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from measure import baselines
+from measure import baselines, files
 from measure.baselines import Compared, Content
-from measure.rows import BaselineRow, Farthest, Quartiles, Side, Spread, State
+from measure.rows import BaselineRow, Farthest, Offer, Quartiles, Side, Spread, State
 from measure.shown import Places
 from measure.spec import MeasureError
 
 HASH = 12
+# Of the hash by which a file is known again.
+SEEN = 16
 # What a damaged file may raise where its numbers are read.
 _DAMAGED = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError)
 # So many times what the code allows is no tolerance that somebody chose.
@@ -364,6 +367,16 @@ def row(file: str, measured_text: str, accepted_text: str) -> BaselineRow:
         ),
         changed=changed,
     )
+
+
+def offer(path: str, measured_text: str, accepted_text: str) -> Offer:
+    """What accepting a measured result would write to the file `path`, the text of which it was held against."""
+    return Offer(path, measured_text, files.seal(path, measured_text), seen(accepted_text))
+
+
+def seen(text: str) -> str:
+    """What tells one text of a baseline file from another; "" for a file that is not there."""
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:SEEN] if text else ""
 
 
 def _side(text: str) -> Side | None:

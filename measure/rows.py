@@ -8,6 +8,8 @@ from enum import StrEnum
 from typing import Literal
 
 QUARTILES = ("q25", "median", "q75")
+# Characters of the measuring code's hash that a run is told by.
+CODE = 12
 
 # None: no number.
 Number = float | None
@@ -62,7 +64,10 @@ class Machine:
 
 @dataclass(frozen=True)
 class Header:
-    """What was asked, of which models, with what; `tests`: how many were chosen. None: an option not given."""
+    """What was asked, of which models, with what; `tests`: how many were chosen. None: an option not given.
+
+    `code`: the first characters of the hash of the measuring code.
+    """
 
     format: int
     started: str = ""
@@ -73,6 +78,8 @@ class Header:
     pairs: int | None = None
     corpus: str | None = None
     precision: str | None = None
+    seed: int | None = None
+    code: str = ""
     catalog: Mapping[str, ModelRow] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     machine: Machine | None = None
@@ -269,12 +276,26 @@ class Farthest:
 
 
 @dataclass(frozen=True)
+class Offer:
+    """What accepting a result would write: `text`, to the file `path`, which stands from the root folder.
+
+    `seal` tells that both are as the run left them; `over` which text the result was held against, "" for none.
+    """
+
+    path: str
+    text: str
+    seal: str
+    over: str = ""
+
+
+@dataclass(frozen=True)
 class BaselineRow:
     """What became of a test's baseline.
 
     `why`: why it is not as accepted; `notes`: what is to be known though it is. `measured` and `accepted`: both sides,
     `tolerance` by the kind of number, `farthest` the worst first, `changed`: what else differs, [accepted, measured].
-    `rewritten`: what `measure refresh --rewrite` made of the file.
+    `rewritten`: what `measure refresh --rewrite` made of the file. `offer`: what could be accepted in its place; None
+    of a baseline that is as accepted.
     """
 
     state: State
@@ -287,6 +308,7 @@ class BaselineRow:
     farthest: tuple[Farthest, ...] = ()
     changed: Mapping[str, tuple[Field, Field]] = field(default_factory=dict)
     rewritten: str | None = None
+    offer: Offer | None = None
 
 
 @dataclass(frozen=True)
@@ -295,7 +317,8 @@ class TestRow:
 
     `order`: its place among the run's tests; `role`: what it is to its claim; `claim` and `place`: the claim's title,
     and where in the paper it stands; `subject`: what it was asked of; `specs`: ids of the results that it used;
-    `controls`: verdicts on counterfeits; `planted`: on data built to support the claim.
+    `controls`: verdicts on counterfeits; `planted`: on data built to support the claim. `status`: the exit status that
+    its failure gives the run, 0 where it did not fail.
     """
 
     # Not one of pytest's tests.
@@ -318,6 +341,7 @@ class TestRow:
     controls: Mapping[str, VerdictRow] = field(default_factory=dict)
     planted: Mapping[str, VerdictRow] = field(default_factory=dict)
     baseline: BaselineRow | None = None
+    status: int = 0
 
     @property
     def name(self) -> str:

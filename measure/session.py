@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from measure import catalog, models, recording, records
+from measure import catalog, known, models, recording, records, rows
 from measure.engine import Engine
 from measure.results import Result
 from measure.rows import Header, Machine, Row
@@ -137,7 +137,7 @@ def header(config: pytest.Config, tests: int, names: Iterable[str]) -> Header:
     """What was asked, of which models, with what."""
     import torch
 
-    asked = {name: config.getoption(f"--{name}") for name in ("models", "pairs", "corpus", "precision")}
+    asked = {name: config.getoption(f"--{name}") for name in ("models", "pairs", "corpus", "precision", "seed")}
     wanted = set(names)
     versions = {"measure": "stable-regions", **{name: name for name in ("torch", "transformers", "numpy")}}
     return Header(
@@ -147,6 +147,7 @@ def header(config: pytest.Config, tests: int, names: Iterable[str]) -> Header:
         tests=tests,
         protocol=config.getoption("--protocol") or "paper",
         **asked,
+        code=known.source_hash()[: rows.CODE],
         catalog={name: recording.of_model(model) for name, model in catalog.models().items() if name in wanted},
         versions={name: metadata.version(package) for name, package in versions.items()}
         | {"python": platform.python_version()},

@@ -479,6 +479,7 @@ def test_a_run_leaves_its_results_its_tests_and_its_end(project: pytest.Pytester
     assert {"measure", "torch", "transformers", "numpy", "python"} == header.versions.keys()
     claim, control, baseline = run.tests
     assert (claim.role, control.role, baseline.role) == ("claim", "control", "baseline")
+    assert (claim.status, control.status, baseline.status) == (0, 1, 0)
     assert [run.results[name].type for name in claim.specs] == ["CurveSpec", "SliceSpec"]
     failed = run.results[control.specs[0]]
     assert failed.how == "failed"
