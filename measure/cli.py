@@ -1,4 +1,4 @@
-"""The command face, `measure models | curve | slice | plan | fetch | report | refresh | ladder`: parses and prints."""
+"""The command face, `measure models | curve | slice | plan | fetch | report | history | ...`: parses and prints."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from measure import catalog, signals
 from measure.ladder.recipe import Recipe, rung
-from measure.shown import shown
+from measure.shown import one_line, shown
 from measure.spec import PRECISIONS, READS, MeasureError
 
 if TYPE_CHECKING:
@@ -110,7 +110,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def _parser(*, pairs_from: bool = False) -> argparse.ArgumentParser:
     parser = _Parser("measure", description="Measure stable regions in the residual stream.")
     commands = parser.add_subparsers(
-        required=True, metavar="models | curve | slice | plan | fetch | report | refresh | ladder"
+        required=True,
+        metavar="models | curve | slice | plan | fetch | report | history | refresh | ladder",
     )
     _add_models(commands)
     _add_curve(commands, pairs_from)
@@ -118,6 +119,7 @@ def _parser(*, pairs_from: bool = False) -> argparse.ArgumentParser:
     _add_plan(commands)
     _add_fetch(commands)
     _add_report(commands)
+    _add_history(commands)
     _add_refresh(commands)
     _add_ladder(commands)
     return parser
@@ -444,6 +446,38 @@ def _report(options: argparse.Namespace) -> int:
         _print(f"written {options.out / 'figures'}: {len(files)} files, {len(drawn)} figures")
         if missing := [name for name in names if name not in drawn]:
             _print(f"these records have nothing to show in {', '.join(missing)}")
+    return 0
+
+
+def _add_history(commands: Any) -> None:
+    command = _command(
+        commands,
+        "history",
+        _history,
+        "Show how the claims stood in the last runs, and where one changed.",
+        "measure history --cases -k training",
+    )
+    command.add_argument(
+        "file", nargs="?", type=Path, metavar="FILE", help="the history (default reports/history.jsonl)"
+    )
+    command.add_argument("--last", type=int, default=20, metavar="N", help="runs that are shown (default %(default)s)")
+    command.add_argument("--cases", action="store_true", help="a line for each case, with its last verdict")
+    command.add_argument("-k", dest="text", default="", metavar="TEXT", help="claims and cases with TEXT in their name")
+
+
+def _history(options: argparse.Namespace) -> int:
+    from measure import history
+
+    if options.last < 1:
+        raise MeasureError(f"--last {options.last}: give a number of runs from 1.")
+    path = options.file or history.FILE
+    found = history.read(path)
+    if not found.entries:
+        raise MeasureError(
+            " ".join([*found.problems, f"{path} holds no runs; a run of the suites leaves a line for each case in it."])
+        )
+    told = history.lines(found, last=options.last, text=options.text, every=options.cases)
+    _print(*map(one_line, [*found.problems, *told]))
     return 0
 
 

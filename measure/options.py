@@ -53,7 +53,10 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption("--seed", type=int, default=None, help="draw other pairs of prompts (default 0)")
     group.addoption("--store", metavar="DIR", default=None, help="folder of measured results (default .store)")
     group.addoption(
-        "--records", metavar="FILE", default=None, help="write the run's records here (default reports/runs/WHEN.jsonl)"
+        "--records",
+        metavar="FILE",
+        default=None,
+        help="write the run's records here (default reports/runs/WHEN.jsonl, and reports/history.jsonl a line a case)",
     )
     parser.addini(
         "measure_baselines",

@@ -183,7 +183,7 @@ def _case(case: Case, run: Run, anchor: str) -> CaseView:
         reason=row.reason,
         n=verdict.n if verdict.outcome else None,
         effects=verdict.effects,
-        lead=_lead(verdict.effects),
+        lead=report.lead(verdict.effects),
         trends=verdict.trends,
         facts=verdict.facts,
         notes=verdict.notes,
@@ -197,11 +197,6 @@ def _farthest(effects: Sequence[EffectRow]) -> tuple[EffectRow, ...]:
     """The effect that refutes a counterfeit best, where there is any."""
     known = [effect for effect in effects if effect.low is not None]
     return (min(known, key=lambda effect: (effect.low or 0.0) - effect.margin),) if known else tuple(effects[:1])
-
-
-def _lead(effects: Sequence[EffectRow]) -> EffectRow | None:
-    """The effect that decides a verdict: the first that is not supported, else the first."""
-    return next((effect for effect in effects if effect.outcome != "supported"), effects[0] if effects else None)
 
 
 def _control(case: Case) -> ControlView:

@@ -446,9 +446,23 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         session.exitstatus = EXIT_CLAIM_FAILED
     if RECORDER in config.stash:
         config.stash[RECORDER].end(int(session.exitstatus))
+        _keep_history(config)
     ended = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
     if harness is not None and harness.store.refreshing and not harness.store.dry and ended:
         harness.store.end_refresh()
+
+
+def _keep_history(config: pytest.Config) -> None:
+    """A line for each case that was judged, beside the folder of the records; none where these went elsewhere."""
+    recorder = config.stash[RECORDER]
+    if recorder.written is None or recorder.header is None or config.getoption("--records"):
+        return
+    from measure import history
+
+    rows = sorted(recorder.rows, key=lambda row: row.order)
+    problem = history.keep(recorder.written, recorder.header, rows)
+    if problem is not None:
+        config.stash[_REPORTS].problems[problem] = None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

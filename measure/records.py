@@ -157,6 +157,8 @@ class Recorder:
 
     def __init__(self, path: Path | None, *, asked: bool = True) -> None:
         self.rows: list[TestRow] = []
+        # The first that came: under pytest-xdist each worker tells it.
+        self.header: Header | None = None
         self._path = path
         self._asked = asked
         self._refused: str | None = None
@@ -168,7 +170,7 @@ class Recorder:
         if isinstance(row, TestRow):
             self.rows.append(row)
         if isinstance(row, Header):
-            # Under pytest-xdist each worker tells it.
+            self.header = self.header or row
             if self._writer is not None or self._path is None or self._refused:
                 return
             try:

@@ -81,6 +81,11 @@ def _nearness(effect: EffectRow, own: EffectRow) -> float:
     return (effect.low - effect.margin) / max(abs(own.estimate - own.margin), 1e-9)
 
 
+def lead(effects: Sequence[EffectRow]) -> EffectRow | None:
+    """The effect that decides a verdict: the first that is not supported, else the first."""
+    return next((effect for effect in effects if effect.outcome != "supported"), effects[0] if effects else None)
+
+
 def claim_lacks_data(row: TestRow) -> bool:
     """Whether a test failed since there was too little to judge its claim by."""
     return row.outcome == "failed" and row.verdict is not None and row.verdict.outcome == NOT_MEASURED

@@ -16,7 +16,7 @@ RANKS = [
     {"stats", "counterfeits", "text_files", "checkpoint_files", "sound", "stale", "files", "progress"},
     {"results", "catalog", "hub_errors", "ladder.recipe", "ladder.seeds", "token_files"},
     {"view_rows", "records", "report", "known"},
-    {"hub", "structure", "items", "options", "terminal", "hookspec"},
+    {"hub", "structure", "items", "options", "terminal", "hookspec", "history"},
     {"gguf_files", "accepted"},
     {"shelf"},
     {"predictions", "crossings", "slices", "prompts", "models", "store", "claims"},

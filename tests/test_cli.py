@@ -173,7 +173,9 @@ def test_the_command_is_installed() -> None:
         [Path(sys.executable).with_name("measure"), "--help"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0
-    assert "models | curve | slice | plan | fetch | report | refresh | ladder" in " ".join(done.stdout.split())
+    assert "models | curve | slice | plan | fetch | report | history | refresh | ladder" in " ".join(
+        done.stdout.split()
+    )
 
 
 def test_of_a_folder_of_records_the_last_run_is_shown(
