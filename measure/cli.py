@@ -111,7 +111,7 @@ def _parser(*, pairs_from: bool = False) -> argparse.ArgumentParser:
     parser = _Parser("measure", description="Measure stable regions in the residual stream.")
     commands = parser.add_subparsers(
         required=True,
-        metavar="models | curve | slice | plan | fetch | report | history | refresh | ladder",
+        metavar="models | curve | slice | plan | fetch | report | history | review | refresh | ladder",
     )
     _add_models(commands)
     _add_curve(commands, pairs_from)
@@ -120,6 +120,7 @@ def _parser(*, pairs_from: bool = False) -> argparse.ArgumentParser:
     _add_fetch(commands)
     _add_report(commands)
     _add_history(commands)
+    _add_review(commands)
     _add_refresh(commands)
     _add_ladder(commands)
     return parser
@@ -501,6 +502,65 @@ def _last(folder: Path) -> Path:
     if not found:
         raise MeasureError(f"{folder} holds no records of a run; run the suites first (`make suites`), or name a file.")
     return found[-1]
+
+
+def _add_review(commands: Any) -> None:
+    command = _command(
+        commands,
+        "review",
+        _review,
+        "Look at each curve that was not its baseline in a run, and accept it, keep the baseline, or decide later; "
+        "where there is no terminal, list them with the command that accepts each.",
+        "measure review --save drifted",
+    )
+    command.add_argument(
+        "records",
+        nargs="?",
+        type=Path,
+        metavar="RUN",
+        help="records of a run, or a folder of them (default reports/runs)",
+    )
+    command.add_argument("--save", type=Path, metavar="DIR", help="write a picture of each into this folder")
+    command.add_argument("--again", action="store_true", help="ask again about those that were decided to stay")
+    command.add_argument("--accept", nargs="+", metavar="TEST", help="accept the baselines of these tests, ask nothing")
+
+
+def _review(options: argparse.Namespace) -> int:
+    from measure import page, records, review
+
+    given: Path = options.records or records.FOLDER
+    path = _last(given) if options.records is None or given.is_dir() else given
+    with page.damage_told(str(path)):
+        found = review.find(path, again=options.again)
+        pictures = review.save(found, options.save) if options.save is not None else []
+        told, listed = review.summary(found), list(review.listed(found))
+    _print(*(f"saved {place}" for place in pictures))
+    if options.accept:
+        return review.accept_named(found, options.accept, _print)
+    _print(*told)
+    if found.undecided and _is_a_terminal():
+        return review.ask(found, _print, _prompt, _typed)
+    _print(*listed)
+    return review.status(found)
+
+
+def _is_a_terminal() -> bool:
+    """Whether somebody can be asked."""
+    return sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _typed() -> str:
+    """The next line of the terminal; "" where it is gone."""
+    try:
+        return sys.stdin.readline()
+    except UnicodeDecodeError:
+        return "?\n"
+    except OSError:
+        return ""
+
+
+def _prompt(text: str) -> None:
+    print(text, end="", flush=True)
 
 
 def _add_paths(command: argparse.ArgumentParser) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import copy
+import dataclasses
 import io
 import json
 import os
@@ -32,10 +33,24 @@ from typing import Any
 import numpy as np
 import torch
 
-from measure import accepted, baselines, catalog, gguf_files, hub, known, page, recording, records, regression, snapshot
+from measure import (
+    accepted,
+    baselines,
+    catalog,
+    gguf_files,
+    history,
+    hub,
+    known,
+    page,
+    recording,
+    records,
+    regression,
+    review,
+    snapshot,
+)
 from measure.ladder import seeds, train
 from measure.results import Curves, Result
-from measure.rows import State
+from measure.rows import CODE, State
 from measure.spec import CurveSpec, MeasureError, SliceSpec
 from measure.stats import Effect, Interval, Verdict
 from measure.store import Store
@@ -268,6 +283,62 @@ SEED = seeds.FOLDER / "olmo-0.2m-seed0.json"
 MEMORY = Path("home") / "measure" / "models--o--n"
 
 
+def past() -> history.Entry:
+    return history.Entry(
+        started="2026-01-02T03:04:05+00:00", run="a.jsonl", code="abc", claim="Curves jump (Fig. 1)", place="Fig. 1)",
+        subject="rung", outcome="supported", estimate=0.5, low=0.4, high=0.6, margin=0.1, n=12, effect="slope",
+    )  # fmt: skip
+
+
+def history_of(path: Path) -> str:
+    found = history.read(path)
+    if not path.exists():
+        return "refused"
+    history.lines(found, every=True)
+    given = sum(bool(line.strip()) for line in path.read_bytes().splitlines())
+    right(len(found.entries) == given or bool(found.problems), "a line is passed over and nothing is said")
+    added = dataclasses.replace(past(), run="b.jsonl", started="9999-01-01T00:00:00+00:00")
+    history.append(path, [added])
+    right(added in history.read(path).entries, "what was added is not read back")
+    return "refused" if found.problems else "same" if found.entries == (past(),) else "edited"
+
+
+def offered() -> tuple[str, str, bytes]:
+    """Of a baseline that moved: the accepted text, the one that accepting writes, and the records of the run."""
+    new = baselines.to_text(baselines.describe(whole_curves_of_baseline()))
+    content = json.loads(new)
+    content["curve"]["median"][2] += 0.01
+    old = baselines.to_text(content)
+    row = dataclasses.replace(
+        regression.row("it.json", new, old), offer=regression.offer("suites/baselines/it.json", new, old)
+    )
+    header = records.Header(records.FORMAT, started=past().started, code=known.source_hash()[:CODE])
+    test = records.TestRow(
+        "suites/test_it.py::test_baseline[it]", "baseline", outcome="failed", baseline=row, status=10
+    )
+    return old, new, b"".join(map(records.to_json, (header, test, records.End(10, 1.0))))
+
+
+def reviewed(path: Path) -> str:
+    old, new, _ = offered()
+    root = path.parent / "project"
+    there = root / "suites" / "baselines" / "it.json"
+    there.parent.mkdir(parents=True, exist_ok=True)
+    (root / "suites" / "test_it.py").write_text("")
+    there.write_text(old)
+    with page.damage_told(str(path)):
+        found = review.find(path, root)
+        [*review.summary(found), *review.listed(found), review.status(found)]
+    for one in found.undecided:
+        with contextlib.suppress(MeasureError):
+            review.accept(one, found.root)
+    files = sorted(str(one.relative_to(root)) for one in root.rglob("*") if one.is_file())
+    right(files == ["suites/baselines/it.json", "suites/test_it.py"], f"there are {files}")
+    right(there.read_text() in (old, new), "another text was accepted")
+    right(there.read_text() == old or bool(found.undecided), "what was not offered was accepted")
+    return "edited" if there.read_text() == new else "refused"
+
+
 def kinds() -> list[Kind]:
     """Every kind of file of ours."""
     curve_text, curve_judge = baseline(whole_curves_of_baseline())
@@ -294,6 +365,8 @@ def kinds() -> list[Kind]:
         Kind("passed checks", "fact.json", files.sealed("fact.json", PASSED), passed),
         Kind("gguf.json", "gguf.json", gguf_card(), gguf),
         Kind("verdicts", "test_it.json", verdict_text(), verdicts),
+        Kind("history", "history.jsonl", history.to_line(past()), history_of),
+        Kind("reviewed records", "run.jsonl", offered()[2], reviewed),
         Kind("seed", SEED.name, SEED.read_bytes(), seed),
     ]
 

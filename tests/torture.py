@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from measure import files, records
+from measure import files, history, records
 from measure.results import Curves, Result
 from measure.slices import Slices
 from measure.spec import MeasureError
@@ -123,6 +123,7 @@ def records_are_whole(project: Path) -> None:
         lines = path.read_bytes().split(b"\n")
         for line in lines[:-1]:
             right(records.from_json(line) is not None, f"{path} holds a line that is none")
+    right(not history.read(project / "reports" / "history.jsonl").problems, "the history holds a line that is none")
 
 
 def baselines(project: Path) -> dict[str, str]:
