@@ -426,6 +426,9 @@ def _add_report(commands: Any) -> None:
     command.add_argument(
         "--only", nargs="+", metavar="FIGURE", help="of the figures only these: fig1, fig4, gates, ..."
     )
+    command.add_argument(
+        "--no-caption", action="store_true", help="leave captions out of the figures, and write them beside, NAME.txt"
+    )
 
 
 def _report(options: argparse.Namespace) -> int:
@@ -434,6 +437,8 @@ def _report(options: argparse.Namespace) -> int:
     names = paper_figures.checked(options.only or paper_figures.FIGURES)
     if options.only and not options.figures:
         raise MeasureError("--only chooses among figures; say with --figures png (svg, pdf) how to write them.")
+    if options.no_caption and not options.figures:
+        raise MeasureError("--no-caption is of figures; say with --figures png (svg, pdf) how to write them.")
     runs = _runs(options)
     written, shown = page.write(runs, options.out, merge=options.merge)
     _print(f"written {written}: {shown}")
@@ -442,7 +447,9 @@ def _report(options: argparse.Namespace) -> int:
 
         run = records.read(runs if options.merge else runs[-1:])
         with page.damage_told(str(runs[-1])):
-            files = paper_figures.save_all(run, options.out / "figures", options.figures, names)
+            files = paper_figures.save_all(
+                run, options.out / "figures", options.figures, names, captions=not options.no_caption
+            )
         drawn = {path.stem for path in files}
         _print(f"written {options.out / 'figures'}: {len(files)} files, {len(drawn)} figures")
         if missing := [name for name in names if name not in drawn]:

@@ -23,6 +23,7 @@ from measure.rows import CurveRow, Field, ModelRow, Number, ResultRow, Revision
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
 
 T = TypeVar("T")
 
@@ -69,6 +70,7 @@ STYLE: Any = {
 }
 # Revisions in a row of slices, and in a panel of curves.
 FEW = 5
+CAPTION = "caption"
 BAND = "lines: medians; bands and bars: quartiles"
 
 
@@ -206,6 +208,11 @@ def size_name(name: str, group: str) -> str:
     return name.removeprefix(f"{group}-")
 
 
+def name_in_parts(model: str) -> list[str]:
+    """A model's name in lines that a panel of three is wide enough for."""
+    return textwrap.wrap(model, 18)
+
+
 def count_name(number: float) -> str:
     """3200000 as 3.2M."""
     for unit, name in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
@@ -265,8 +272,27 @@ def caption_text(*parts: str) -> str:
 
 def add_caption(figure: Figure, *parts: str) -> Figure:
     """What the figure shows and over how many, in small print beneath it."""
-    figure.supxlabel(caption_text(*parts), fontsize=5.5, color="0.35", ha="left", x=0.02)
+    figure.supxlabel(caption_text(*parts), fontsize=5.5, color="0.35", ha="left", x=0.02, gid=CAPTION)
     return figure
+
+
+def taken_caption(figure: Figure) -> tuple[str, Bbox]:
+    """Take the caption out of a figure that is laid out: its text in one line, and what is left of the page, in inches.
+
+    The panels stay as large as they are with it.
+    """
+    from matplotlib.text import Text
+    from matplotlib.transforms import Bbox
+
+    # As it will be drawn, and cut at whole pixels, so that what is left looks as it did.
+    figure.set_dpi(STYLE["savefig.dpi"])
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    (caption,) = figure.findobj(lambda part: part.get_gid() == CAPTION)
+    assert isinstance(caption, Text)
+    above = np.floor(caption.get_window_extent().y1) / figure.dpi
+    caption.set_visible(False)
+    return " ".join(caption.get_text().replace("\u00a0", " ").split()), Bbox([[0, above], [*figure.get_size_inches()]])
 
 
 def slice_grid(rows: int, columns: int, caption: str, *, left: float) -> tuple[Figure, np.ndarray]:
@@ -282,7 +308,7 @@ def slice_grid(rows: int, columns: int, caption: str, *, left: float) -> tuple[F
     for (row, column), panel in np.ndenumerate(axes):
         corner = left + column * (side + between), below + (rows - 1 - row) * (side + title)
         panel.set_position((corner[0] / WIDTH, corner[1] / height, side / WIDTH, side / height))
-    figure.text(0.02, 0.03 / height, caption, fontsize=5.5, color="0.35", va="bottom")
+    figure.text(0.02, 0.03 / height, caption, fontsize=5.5, color="0.35", va="bottom", gid=CAPTION)
     return figure, axes
 
 
@@ -324,6 +350,40 @@ def label_outer(axes: np.ndarray, across: str, up: str) -> None:
             panel.tick_params(labelbottom=True)
         if column == 0:
             panel.set_ylabel(up)
+
+
+def add_letters(panels: Iterable[Axes]) -> None:
+    """Letters a, b, c at the upper left of panels, by which a text names them."""
+    for letter, panel in zip("abcdefghijklmnopqrstuvwxyz", panels, strict=False):
+        panel.annotate(
+            letter, (0, 1), (-8, 2.5), xycoords="axes fraction", textcoords="offset points", weight="bold",
+            fontsize=7, ha="right", va="bottom", annotation_clip=False,
+        )  # fmt: skip
+
+
+def name_lines(
+    axes: Axes,
+    x: Float[np.ndarray, " steps"],
+    rows: Sequence[tuple[str, Float[np.ndarray, " steps"]]],
+    beside: Sequence[Float[np.ndarray, " steps"]] = (),
+) -> None:
+    """Names on lines, each where its own is farthest from the others, from those `beside` and from other names."""
+    from matplotlib.patheffects import withStroke
+
+    taken: list[tuple[float, float]] = []
+    inner = np.flatnonzero((x > 0.1) & (x < 0.9))
+    for place, (name, line) in enumerate(rows):
+        others = [*beside, *(other for number, (_, other) in enumerate(rows) if number != place)]
+        room = np.min([np.abs(line - other)[inner] for other in others] or [line[inner] * 0], axis=0)
+        for across, up in taken:
+            # A name is about so wide and high, in units of the axes.
+            room = np.minimum(room, np.hypot((x[inner] - across) / 0.15, (line[inner] - up) / 0.1) - 1)
+        best = inner[int(np.argmax(np.where(np.isfinite(room), room, -np.inf)))]
+        taken.append((float(x[best]), float(line[best])))
+        axes.annotate(
+            name, taken[-1], ha="center", va="center", fontsize=4.5, color="0.15",
+            path_effects=[withStroke(linewidth=1.2, foreground="white")],
+        )  # fmt: skip
 
 
 def name_curves(axes: Axes, rows: Sequence[tuple[str, Any]], *, size: float = 5.5) -> None:

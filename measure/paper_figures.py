@@ -6,6 +6,7 @@ Nothing is measured here. `FIGURES` has them by name, `save_all` writes them.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,7 @@ from measure.figure_parts import (
     Item,
     about_model,
     add_caption,
+    add_letters,
     amount_name,
     by_size,
     caption_text,
@@ -43,6 +45,8 @@ from measure.figure_parts import (
     measured_on,
     name_curves,
     name_ends,
+    name_in_parts,
+    name_lines,
     new_figure,
     numbers,
     over_how_many,
@@ -55,12 +59,14 @@ from measure.figure_parts import (
     stage_colours,
     stored,
     styled,
+    taken_caption,
     trajectories,
     usual,
 )
 from measure.metrics import TABLE
 from measure.records import Run
-from measure.rows import Metric, Revision, Triple
+from measure.results import write_atomically
+from measure.rows import CurveRow, Metric, PairRows, Revision, Triple
 from measure.slices import SAME_COLOUR
 from measure.spec import MeasureError
 
@@ -73,6 +79,7 @@ if TYPE_CHECKING:
 REFERENCE_COLOURS = ("#D55E00", "#F5E663", "#0072B2")
 # As many as the paper shows.
 TRIPLES = 18
+SIZES = "a point for each size, the smallest on the left; the axis counts embeddings too"
 
 Draw = Callable[[Run], "Figure | None"]
 
@@ -114,12 +121,12 @@ def slices_of(run: Run, triple: int, regions: bool = False) -> Figure | None:
         return None
     columns = max(len(few(rows)) for rows in found.values())
     some = next(iter(found.values()))[0][1]
-    which = f"Training tokens above each slice; triple {triple + 1} of {some.row.n}"
+    which = f"Slices along training, triple {triple + 1} of {some.row.n}"
     figure, axes = slice_grid(len(found), columns, caption_text(which, measured_on([some]), _key(regions)), left=0.28)
     for line, (model, rows) in zip(axes, found.items(), strict=True):
         for panel, (entry, item) in zip(line, few(rows), strict=False):
             _slice(panel, item, triple, regions=regions, marker=2.5)
-            panel.set_title(amount_name(entry).removesuffix(" tokens"), fontsize=6)
+            panel.set_title(amount_name(entry), fontsize=5)
         line[0].set_ylabel(model, fontsize=5)
     _outer_slices(axes)
     return figure
@@ -140,7 +147,10 @@ def _slice(axes: Axes, item: Item, triple: int, *, regions: bool, marker: float 
     low, high = item.row.extent
     half = (high - low) / (2 * (len(colours) - 1))
     edges = (low - half, high + half)
-    axes.set(xlim=edges, ylim=edges, xticks=[0, 1], yticks=[0, 1], aspect="equal")
+    axes.set(xlim=edges, ylim=edges, aspect="equal")
+    # The names of the axes stand between their ends, where there is room.
+    axes.set_xticks([0, 0.5, 1], ["0", "α", "1"])
+    axes.set_yticks([0, 0.5, 1], ["0", "β", "1"])
     if entry.degenerate:
         axes.text(0.5, 0.5, "no plane", fontsize=5, ha="center", va="center")
         return
@@ -188,7 +198,8 @@ def _boundaries(nearest: Int[np.ndarray, "size size"], start: float, side: float
 def _outer_slices(axes: np.ndarray) -> None:
     for (row, column), panel in np.ndenumerate(axes):
         panel.set_visible(panel.has_data())
-        panel.tick_params(length=0, labelsize=5, pad=1, labelleft=column == 0, labelbottom=row + 1 == len(axes))
+        lowest = row + 1 == len(axes) or not axes[row + 1, column].has_data()
+        panel.tick_params(length=0, labelsize=5, pad=1, labelleft=column == 0, labelbottom=lowest)
         for spine in panel.spines.values():
             spine.set_visible(False)
 
@@ -212,12 +223,13 @@ def fig2(run: Run, every: bool = False) -> Figure | None:
     for line, model in zip(axes, models, strict=True):
         for panel, kind, colour in zip(line, ("similar", "dissimilar"), (ORANGE, BLUE), strict=False):
             draw_curve(panel, by_pairing[kind][model].curve, colour)
-            _printed(panel, by_pairing[f"printed_{kind}"].get(model))
+            _printed(panel, by_pairing[f"printed_{kind}"].get(model), by_pairing[kind][model].curve)
             relative_axes(panel)
         _logit(line[2], by_pairing["dissimilar"][model])
         relative_axes(line[2])
-        name_curves(line[0], [(model, "black")], size=5)
+        name_curves(line[0], [(part, "black") for part in name_in_parts(model)], size=5)
     set_titles(axes, ("similar pairs", "dissimilar pairs", "logit difference"))
+    add_letters(axes[0])
     label_outer(axes, "α", "d / d(1)")
     used = [by_pairing[kind][model] for kind in ("similar", "dissimilar") for model in models]
     words = "bands: word pairs, median and quartiles"
@@ -225,13 +237,26 @@ def fig2(run: Run, every: bool = False) -> Figure | None:
     return add_caption(figure, words, over_how_many(used, "directed pairs"), thin, measured_on(used))
 
 
-def _printed(axes: Axes, item: Item | None) -> None:
-    """The paper's own pairs, one line each, in the direction printed."""
+def _printed(axes: Axes, item: Item | None, band: CurveRow) -> None:
+    """The paper's own pairs, one line each with its name, in the direction printed, over the word pairs' band."""
     if item is None or item.row.pairs is None:
         return
+    alphas = numbers(item.curve.alphas)
     rows = item.row.pairs.relative
-    for row in rows[: max(1, len(rows) // 2)]:
-        axes.plot(numbers(item.curve.alphas), numbers(row), color="0.25", linewidth=0.5)
+    lines = [numbers(row) for row in rows[: max(1, len(rows) // 2)]]
+    for line, dashes in zip(lines, itertools.cycle(("-", (0, (5, 1.5)), (0, (1.5, 1.2))))):
+        axes.plot(alphas, line, color="0.25", linewidth=0.5, linestyle=dashes)
+    named = zip(_printed_names(item.row.pairs), lines, strict=False)
+    middle = [numbers(band.median)] if band.alphas == item.curve.alphas else []
+    name_lines(axes, alphas, [(name, line) for name, line in named if name and np.isfinite(line).any()], middle)
+
+
+def _printed_names(pairs: PairRows) -> list[str]:
+    """The paper's names of its own pairs, by the words that they end in; "" for a pair that is none of them."""
+    from measure.prompts import PRINTED, written_rows
+
+    names = {tuple(row[side].strip() for side in "ab"): row["name"] for row in written_rows(PRINTED)}
+    return [names.get(tuple(token.strip(" ▁") for token in tokens), "") for tokens in pairs.last_tokens]
 
 
 def _logit(axes: Axes, item: Item) -> None:
@@ -263,6 +288,7 @@ def fig3(run: Run) -> Figure | None:
             draw_curve(panel, items[model].curve, shade)
         name_curves(panel, [(size_name(model, name), shade) for model, shade in zip(models, shades, strict=True)])
         relative_axes(panel, name)
+    add_letters([*panels.flat[: len(curved)], below])
     label_outer(panels, "α", "d / d(1)")
     labels = []
     for place, (name, models) in enumerate(families.items()):
@@ -271,11 +297,12 @@ def fig3(run: Run) -> Figure | None:
             medians = draw_bars(below, sizes, [items[model] for model in models], "max_slope", colours[name])
             labels.append((sizes[-1], float(medians[-1]), name, colours[name]))
     below.set(xscale="log", xlabel="parameters", ylabel="max slope")
-    ticks = sorted({about_model(run, model).parameters for group in families.values() for model in group} - {0})
-    _plain_ticks(below, _spaced(ticks))
+    counts = {about_model(run, model).parameters for group in families.values() for model in group} - {0}
+    if counts:
+        _plain_ticks(below, _round(min(counts), max(counts)))
     name_ends(below, labels)
     used = [items[model] for models in families.values() for model in models]
-    return add_caption(figure, BAND, over_how_many(used), measured_on(used))
+    return add_caption(figure, BAND, SIZES, over_how_many(used), measured_on(used))
 
 
 def _above_one(rows: int, columns: int, height: float) -> tuple[Figure, np.ndarray, Axes]:
@@ -300,6 +327,17 @@ def _spaced(values: Sequence[float], ratio: float = 1.6) -> list[float]:
         if not kept or value > ratio * kept[-1]:
             kept.append(value)
     return kept
+
+
+def _round(low: float, high: float) -> list[float]:
+    """Round numbers for a log axis from `low` to `high`; over many decades fewer of each."""
+    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    for firsts in ((1, 2, 5), (1, 3), (1,)):
+        found = [first * 10.0**decade for decade in decades for first in firsts]
+        inside = [value for value in found if 0.75 * low <= value <= 1.3 * high]
+        if len(inside) <= 6:
+            break
+    return inside or [low]
 
 
 def _plain_ticks(axes: Axes, values: Sequence[float]) -> None:
@@ -327,6 +365,7 @@ def fig4(run: Run) -> Figure | None:
         name_curves(panel, list(zip(names, stages, strict=True)), size=5)
         relative_axes(panel)
         panel.set_title(model, fontsize=6)
+    add_letters([*panels.flat[: len(found)], below])
     label_outer(panels, "α", "d / d(1)")
     _along_training(below, found, "max_slope")
     used = [item for steps in found.values() for _, item in steps]
@@ -399,7 +438,8 @@ def fig23(run: Run) -> Figure | None:
                     names.append((called, colour))
             name_curves(panel, names)
             relative_axes(panel)
-            panel.set_title(f"{model}, after layer {layer}", fontsize=6)
+            panel.set_title("".join((model, "\n" if len(model) > 17 else ", ", f"after layer {layer}")), fontsize=6)
+    add_letters(axes.flat)
     label_outer(axes, "α", "d / d(1)")
     return add_caption(figure, "Medians; bands: quartiles of the trained model", over_how_many(used), measured_on(used))
 
@@ -433,7 +473,7 @@ def _told_apart(run: Run, names: tuple[str, ...]) -> Figure | None:
     models = [m for m in by_size(run, {model for model, _ in by_place}) if (m, "scrambled") in by_place]
     if not models:
         return None
-    figure, axes = new_figure(1, len(names), 0.85 + 0.28 * len(models), share=False)
+    figure, axes = new_figure(1, len(names), 1.0 + 0.28 * len(models), share=False)
     for panel, metric in zip(axes[0], (TABLE[name] for name in names), strict=True):
         panel.axvline(metric.straight, color="0.6", linestyle=":", linewidth=0.7)
         for (model, weights), item in by_place.items():
@@ -450,6 +490,7 @@ def _told_apart(run: Run, names: tuple[str, ...]) -> Figure | None:
         panel.locator_params(axis="x", nbins=3)
         panel.xaxis.set_major_formatter("{x:g}")
         panel.spines["left"].set_visible(False)
+    add_letters(axes[0])
     _named_marks(figure)
     used = [item for (model, _), item in by_place.items() if model in models]
     bars = "medians over independent units with 95 % intervals"
@@ -506,13 +547,15 @@ def layer_sweep(run: Run) -> Figure | None:
             colour = FAMILY_COLOURS[place % len(FAMILY_COLOURS)]
             shift = 0.08 * (place - (len(sweeps) - 1) / 2)
             draw_bars(panel, [item.layer + shift for item in sweep], sweep, metric.name, colour)
-            if metric is both[1]:
-                panel.annotate(model, (0, 1), (4, -12 - 7.5 * place), xycoords="axes fraction",
+            # Where slopes that fall with depth leave room.
+            if metric is both[0]:
+                panel.annotate(model, (1, 1), (-2, -2 - 7.5 * place), xycoords="axes fraction", ha="right", va="top",
                                textcoords="offset points", color=colour, fontsize=6)  # fmt: skip
         deepest = max(s[-1].layer for s in sweeps.values())
         # Of many layers every third is named, the first among them.
         panel.set(ylabel=metric.label, xticks=range(1, 1 + deepest, 1 if deepest <= 12 else 3))
     axes[1, 0].set_xlabel("layer patched after")
+    add_letters(axes[:, 0])
     used = [item for sweep in sweeps.values() for item in sweep]
     return add_caption(
         figure, "Medians; bars: quartiles", over_how_many(used), "dotted: a straight line", measured_on(used)
@@ -549,6 +592,7 @@ def gates(run: Run) -> Figure | None:
         for panel in axes[row][row == 0 :] if row else []:
             panel.set_ylim(0, top)
     figure.align_ylabels(axes[:, 0])
+    add_letters(axes[:, 0])
     still = "standing still: the output moves at less than half its mean speed"
     return add_caption(
         figure, "Medians; bands: quartiles of the trained model", over_how_many(used), still, measured_on(used)
@@ -589,6 +633,7 @@ def protocols(run: Run) -> Figure | None:
         ends = [np.nanmin(values), np.nanmax(values)]
         panel.plot(ends, ends, ":", color="0.6", linewidth=0.7, zorder=0)
         panel.set(xlabel=f"{metric.label}, paper", ylabel=f"{metric.label}, strict", box_aspect=1)
+    add_letters(axes[0])
     _named_marks(figure)
     used = [by_place[*place, name] for place in places for name in ("paper", "strict")]
     bars = "medians over independent units with 95 % intervals"
@@ -611,7 +656,7 @@ def reads(run: Run) -> Figure | None:
     """The three reads side by side: the first and the last revision of each model, read after and before the norm."""
     items = first_layer(stored(usual(items_of(run), read=None)))
     by_place = {(item.model, item.revision, item.read): item for item in items}
-    called = {"final_norm": "after the final norm", "residual": "before it", "logits": "logits"}
+    called = {"final_norm": "after final norm", "residual": "before it", "logits": "logits"}
     found = {
         model: rows
         for model, rows in trajectories(run, [item for item in items if item.read == "final_norm"]).items()
@@ -633,8 +678,9 @@ def reads(run: Run) -> Figure | None:
         name_curves(
             line[-1], [(amount_name(entry), colour) for entry, colour in zip(ends, (GREY, BLUE), strict=True)], size=5
         )
-        name_curves(line[0], [(model, "black")], size=5)
+        name_curves(line[0], [(part, "black") for part in name_in_parts(model)], size=5)
     set_titles(axes, tuple(called.values()))
+    add_letters(axes[0])
     label_outer(axes, "α", "d / d(1)")
     return add_caption(figure, "Lines: medians; bands: quartiles", over_how_many(used), measured_on(used))
 
@@ -670,14 +716,18 @@ _UNDATED: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationD
 
 
 def save_all(
-    run: Run, folder: str | Path, endings: Sequence[str] = ("png",), names: Iterable[str] = tuple(FIGURES)
+    run: Run,
+    folder: str | Path,
+    endings: Sequence[str] = ("png",),
+    names: Iterable[str] = tuple(FIGURES),
+    *,
+    captions: bool = True,
 ) -> list[Path]:
     """Draw every figure of `names` that the run has something for into `folder`, once for each ending (png, svg, pdf).
 
-    Returns the files written. Raises `MeasureError` for a name that is no figure's and a folder that cannot be written.
+    Without `captions` these stand beside the pictures, as text in NAME.txt, and not in them. Returns the files written.
+    Raises `MeasureError` for a name that is no figure's and a folder that cannot be written.
     """
-    import matplotlib
-
     names = checked(names)
     target = Path(folder)
     written = []
@@ -687,14 +737,26 @@ def save_all(
             figure = FIGURES[name](run)
             if figure is None:
                 continue
-            for ending in endings:
-                path = target / f"{name}.{ending}"
-                with matplotlib.rc_context(STYLE):
-                    figure.savefig(path, metadata=_UNDATED.get(ending))
-                written.append(path)
+            written += _saved(figure, target / name, endings, captions=captions)
     except OSError as error:
         raise MeasureError(f"{target} cannot be written ({error}); give another folder.") from error
     return written
+
+
+def _saved(figure: Figure, place: Path, endings: Sequence[str], *, captions: bool) -> list[Path]:
+    """Write one figure, `place` being its files' path without an ending."""
+    import matplotlib
+
+    page: dict[str, Any] = {}
+    written = [Path(f"{place}.{ending}") for ending in endings]
+    with matplotlib.rc_context(STYLE):
+        if not captions:
+            text, left = taken_caption(figure)
+            page, beside = {"bbox_inches": left}, Path(f"{place}.txt")
+            write_atomically(beside, f"{text}\n".encode())
+        for path, ending in zip(written, endings, strict=True):
+            figure.savefig(path, metadata=_UNDATED.get(ending), **page)
+    return written if captions else [*written, beside]
 
 
 def checked(names: Iterable[str]) -> list[str]:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from measure import figure_parts, paper_figures, recording, records
+from measure import cli, figure_parts, paper_figures, recording, records
 from measure.paper_figures import FIGURES
 from measure.records import Run
-from measure.rows import Header, ModelRow, Revision
+from measure.rows import Header, ModelRow, PairRows, Revision
 from measure.spec import CrossingSpec, CurveSpec, SliceSpec
 from tests import small_results as small
 
@@ -185,7 +185,7 @@ def test_where_tokens_are_not_known_steps_are_counted_or_mere_order(
 def test_slices_are_the_recorded_colours_with_their_references(run: Run) -> None:
     row = run.results["ladder-olmo-0.2m-main-slice"]
     figure = drawn("fig5", run)
-    shown = next(panel for panel in panels(figure) if panel.get_title() == "8.39M")
+    shown = next(panel for panel in panels(figure) if panel.get_title() == "8.39M tokens")
     assert (shown.images[0].get_array() == records.slice_colours(row, 0)).all()
     marks = [tuple(point.get_xydata()[0]) for point in shown.lines]
     assert marks == [*row.triples[0].reference_points]
@@ -308,3 +308,116 @@ def test_names_of_models_from_outside_stay_text(run: Run, tmp_path: Path) -> Non
 
 def test_slice_specs_are_those_of_the_suite() -> None:
     assert SliceSpec("x").triples == paper_figures.TRIPLES
+
+
+def letters(figure: Figure) -> list[str]:
+    return [text.get_text() for panel in panels(figure) for text in panel.texts if text.get_weight() == "bold"]
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("fig2", 3), ("fig3", 2), ("fig4", 4), ("fig23-24", 6), ("edge-speed", 3), ("layer-sweep", 2), ("gates", 3),
+     ("protocols", 2), ("reads", 3)],
+)  # fmt: skip
+def test_panels_have_letters(name: str, count: int, run: Run) -> None:
+    assert sorted(letters(drawn(name, run))) == list("abcdefghi"[:count])
+
+
+@pytest.mark.parametrize("name", ["fig1", "fig5", "fig5-regions"])
+def test_the_axes_of_slices_have_their_names_at_the_edge(name: str, run: Run) -> None:
+    shown = panels(drawn(name, run))
+    across = [[label.get_text() for label in panel.get_xticklabels()] for panel in shown]
+    up = [[label.get_text() for label in panel.get_yticklabels()] for panel in shown]
+    assert [labels for labels in across if labels] == [["0", "α", "1"]] * 3
+    left = sum(np.isclose(panel.get_position().x0, shown[0].get_position().x0) for panel in shown)
+    assert [labels for labels in up if labels] == [["0", "β", "1"]] * left
+    assert all(panel.get_xticks().tolist() == panel.get_yticks().tolist() == [0, 0.5, 1] for panel in shown)
+
+
+def test_the_axis_is_named_beneath_the_lowest_panel_of_each_column(run: Run) -> None:
+    fewer = {name: row for name, row in run.results.items() if name != "ladder-qwen2-0.2m-step256-tokens1M-slice"}
+    assert len(fewer) == len(run.results) - 1
+    rows: dict[float, list[Axes]] = {}
+    for panel in panels(drawn("fig5", Run(run.header, fewer, ()))):
+        rows.setdefault(round(panel.get_position().x0, 3), []).append(panel)
+    for column in rows.values():
+        named = [panel.xaxis.get_tick_params()["labelbottom"] for panel in column]
+        assert named == [False] * (len(column) - 1) + [True]
+
+
+def printed(run: Run, *pairs: tuple[str, str]) -> Run:
+    """The run with the last words of its printed dissimilar pairs, and so many lines, each higher than the last."""
+    changed = dict(run.results)
+    for name, row in run.results.items():
+        if row.spec.get("pairing") == "printed_dissimilar":
+            assert row.curve is not None
+            lines = tuple(tuple(a ** (0.5 + k) for a in row.curve.alphas if a is not None) for k in range(len(pairs)))
+            changed[name] = replace(row, pairs=PairRows(lines + lines, last_tokens=pairs + pairs))
+    return Run(run.header, changed, run.tests)
+
+
+def test_the_papers_own_pairs_are_named_on_their_lines(run: Run) -> None:
+    given = printed(run, (" very", " in"), ("▁was", "▁had"), (" no", " such"), (" her", " him"))
+    panel = panels(drawn("fig2", given))[1]
+    names = {text.get_text(): text for text in panel.texts if text.get_text().startswith("D")}
+    assert [*names] == ["D1", "D2", "D3"]
+    thin = [line for line in panel.lines if line.get_linewidth() == 0.5]
+    assert len(thin) == 4
+    for place, name in ((0, "D1"), (1, "D2"), (3, "D3")):
+        x, y = names[name].xy
+        assert y == pytest.approx(x ** (0.5 + place)), "on its own line"
+    assert [text.get_text() for text in panels(drawn("fig2", printed(run, (" no", " such"))))[1].texts][-1:] != ["D1"]
+
+
+def test_a_model_has_one_name(run: Run) -> None:
+    figure = drawn("fig3", run)
+    below = panels(figure)[-1]
+    assert [label.get_text() for label in below.get_xticklabels()] == ["500k", "1M"]
+    assert not [text for text in texts(figure) if text in ("329k", "1.35M")]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (3.3e5, 3.2e6, [5e5, 1e6, 2e6]),
+        (7e7, 1.2e10, [1e8, 3e8, 1e9, 3e9, 1e10]),
+        (5e8, 5e8, [5e8]),
+        (3.2e8, 3.6e8, [3.2e8]),
+        (1, 1e12, [10.0**k for k in range(13)]),
+    ],
+)
+def test_round_numbers_on_an_axis(low: float, high: float, ticks: list[float]) -> None:
+    assert paper_figures._round(low, high) == pytest.approx(ticks)
+
+
+def test_captions_stand_beside_the_pictures(run: Run, tmp_path: Path) -> None:
+    from matplotlib.image import imread
+
+    names = ["fig3", "fig5"]
+    paper_figures.save_all(run, tmp_path / "with", ["png"], names)
+    files = paper_figures.save_all(run, tmp_path / "without", ["png", "svg"], names, captions=False)
+    assert [path.name for path in files] == ["fig3.png", "fig3.svg", "fig3.txt", "fig5.png", "fig5.svg", "fig5.txt"]
+    for name in names:
+        text = (tmp_path / "without" / f"{name}.txt").read_text()
+        assert text.count("\n") == 1
+        assert text.endswith(", read final norm.\n") or text.endswith("from A, B and C.\n")
+        assert "\u00a0" not in text
+        assert text.split("; ")[0] not in (tmp_path / "without" / f"{name}.svg").read_text()
+        whole, bare = (imread(tmp_path / kind / f"{name}.png")[..., :3] for kind in ("with", "without"))
+        assert whole.shape[1] == bare.shape[1]
+        # The panels are what they were: nothing above the caption changes.
+        assert 0.6 * len(whole) < len(bare) < len(whole)
+        top = len(bare) - 20
+        assert np.abs(whole[:top] - bare[:top]).max() < 0.02
+
+
+def test_the_command_leaves_captions_out(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = small.write(
+        tmp_path / "r.jsonl", small.header("ladder-olmo-0.2m", "ladder-olmo-1.1m"), *run.results.values()
+    )
+    asked = ["report", str(path), "--out", str(tmp_path), "--no-caption"]
+    assert cli.main(asked) == 2
+    assert "--no-caption is of figures; say with --figures png" in capsys.readouterr().err
+    assert cli.main([*asked, "--figures", "png", "--only", "fig3"]) == 0
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == ["fig3.png", "fig3.txt"]
+    assert "2 files, 1 figures" in capsys.readouterr().out
