@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import shlex
+import subprocess
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -138,6 +140,38 @@ def test_every_page_with_python_has_a_test_that_runs_it() -> None:
     assert {name for name in NAMES if blocks(name, "python")} == set(RUN)
     for page, test in RUN.items():
         assert f'blocks("{page}", "python")' in (ROOT / test).read_text()
+
+
+GIT = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b",
+       "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"}  # fmt: skip
+
+
+@pytest.mark.parametrize("statuses", [(0, 11, 0, 0, 10, 10), (0, 0, 4, 0, 1, 10, 11), (0, 5, 0, 10, 130)])
+def test_the_script_for_git_bisect_finds_the_first_bad_commit(statuses: tuple[int, ...], tmp_path: Path) -> None:
+    [script] = blocks("docs/baselines.md", "sh")
+    (tmp_path / "skip.sh").write_text(script)
+    place = tmp_path / "project"
+    place.mkdir()
+
+    def git(*given: str) -> str:
+        done = subprocess.run(
+            ["git", *given], cwd=place, env=os.environ | GIT, capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    git("init", "-q")
+    commits = []
+    for number, status in enumerate(statuses):
+        # Stands for pytest: ends as a run of the suites of this commit would.
+        (place / "pytest").write_text(f"#!/bin/sh\n# {number}\ntest \"$2\" = 'one and two' && exit {status}\n")
+        (place / "pytest").chmod(0o755)
+        git("add", ".")
+        git("commit", "-q", "-m", str(number))
+        commits.append(git("rev-parse", "HEAD"))
+    bad = next(number for number, status in enumerate(statuses) if status in (1, 10))
+    git("bisect", "start", commits[max(n for n, status in enumerate(statuses) if status in (1, 10))], commits[0])
+    said = git("bisect", "run", "sh", str(tmp_path / "skip.sh"), "./pytest", "-k", "one and two")
+    assert f"{commits[bad]} is the first bad commit" in said
 
 
 def commands() -> set[str]:
