@@ -21,8 +21,9 @@ from pathlib import Path
 
 import msgspec
 
-from measure import records
-from measure.page_view import claims_table, view
+from measure import page_history, records
+from measure.page_history import History
+from measure.page_view import claims_table, subjects, view
 from measure.records import Run
 from measure.results import write_atomically
 from measure.shown import Places
@@ -45,9 +46,12 @@ class Source:
     tests: int = 0
 
 
-def write(paths: Sequence[Path], out: Path, *, merge: bool = False) -> tuple[Path, str]:
+def write(
+    paths: Sequence[Path], out: Path, *, merge: bool = False, history: Path = page_history.HISTORY
+) -> tuple[Path, str]:
     """Write `out/index.html` and `out/claims.txt`, and tell in lines what they show, and what they replace.
 
+    `history`: the file of what earlier runs found; without it none is shown.
     Of two records the second is compared with the first. Where the run to be shown cannot be read there is a page that
     says so, and then `MeasureError`, which also tells of an earlier run that cannot be read and of more than two runs
     that are not to be merged.
@@ -63,7 +67,8 @@ def write(paths: Sequence[Path], out: Path, *, merge: bool = False) -> tuple[Pat
         run = records.read(paths if merge else paths[-1:])
         source = Source(named, len(run.tests))
         with damage_told(", ".join(asked)):
-            content, shown, table = _drawn(run, before, source)
+            earlier = page_history.read(history, subjects(run))
+            content, shown, table = _drawn(run, before, source, earlier)
     except MeasureError as error:
         raise _told(error, Source(named), out, places.text(str(error))) from error
     replaced = _replaced(out, source)
@@ -95,9 +100,9 @@ def _said(shown: View, size: int, earlier: Path) -> list[str]:
     return said
 
 
-def _drawn(run: Run, before: Run | None, source: Source) -> tuple[bytes, View, list[str]]:
+def _drawn(run: Run, before: Run | None, source: Source, history: History) -> tuple[bytes, View, list[str]]:
     """The page of a run, the view that it holds, and the lines of its table of claims."""
-    shown = view(run, before)
+    shown = view(run, before, history)
     return html(shown, source).encode(), shown, claims_table(run, shown.problems)
 
 
@@ -156,7 +161,7 @@ def _written(out: Path, content: bytes, table: Sequence[str]) -> Path:
 def html(shown: View, source: Source) -> str:
     """The page that draws `shown`, a view as `view` makes it, and says what it is of."""
     style = _file("uPlot.min.css") + _file("page.css")
-    library, script = _file("uPlot.iife.min.js"), _file("page.js")
+    library, script = _file("uPlot.iife.min.js"), _script()
     policy = {
         "default-src": "'none'",
         "script-src": f"{_hash(library)} {_hash(script)}",
@@ -181,6 +186,18 @@ def html(shown: View, source: Source) -> str:
 def _split(template: str) -> Iterable[tuple[bool, str]]:
     """The pieces of a template, every second one a name that stood between two @; nothing that is put in is read."""
     return ((bool(place % 2), piece) for place, piece in enumerate(template.split("@")))
+
+
+# The page's script, in the order in which its parts build on one another; `page.js` puts the page together.
+SCRIPTS = (
+    *("elements", "prompts", "charts", "drawing", "saving", "figures"),
+    *("top", "slices", "baselines", "cases", "page"),
+)
+
+
+def _script() -> str:
+    parts = "".join(_file(f"{name}.js") for name in SCRIPTS)
+    return f'"use strict";\n(() => {{\n{parts}}})();\n'
 
 
 def _file(name: str) -> str:

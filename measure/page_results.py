@@ -1,4 +1,4 @@
-"""Tell: a result of a run -> what the page draws of it, and what a case calls it."""
+"""Tell: a result of a run -> what the page draws of it."""
 
 from __future__ import annotations
 
@@ -12,23 +12,33 @@ from typing import TypeVar
 import numpy as np
 from msgspec import UNSET, UnsetType
 
-from measure import records
-from measure.rows import CurveRow, Metric, Number, Numbers, Quartiles, ResultRow
-from measure.view_rows import GatesView, Pair, PairsView, ResultView, SlicesView
+from measure import prompts, records
+from measure.rows import Field, Metric, Number, Numbers, Quartiles, ResultRow
+from measure.view_rows import CurveView, GatesView, Pair, PairsView, ResultView, SlicesView, Texts
 
 # Of r: finer than a pixel, and than the band of any baseline drawn beside it (whose residual is sent whole).
 DIGITS = 4
 _T = TypeVar("_T")
+# Of each pair or triple its two or three.
+Prompts = tuple[Texts, ...]
 # Slices that are drawn of a counterfeit: as many as tell what it looks like.
 OF_COUNTERFEITS = 6
 _REFUTING = ("max_slope", "edge_speed", "two_sided_drift", "detour")
 
 
-def result(row: ResultRow) -> ResultView:
-    """What is drawn of a result: its curve or its slices, its metrics, and what it was measured on."""
+# The paper has so many pairs of each kind.
+_PRINTED = 3
+
+
+def result(row: ResultRow, sets: Mapping[Prompts, int] | None = None) -> ResultView:
+    """What is drawn of a result: its curve or its slices, its metrics, and what it was measured on.
+
+    `sets`: at which place on the page sets of prompts stand.
+    """
     # Of counterfeits that keep A and B the curves are drawn, and what refutes them: all they have were half the page.
     whole = "_after_" not in row.weights[0]
     drawn = whole or row.type == "CurveSpec"
+    spec = row.spec
     return ResultView(
         id=row.id,
         weights=row.weights[0],
@@ -37,22 +47,41 @@ def result(row: ResultRow) -> ResultView:
         metrics={name: _metric(metric) for name, metric in row.metrics.items() if whole or name in _REFUTING},
         provenance=_provenance(row),
         curve=_or_unset(curve(row) if drawn else None),
+        sketch=UNSET if drawn or row.curve is None else sketched(row.curve.median),
         null=UNSET if row.null is None or not whole else quartiles(row.null),
         logit=UNSET if row.logit is None or not whole else quartiles(row.logit),
         gates=UNSET if row.crossings is None or not whole else _gates(row, row.crossings),
         slices=_slices(row) if row.triples and whole and row.spec["layer"] == 1 else UNSET,
         pairs=_or_unset(_pairs(row)),
+        prompts=_or_unset((sets or {}).get(row.prompts)),
+        pairing=_unusual(spec.get("pairing"), "random"),
+        read=_unusual(spec.get("read"), "final_norm"),
+        note=_or_unset(_note(row)),
     )
+
+
+def _unusual(value: Field, usual: str) -> str | UnsetType:
+    return UNSET if value is None or value == usual else str(value)
 
 
 def _or_unset(value: _T | None) -> _T | UnsetType:
     return UNSET if value is None else value
 
 
-def curve(row: ResultRow) -> CurveRow | None:
+def curve(row: ResultRow) -> CurveView | None:
     """A result's curve as it is drawn."""
     drawn = row.curve
-    return None if drawn is None else CurveRow(*map(rounded, drawn.rows()), alphas=rounded(drawn.alphas))
+    if drawn is None:
+        return None
+    alphas, last = rounded(drawn.alphas), len(drawn.alphas) - 1
+    even = alphas == rounded(place / max(1, last) for place in range(last + 1))
+    low, middle, high = map(rounded, drawn.rows())
+    return CurveView(low, middle, high, alphas=UNSET if even else alphas)
+
+
+def sketched(values: Iterable[Number]) -> Numbers:
+    """Numbers of a curve that is drawn small."""
+    return tuple(None if value is None else round(value, 3) for value in values)
 
 
 def quartiles(rows: Quartiles) -> Quartiles:
@@ -68,8 +97,35 @@ def rounded(values: Iterable[Number]) -> Numbers:
 def _pairs(row: ResultRow) -> PairsView | None:
     if row.pairs is None:
         return None
-    names = tuple(" to ".join(map(repr, tokens)) for tokens in row.pairs.last_tokens)
-    return PairsView(tuple(map(rounded, row.pairs.relative)), names)
+    ends = [" to ".join(map(repr, tokens)) for tokens in row.pairs.last_tokens]
+    count = len(row.pairs.relative)
+    called = printed_names(row)
+    told = [": ".join(filter(None, both)) for both in itertools.zip_longest(called, ends[:count], fillvalue="")]
+    return PairsView(tuple(map(rounded, row.pairs.relative)), tuple(told))
+
+
+def printed_names(row: ResultRow) -> list[str]:
+    """Of the paper's own pairs each one's name, D1; nothing where prompts are not known, or are others."""
+    known: dict[Texts, str] = {}
+    for pair in prompts.written_rows(prompts.PRINTED):
+        one, other = (pair["prefix"] + pair[side] for side in ("a", "b"))
+        known |= {(one, other): pair["name"], (other, one): f"{pair['name']} from B to A"}
+    found = [known.get(both, "") for both in row.prompts]
+    return found if row.spec.get("pairing") in ("printed_similar", "printed_dissimilar") and all(found) else []
+
+
+def _note(row: ResultRow) -> str | None:
+    """Of the paper's own pairs how many there are, where a tokenizer leaves some out."""
+    pairing = str(row.spec.get("pairing"))
+    pairs = (row.n or 0) // 2
+    if not pairing.startswith("printed_") or not 0 < pairs < _PRINTED:
+        return None
+    names = [name for name in printed_names(row) if len(name) == 2]
+    which = f" ({', '.join(names)})" if names else ""
+    return (
+        f"The paper's {pairing.removeprefix('printed_')} pairs: n = {pairs} of its {_PRINTED}{which}. A pair is kept "
+        "where its prompts differ in one token, the last; of the others this model's tokenizer splits a last word."
+    )
 
 
 def _gates(row: ResultRow, crossings: Quartiles) -> GatesView:
@@ -143,35 +199,3 @@ def _tokens(row: ResultRow) -> tuple[tuple[str, ...], list[np.ndarray]]:
         own = np.array([places[token] for token in triple.tokens])
         tops.append(own[records.slice_tokens(row, number)])
     return tokens, tops
-
-
-def labels(results: Mapping[str, ResultRow]) -> dict[str, str]:
-    """A short name for each result of a case: what tells it from the others."""
-    parts = {name: _parts(row) for name, row in results.items()}
-    shown: dict[str, tuple[str, ...]] = dict.fromkeys(parts, ())
-    for field in dict.fromkeys(field for part in parts.values() for field in part):
-        differs = len({part.get(field, "") for part in parts.values()}) > 1
-        # Details that tell nothing more apart are left out.
-        if differs and (field in _ALWAYS or len(set(shown.values())) < len(shown)):
-            shown = {name: (*label, parts[name].get(field, "")) for name, label in shown.items()}
-    return {name: " ".join(filter(None, label)) or parts[name]["model"] for name, label in shown.items()}
-
-
-_ALWAYS = ("model", "revision", "weights", "pairing", "layer", "read")
-_WEIGHTS = {"stored": "", "scrambled": "shuffled", "untrained": "untrained"}
-
-
-def _parts(row: ResultRow) -> dict[str, str]:
-    """Field by field, what a label can say of a result."""
-    spec = row.spec
-    weights, seed = row.weights
-    said = {
-        "model": row.model,
-        "revision": str(spec["model"]).partition("@")[2],
-        "weights": f"{_WEIGHTS.get(weights, weights)} {seed}".strip(),
-        "pairing": str(spec.get("pairing", "")),
-        "layer": f"layer {spec.get('layer')}",
-        "read": str(spec.get("read")),
-    }
-    rest = {name: f"{name} {value}" for name, value in spec.items() if name not in said}
-    return said | {"type": row.type.removesuffix("Spec").lower()} | rest

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from measure import page_names
 from measure.baselines import ACROSS, TOLERANCE
 from measure.records import Run
 from measure.rows import Header, Number, Numbers, ResultRow, TestRow
@@ -34,7 +35,7 @@ def _of_header(header: Header | None) -> list[Pair]:
     if header is None:
         return []
     found = {
-        "started": header.started,
+        "started": page_names.when(header.started),
         "protocol": header.protocol,
         "asked for": header.arguments,
         "machine": header.machine,
@@ -168,5 +169,5 @@ def _flat(header: Header | None) -> dict[str, str]:
         if held is not None:
             found |= {f"{name}: {key}": _said(entry) for key, entry in held.items()}
         elif name != "format":
-            found[name] = _said(value)
+            found[name] = page_names.when(_said(value)) if name == "started" else _said(value)
     return found

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import UNSET
 
-from measure import metrics, page_results, page_runs, report
+from measure import metrics, page_names, page_paper, page_results, page_runs, report
+from measure.page_history import History
 from measure.records import Run
 from measure.report import JUDGED, NOT_MEASURED, Case
 from measure.rows import BaselineRow, EffectRow, Field, Numbers, Quartiles, State, TestRow, VerdictRow
@@ -23,7 +24,6 @@ from measure.view_rows import (
     Least,
     MetricView,
     Texts,
-    Used,
     VerdictCount,
     View,
 )
@@ -31,29 +31,43 @@ from measure.view_rows import (
 NOT_ACCEPTED = tuple(state.value for state in State if state is not State.AS_ACCEPTED)
 OUTCOMES = ("supported", "contradicted", "inconclusive", NOT_MEASURED)
 OTHER = "Tests that judge no claim"
+REST = "baselines and tests of their own"
 # Of a baseline that is as accepted, how many kinds of numbers are shown, those nearest their tolerance.
 WORST = 2
 
 
-def view(run: Run, before: Run | None = None) -> View:
-    """What the page shows of a run, and how it differs from the one before."""
-    shown = _alone(run)
+def view(run: Run, before: Run | None = None, history: History | None = None) -> View:
+    """What the page shows of a run, how it differs from the one before, and what earlier runs found."""
+    shown = _alone(run, history or History())
     return shown if before is None else _beside(shown, run, before)
 
 
-def _alone(run: Run) -> View:
+def subjects(run: Run) -> set[tuple[str, str]]:
+    """The titles of a run's claims, each with every subject that it was asked of."""
+    return {(row.claim, row.subject) for row in run.tests if row.claim and row.role in JUDGED}
+
+
+def _alone(run: Run, history: History) -> View:
     tests = _tests(run)
-    claims = _claims(tests, run)
+    claims = _claims(tests, run, history)
     cases = [case for claim in claims for case in claim.cases]
+    # Many results have the same prompts.
+    sets = {prompts: place for place, prompts in enumerate(dict.fromkeys(_prompts(run)))}
     return View(
-        problems=tuple(_problems(run, tests)),
+        problems=(*_problems(run, tests), *history.problems),
         facts=page_runs.facts(run, tests),
         tally=_tally(cases, tests),
         families=tuple(sorted({family for case in cases for family in case.families})),
         claims=claims,
-        results={name: page_results.result(row) for name, row in run.results.items()},
+        results={name: page_results.result(row, sets) for name, row in run.results.items()},
         metrics=_metrics(run),
+        prompts=tuple(sets),
+        runs=tuple(history.runs),
     )
+
+
+def _prompts(run: Run) -> Iterable[page_results.Prompts]:
+    return (row.prompts for row in run.results.values() if row.prompts)
 
 
 def _metrics(run: Run) -> dict[str, MetricView]:
@@ -73,7 +87,7 @@ def _metric(name: str) -> MetricView:
 
 def _beside(shown: View, run: Run, before: Run) -> View:
     """A view with what differs from the run before: its cases marked, the earlier curves beside those that moved."""
-    moved, old = page_runs.moved(run, before), page_runs.by_key(_claims(_tests(before), before))
+    moved, old = page_runs.moved(run, before), page_runs.by_key(_claims(_tests(before), before, History()))
     claims = tuple(
         dataclasses.replace(
             claim,
@@ -135,19 +149,23 @@ def _tally(cases: Sequence[CaseView], tests: Sequence[TestRow]) -> tuple[Count, 
     )
 
 
-def _claims(tests: Sequence[TestRow], run: Run) -> tuple[ClaimView, ...]:
+def _claims(tests: Sequence[TestRow], run: Run, history: History) -> tuple[ClaimView, ...]:
     """Every claim in the order of the paper, with its cases; what belongs to none comes last."""
-    found = []
-    for place, title in enumerate([*report.titles(tests), None]):
-        rows = [row for row in tests if (row.claim or None) == title]
-        if rows:
-            found.append(_claim(title or OTHER, f"claim-{place}", _cases(rows, run, f"claim-{place}")))
-    return tuple(found)
+    titles = [*report.titles(tests), None]
+    told = [(title or OTHER, [row for row in tests if (row.claim or None) == title]) for title in titles]
+    found = [(title, rows) for title, rows in told if rows]
+    anchors = page_names.links([page_names.without_place(title) for title, _ in found])
+    return tuple(
+        _claim(title, anchor, rows, _cases(rows, run, anchor, history), run)
+        for (title, rows), anchor in zip(found, anchors, strict=True)
+    )
 
 
-def _cases(rows: Sequence[TestRow], run: Run, anchor: str) -> list[CaseView]:
+def _cases(rows: Sequence[TestRow], run: Run, anchor: str, history: History) -> list[CaseView]:
     """The cases of a claim, each with the baselines that share a result with it and with none before it."""
-    cases = [_case(case, run, f"{anchor}-{place}") for place, case in enumerate(report.cases(rows))]
+    judged = report.cases(rows)
+    anchors = page_names.links([*(case.subject for case in judged), REST], f"{anchor}/")
+    cases = [_case(case, run, link, history) for case, link in zip(judged, anchors, strict=False)]
     used = [{one.id for one in case.specs} for case in cases]
     of_case: list[list[BaselineView]] = [[] for _ in cases]
     rest: list[BaselineView] = []
@@ -155,12 +173,12 @@ def _cases(rows: Sequence[TestRow], run: Run, anchor: str) -> list[CaseView]:
         if row.role not in JUDGED:
             ids = used if row.role == "baseline" else []
             place = next((place for place, own in enumerate(ids) if own & set(row.specs)), None)
-            (rest if place is None else of_case[place]).append(_baseline(row))
+            (rest if place is None else of_case[place]).append(_baseline(row, run))
     whole = [_with_baselines(case, lines) for case, lines in zip(cases, of_case, strict=True)]
-    return [*whole, _loose(rest, f"{anchor}-rest")] if rest else whole
+    return [*whole, _loose(rest, anchors[-1])] if rest else whole
 
 
-def _case(case: Case, run: Run, anchor: str) -> CaseView:
+def _case(case: Case, run: Run, anchor: str, history: History) -> CaseView:
     """One subject of a claim: its verdict, its control, and the results that both rest on."""
     claim = case.claim
     row = claim or case.controls[0]
@@ -170,7 +188,9 @@ def _case(case: Case, run: Run, anchor: str) -> CaseView:
     used = [name for name in dict.fromkeys(row.specs) if name in run.results]
     asked = dict.fromkeys(name for control in case.controls for name in control.specs)
     beside = [name for name in asked if name in run.results and name not in used]
-    labels = page_results.labels({name: run.results[name] for name in (*used, *beside)})
+    specs = page_names.of_case({name: run.results[name] for name in (*used, *beside)}, used, run)
+    name = page_names.subject(case.subject)
+    printed = page_paper.beside(row.claim or "", [run.results[name] for name in used], run)
     return CaseView(
         subject=case.subject,
         anchor=anchor,
@@ -188,8 +208,11 @@ def _case(case: Case, run: Run, anchor: str) -> CaseView:
         facts=verdict.facts,
         notes=verdict.notes,
         control=_control(case),
-        specs=tuple(Used(name, label, "claim" if name in used else "control") for name, label in labels.items()),
-        families=_families(row.subject, labels, run),
+        specs=specs,
+        families=_families(row.subject, [one.id for one in specs], run),
+        name=name if name != case.subject else UNSET,
+        history=history.of(row.claim or "", row.subject) or UNSET,
+        printed=printed or UNSET,
     )
 
 
@@ -230,7 +253,7 @@ def _with_baselines(case: CaseView, lines: Sequence[BaselineView]) -> CaseView:
 def _loose(lines: Sequence[BaselineView], anchor: str) -> CaseView:
     """The tests of a claim that belong to none of its cases, as a case that has no verdict."""
     case = CaseView(
-        subject="baselines and tests of their own",
+        subject=REST,
         anchor=anchor,
         judged=False,
         measured=any(line.outcome != "skipped" for line in lines),
@@ -239,13 +262,15 @@ def _loose(lines: Sequence[BaselineView], anchor: str) -> CaseView:
     return _with_baselines(case, lines)
 
 
-def _baseline(row: TestRow) -> BaselineView:
+def _baseline(row: TestRow, run: Run) -> BaselineView:
     """One test that judges no claim: what became of its baseline, and the curve beside the accepted one."""
     found = row.baseline
+    measured = [run.results[name] for name in row.specs if name in run.results]
+    name = page_names.described(measured[0], run) if len(measured) == 1 else UNSET
     called = row.subject if row.role == "baseline" else f"{row.name.removeprefix('test_')}: {row.subject}"
     if found is None:
         state = {"skipped": NOT_MEASURED}.get(row.outcome, row.outcome)
-        return BaselineView(called, row.outcome, state, reason=row.reason)
+        return BaselineView(called, row.outcome, state, reason=row.reason, name=name)
     as_accepted = found.state is State.AS_ACCEPTED
     # Of a counterfeit that keeps A and B, and is as it was, there is no more to see than that.
     quiet = as_accepted and "_after_" in found.file
@@ -260,6 +285,8 @@ def _baseline(row: TestRow) -> BaselineView:
         changed=tuple((name, _cut(old), _cut(new)) for name, (old, new) in found.changed.items()),
         curve=None if quiet else _against(found),
         notes=found.notes or UNSET,
+        name=name,
+        accept=UNSET if as_accepted else page_names.command(row.test),
     )
 
 
@@ -287,7 +314,7 @@ def _millionths(accepted: Numbers, measured: Numbers) -> Numbers:
     return tuple(None if old is None or new is None else round(1e6 * (new - old)) for old, new in pairs)
 
 
-def _claim(title: str, anchor: str, cases: Sequence[CaseView]) -> ClaimView:
+def _claim(title: str, anchor: str, rows: Sequence[TestRow], cases: Sequence[CaseView], run: Run) -> ClaimView:
     """A claim with its one line: verdicts counted, the least of its effects, n, its controls, what its curves did."""
     judged = [case for case in cases if case.judged]
     sizes = [case.n for case in judged if case.n is not None]
@@ -306,7 +333,21 @@ def _claim(title: str, anchor: str, cases: Sequence[CaseView]) -> ClaimView:
         broken=tuple(case.subject for case in judged if case.control.state == "broken"),
         controls=len(controls),
         drift=tuple((state, drift.count(state)) for state in dict.fromkeys(drift)),
+        short=page_names.short(rows, title),
+        drawn=_drawn(judged, run),
     )
+
+
+def _drawn(cases: Sequence[CaseView], run: Run) -> str | None:
+    """The case whose curves are drawn first: of the largest model, whatever was found, and of those the first."""
+    known = run.header.catalog if run.header else {}
+
+    def size(case: CaseView) -> int:
+        models = {run.results[one.id].model for one in case.specs if one.role == "claim"}
+        return max((known[model].parameters for model in models if model in known), default=0)
+
+    found = [case for case in cases if case.measured]
+    return max(found, key=size).anchor if found else None
 
 
 def _verdicts(judged: Sequence[CaseView]) -> tuple[VerdictCount, ...]:

@@ -176,6 +176,7 @@ class ResultRow:
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     null_metrics: Mapping[str, Spread] = field(default_factory=dict)
     pairs: PairRows | None = None
+    prompts: tuple[tuple[str, ...], ...] = ()
     logit: Quartiles | None = None
     equal_tops: int | None = None
     gates: tuple[int, ...] | None = None

@@ -1,4 +1,4 @@
-"""What a run's page shows, as frozen types. As JSON they are what `measure/web/page.js` reads; they do nothing."""
+"""What a run's page shows, as frozen types. As JSON they are what `measure/web/` reads; they do nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from msgspec import UNSET, UnsetType
 
-from measure.rows import CurveRow, EffectRow, FactRow, Farthest, Metric, Numbers, Quartiles, TrendRow
+from measure.rows import EffectRow, FactRow, Farthest, Metric, Number, Numbers, Quartiles, TrendRow
 
 # Fields that may be UNSET are left out of the page where they are; tuples with names are lists there.
 Texts = tuple[str, ...]
@@ -26,7 +26,10 @@ class Against:
 
 @dataclass(frozen=True)
 class BaselineView:
-    """One baseline test, or a test that judges nothing: what became of it, and the curve beside the accepted one."""
+    """One baseline test, or a test that judges nothing: what became of it, and the curve beside the accepted one.
+
+    `name`: what was measured, in words; `accept`: the command that takes what was measured for accepted.
+    """
 
     subject: str
     outcome: str
@@ -38,6 +41,8 @@ class BaselineView:
     changed: tuple[tuple[str, str, str], ...] = ()
     curve: Against | None = None
     notes: Texts | UnsetType = UNSET
+    name: str | UnsetType = UNSET
+    accept: str | UnsetType = UNSET
 
 
 @dataclass(frozen=True)
@@ -61,11 +66,46 @@ class ControlView:
 
 
 class Used(NamedTuple):
-    """A result that a case rests on: its id, its name in the case, and whether claim or control brought it."""
+    """A result that a case rests on: its id, its name in the case, and whether claim or control brought it.
+
+    `group`: the panel that it is drawn in, trained or what was done to the model; `series`: its name there; `shade`:
+    what its colour stands for where that is an order.
+    """
 
     id: str
     name: str
     role: str
+    group: str
+    series: str
+    shade: str
+
+
+class PastRun(NamedTuple):
+    """An earlier run: when it started, the code's short hash, the file of its records."""
+
+    started: str
+    code: str
+    records: str
+
+
+class Past(NamedTuple):
+    """What an earlier run, by its place among `View.runs`, found of a case: outcome, and the effect that decided."""
+
+    run: int
+    outcome: str
+    estimate: Number
+    low: Number
+    high: Number
+    margin: Number
+    n: int | None
+
+
+class Printed(NamedTuple):
+    """A number that the paper prints, and what stands for it here."""
+
+    what: str
+    paper: str
+    here: str
 
 
 @dataclass(frozen=True)
@@ -80,7 +120,8 @@ class Before:
 class CaseView:
     """One subject of a claim: its verdict, its control, its baselines, and the results that they rest on.
 
-    `lead`: the effect that decides. `judged`: False for the tests of a claim that belong to none of its cases.
+    `name`: the subject in words. `lead`: the effect that decides. `judged`: False for the tests of a claim that belong
+    to none of its cases. `history`: what earlier runs found. `printed`: what the paper prints.
     """
 
     subject: str
@@ -104,6 +145,9 @@ class CaseView:
     moved: bool = False
     families: Texts = ()
     before: Before | UnsetType = UNSET
+    name: str | UnsetType = UNSET
+    history: tuple[Past, ...] | UnsetType = UNSET
+    printed: tuple[Printed, ...] | UnsetType = UNSET
 
 
 @dataclass(frozen=True)
@@ -132,7 +176,10 @@ class Least:
 
 @dataclass(frozen=True)
 class ClaimView:
-    """A claim with its cases, and its one line: verdicts counted, its least effect, n, its controls, its baselines."""
+    """A claim with its cases, and its one line: verdicts counted, its least effect, n, its controls, its baselines.
+
+    `short`: a word or two for it; `drawn`: the case whose curves are drawn first, that of the largest model.
+    """
 
     title: str
     anchor: str
@@ -145,6 +192,15 @@ class ClaimView:
     broken: Texts
     controls: int
     drift: tuple[tuple[str, int], ...]
+    short: str = ""
+    drawn: str | None = None
+
+
+@dataclass(frozen=True)
+class CurveView(Quartiles):
+    """Quartiles of r; `alphas` only where they are not evenly spread from 0 to 1."""
+
+    alphas: Numbers | UnsetType = UNSET
 
 
 @dataclass(frozen=True)
@@ -179,7 +235,11 @@ class PairsView:
 
 @dataclass(frozen=True)
 class ResultView:
-    """What is drawn of a result, its metrics, and what it was measured on; `before`: the curve of an earlier run."""
+    """What is drawn of a result, its metrics, and what it was measured on; `before`: the curve of an earlier run.
+
+    `sketch`: of a curve that is drawn small alone its median. `prompts`: the place of its prompts among `View.prompts`.
+    `pairing` and `read` where they are not the usual ones; `note`: what is to be known of its pairs.
+    """
 
     id: str
     weights: str
@@ -187,13 +247,18 @@ class ResultView:
     degenerate: int | None
     metrics: Mapping[str, Metric]
     provenance: tuple[Pair, ...]
-    curve: CurveRow | UnsetType = UNSET
+    curve: CurveView | UnsetType = UNSET
+    sketch: Numbers | UnsetType = UNSET
     null: Quartiles | UnsetType = UNSET
     logit: Quartiles | UnsetType = UNSET
     gates: GatesView | UnsetType = UNSET
     slices: SlicesView | UnsetType = UNSET
     pairs: PairsView | UnsetType = UNSET
-    before: CurveRow | UnsetType | None = UNSET
+    before: CurveView | UnsetType | None = UNSET
+    prompts: int | UnsetType = UNSET
+    pairing: str | UnsetType = UNSET
+    read: str | UnsetType = UNSET
+    note: str | UnsetType = UNSET
 
 
 class ChangedVerdict(NamedTuple):
@@ -227,7 +292,10 @@ class MetricView:
 
 @dataclass(frozen=True)
 class View:
-    """A run's whole page; `metrics`: those of its results, by name."""
+    """A run's whole page; `metrics`: those of its results, by name.
+
+    `prompts`: sets of prompts, of each pair or triple its two or three; `runs`: the earlier ones, in their order.
+    """
 
     problems: Texts
     facts: tuple[Pair, ...]
@@ -237,3 +305,5 @@ class View:
     results: Mapping[str, ResultView]
     metrics: Mapping[str, MetricView] = field(default_factory=dict)
     compared: Compared | None = None
+    prompts: tuple[tuple[Texts, ...], ...] = ()
+    runs: tuple[PastRun, ...] = ()

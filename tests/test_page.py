@@ -60,6 +60,7 @@ def test_the_top_says_what_was_run_and_what_came_out(tmp_path: Path) -> None:
     _, view = shown(tmp_path, written.whole_run())
     facts = dict(view["facts"])
     assert facts["measured"] == "rung-a, rung-b"
+    assert facts["started"] == "2 January 2026, 03:04 UTC"
     assert facts["asked for"] == "suites/ -k rung"
     assert facts["versions"] == "torch 2.9.0, python 3.11.7"
     assert facts["machine"] == "system Linux, cores 2"
@@ -106,9 +107,9 @@ def test_a_case_has_its_curves_named_by_what_differs(tmp_path: Path) -> None:
     _, view = shown(tmp_path, written.whole_run())
     found = case(view, "rung-a")
     assert found["specs"] == [
-        ["first", "step0", "claim"],
-        ["last", "main", "claim"],
-        ["shuffled", "main shuffled 0", "control"],
+        ["first", "step0", "claim", "trained", "step0", "step0"],
+        ["last", "main", "claim", "trained", "main", "main"],
+        ["shuffled", "main, all weights shuffled", "control", "all weights shuffled", "main", "main"],
     ]
     assert found["families"] == ["olmo"]
     assert view["results"]["last"]["curve"]["median"][5] == 0.25

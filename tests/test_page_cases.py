@@ -61,7 +61,7 @@ def test_no_claim_test_of_one_subject_is_lost(tmp_path: Path) -> None:
         assert one["control"]["state"] == "held"
         names = [entry["name"] for entry in one["control"]["counterfeits"]]
         assert names == ["shuffled weights for the trained", "labels swapped"]
-        assert [name for name, _, role in one["specs"] if role == "control"] == ["shuffled", "plane"]
+        assert [name for name, _, role, *_ in one["specs"] if role == "control"] == ["shuffled", "plane"]
     assert view["claims"][0]["verdicts"] == [
         {"word": "supported", "count": 1, "unexpected": 0},
         {"word": "inconclusive", "count": 1, "unexpected": 1},

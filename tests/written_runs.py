@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from measure import records
+from measure.rows import ResultRow, TestRow
 
 Line = dict[str, Any]
 STEPS = 11
@@ -180,6 +181,14 @@ def many(cases: int = 500) -> list[Line]:
 def typed(line: Line) -> Any:
     """A line as it is read back."""
     return records.from_json(json.dumps(line).encode())
+
+
+def typed_run(lines: list[Line]) -> records.Run:
+    """Lines as a run that was read."""
+    rows = [typed(line) for line in lines]
+    results = {row.id: row for row in rows if isinstance(row, ResultRow)}
+    tests = tuple(row for row in rows if isinstance(row, TestRow))
+    return records.Run(rows[0], results, tests)
 
 
 def write(path: Path, lines: list[Line], tail: str = "") -> Path:
