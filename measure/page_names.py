@@ -162,16 +162,20 @@ def of_case(results: Mapping[str, ResultRow], claimed: Collection[str], run: Run
     parts = {name: _parts(row, run, usual) for name, row in results.items()}
     _tell_seeds(results, parts)
     fields = _telling(parts)
-    return tuple(
-        Used(
-            id=name,
-            name=_joined(parts[name], fields) or parts[name]["model"],
-            role="claim" if name in claimed else "control",
-            group=_group(row, parts[name], name in claimed),
-            series=_joined(parts[name], [field for field in fields if field != "weights"]),
-            shade=_joined(parts[name] | _grown(row, run), [field for field in fields if field not in _NOT_SHADED]),
-        )
-        for name, row in results.items()
+    return tuple(_used(row, parts[name], fields, name in claimed, run) for name, row in results.items())
+
+
+def _used(row: ResultRow, part: Mapping[str, str], fields: Sequence[str], claimed: bool, run: Run) -> Used:
+    group = _group(row, part, claimed)
+    # A panel's heading says what was done to the model.
+    inside = [field for field in fields if field != "weights" and not (field == "layer" and group != "trained")]
+    return Used(
+        id=row.id,
+        name=_joined(part, fields) or part["model"],
+        role="claim" if claimed else "control",
+        group=group,
+        series=_joined(part, inside),
+        shade=_joined({**part, **_grown(row, run)}, [field for field in inside if field not in _NOT_SHADED]),
     )
 
 
@@ -232,9 +236,10 @@ def _joined(part: Mapping[str, str], fields: Iterable[str]) -> str:
 
 def _group(row: ResultRow, part: Mapping[str, str], claimed: bool) -> str:
     """Under which heading a result is drawn."""
+    deeper = part["layer"] and not claimed
     if row.weights[0] != "stored":
-        return weights(row)
-    if claimed or not part["layer"]:
+        return f"{weights(row)}, {part['layer']}" if deeper else weights(row)
+    if not deeper:
         return "trained"
     return part["layer"] if part["layer"] == _LAST else f"patched after {part['layer']}"
 

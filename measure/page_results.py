@@ -18,6 +18,8 @@ from measure.view_rows import CurveView, GatesView, Pair, PairsView, ResultView,
 
 # Of r: finer than a pixel, and than the band of any baseline drawn beside it (whose residual is sent whole).
 DIGITS = 4
+# Alphas that are so near to evenly spread ones are drawn as these.
+_EVEN = 2e-4
 _T = TypeVar("_T")
 # Of each pair or triple its two or three.
 Prompts = tuple[Texts, ...]
@@ -73,8 +75,8 @@ def curve(row: ResultRow) -> CurveView | None:
     drawn = row.curve
     if drawn is None:
         return None
-    alphas, last = rounded(drawn.alphas), len(drawn.alphas) - 1
-    even = alphas == rounded(place / max(1, last) for place in range(last + 1))
+    alphas, last = rounded(drawn.alphas), max(1, len(drawn.alphas) - 1)
+    even = all(alpha is not None and abs(alpha - place / last) < _EVEN for place, alpha in enumerate(alphas))
     low, middle, high = map(rounded, drawn.rows())
     return CurveView(low, middle, high, alphas=UNSET if even else alphas)
 

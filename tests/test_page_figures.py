@@ -102,7 +102,9 @@ def test_kinds_of_pairs_have_colours_of_their_own_and_the_papers_are_thin(open_p
     lines = written.whole_run()
     kinds = ["similar", "dissimilar", "printed_similar", "printed_dissimilar"]
     lines[1:1] = [written.curve(kind, "rung-a@main", pairing=kind) for kind in kinds]
-    next(one for one in lines if one.get("role") == "claim")["specs"] = kinds
+    for one in lines:
+        if one.get("role") in ("claim", "control"):
+            one["specs"] = kinds
     watched = open_page(lines)
     card = watched.page.locator(".card").first
     watched.page.wait_for_selector("html:not([data-busy])")
@@ -221,7 +223,8 @@ def test_a_slice_tells_the_prompts_of_its_triple(open_page: Any) -> None:
 def test_records_without_prompts_show_none(open_page: Any) -> None:
     watched = open_page(written.whole_run())
     watched.open_all()
-    assert watched.page.get_by_text("Prompts").count() == 0
+    assert watched.page.get_by_text("Prompts of the").count() == 0
+    assert watched.page.get_by_role("heading", name="Prompts").count() == 0
 
 
 # ---- links
@@ -233,7 +236,7 @@ def test_a_case_is_linked_to_by_its_name(open_page: Any) -> None:
     case = watched.case("rung-b")
     case.locator(".uplot, canvas").first.wait_for()
     assert case.evaluate("(one) => one.open")
-    link = case.get_by_role("link", name="Link to rung-b")
+    link = watched.page.get_by_role("link", name="Link to rung-b")
     assert link.get_attribute("href") == "#solid-regions-emerge-in-slices/rung-b"
     assert link.is_visible()
     link = watched.page.locator("h2").get_by_role("link", name="Link to Sharpness grows with training")
@@ -293,9 +296,8 @@ def test_earlier_runs_stand_in_a_strip_beside_the_claim(with_history: Watched) -
     card = with_history.page.locator(".card").first
     said = card.locator(".history").get_attribute("aria-label")
     assert said == (
-        "5 runs since 1 November 2026, 02:00 UTC: inconclusive in 1, supported in 4. It changed last from +0.500 "
-        "(supported, 3 November 2026, 02:00 UTC, code abc123) to +0.900 (supported, 4 November 2026, 02:00 UTC, code "
-        "def456)."
+        "5 runs since 1 November 2026, 02:00 UTC: inconclusive in 1, supported in 4; last changed on 4 November 2026, "
+        "02:00 UTC, from +0.500 supported by code abc123 to +0.900 supported by code def456."
     )
     assert card.locator(".history rect").count() == 5
     assert with_history.page.locator(".card").nth(1).locator(".history").count() == 0

@@ -19,13 +19,12 @@
     if (entry.moved) line.append(badge("moved"));
     if (entry.before && entry.before.state !== entry.state) line.append(make("span", { class: "small soft" }, `before: ${entry.before.state}`));
     if (lead) line.append(make("span", { class: "small readout" }, `${lead.name} ${interval(lead)}, n = ${entry.n}`));
-    line.append(anchorLink(entry.anchor, titled(entry)));
     const inside = make("div", { class: "inside" });
     const details = make("details", { class: "case", id: entry.anchor }, line, inside);
     // Charts are drawn when a case is first opened: a page of hundreds is usable at once.
     details.addEventListener("toggle", () => { if (details.open) later(inside, () => fillCase(inside, entry)); });
     if (entry.failed) details.open = true;
-    return details;
+    return make("div", { class: "case-line" }, details, anchorLink(entry.anchor, titled(entry)));
   }
 
   function fillCase(inside, entry) {

@@ -1,6 +1,6 @@
 // ---- small multiples as SVG: on the page, and as files
 
-  const PANEL = { width: 200, height: 176, left: 26, right: 6, top: 20, bottom: 22 };
+  const PANEL = { width: 200, height: 176, left: 34, right: 6, top: 20, bottom: 22 };
   const FONT = "system-ui, 'Segoe UI', Roboto, sans-serif";
 
   const scaleX = (value) => PANEL.left + value * (PANEL.width - PANEL.left - PANEL.right);
@@ -26,7 +26,7 @@
     const up = scaleY(range);
     axes(drawing, range, up, first ? y : "");
     for (const { from, to, band, ink } of lines) if (!band) drawing.append(path([[0, up(from)], [1, up(to)]], colour(ink), [2, 3], 1));
-    for (const curve of panel.curves) drawCurve(drawing, curve, up, range, panel.curves.length);
+    for (const curve of panel.curves) drawCurve(drawing, curve, up, range, panel.curves.filter((one) => !one.thin).length);
     return drawing;
   }
 
@@ -57,11 +57,11 @@
     return shape("path", { d, fill: "none", stroke, "stroke-width": width, "stroke-dasharray": dash.join(" ") || null, "stroke-linejoin": "round" });
   }
 
-  function drawCurve(drawing, curve, up, [low, high], others) {
+  function drawCurve(drawing, curve, up, [low, high], bands) {
     const ink = curve.look.ink(), inside = (value) => Math.min(high, Math.max(low, value));
     const points = (values) => curve.alphas.map((alpha, at) => [alpha, values[at]]).filter(([, value]) => known(value))
       .map(([alpha, value]) => [alpha, up(inside(value))]);
-    if (!curve.thin && others < 4 && curve.q25 && curve.q75) {
+    if (!curve.thin && bands < 4 && curve.q25 && curve.q75) {
       const edge = [...points(curve.q25), ...points(curve.q75).reverse()];
       drawing.append(shape("path", { d: `M${edge.map(([x, height]) => `${scaleX(x).toFixed(1)} ${height.toFixed(1)}`).join("L")}Z`, fill: ink, "fill-opacity": 0.15 }));
     }

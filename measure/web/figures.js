@@ -82,7 +82,7 @@
   function fillSlices(body, claim, entry) {
     const used = slicePanels(entry);
     if (!used.length) return false;
-    const label = `${claim.title}, ${titled(entry)}`, title = (result) => result.name || result.group;
+    const label = `${claim.title}, ${titled(entry)}`, title = (result) => (result.group === "trained" ? result.series || result.name : result.group);
     const canvases = used.map(() => make("canvas", {}));
     const grid = make("div", { class: "panels", role: "img", "aria-label": `Slices of the first triple: ${used.map(title).join(", ")}` },
       used.map((result, at) => make("div", { class: "mini" }, make("b", { class: "small" }, title(result)), canvases[at])));
@@ -124,10 +124,10 @@
 
   function historyText(history) {
     const counts = distinct(history.map(([, outcome]) => outcome)).map((word) => `${word} in ${history.filter(([, other]) => other === word).length}`);
-    const at = history.findLastIndex((_, place) => turned(history, place));
-    const told = (place) => `${signed(history[place][2])} (${history[place][1]}, ${report.runs[history[place][0]][0]}${report.runs[history[place][0]][1] ? `, code ${report.runs[history[place][0]][1]}` : ""})`;
-    const last = at > 0 ? `It changed last from ${told(at - 1)} to ${told(at)}.` : history.length > 1 ? "It never changed." : "";
-    return `${plural(history.length, "run")} since ${report.runs[history[0][0]][0]}: ${counts.join(", ")}. ${last}`;
+    const [at, before] = [0, 1].map((back) => history[history.findLastIndex((_, place) => turned(history, place)) - back]);
+    const told = ([run, outcome, estimate]) => `${signed(estimate)} ${outcome}${report.runs[run][1] ? ` by code ${report.runs[run][1]}` : ""}`;
+    const last = before ? `last changed on ${report.runs[at[0]][0]}, from ${told(before)} to ${told(at)}.` : history.length > 1 ? "never changed." : "";
+    return `${plural(history.length, "run")} since ${report.runs[history[0][0]][0]}: ${counts.join(", ")}; ${last}`;
   }
 
   const OUTCOME_INK = { supported: "good", contradicted: "bad", failed: "bad", inconclusive: "unsure" };

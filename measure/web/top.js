@@ -161,7 +161,8 @@
       let some = false;
       for (const entry of claim.cases) {
         const on = passes(claim, entry);
-        document.getElementById(entry.anchor).classList.toggle("hidden", !on);
+        const details = document.getElementById(entry.anchor);
+        for (const one of [details, details.parentElement]) one.classList.toggle("hidden", !on);
         some = some || on;
         shown += on;
         all += 1;
