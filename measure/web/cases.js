@@ -109,7 +109,7 @@
         const middle = fixed(known(metric.estimate) ? metric.estimate : metric.median);
         const text = known(metric.low) ? `${middle} [${fixed(metric.low)}, ${fixed(metric.high)}]` : middle;
         return [result.name, text, whisker(metric, scale), String(metric.n === undefined ? "–" : metric.n)];
-      }));
+      }), "close-set");
   }
 
   // ---- the curves of a case

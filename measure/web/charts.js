@@ -52,7 +52,9 @@
       const at = shades.indexOf(result.shade);
       const step = shades.length < 2 || at < 0 ? 2 : Math.round((at * 6) / (shades.length - 1));
       const base = { dash: other ? dash : [], thin: (result.pairing || "").startsWith("printed"), key: result.series };
-      if (PAIRINGS[result.pairing]) return { ...base, ink: () => colour(PAIRINGS[result.pairing]) };
+      // Where the hue says which pairs, how thick a line is says the order.
+      const wide = shades.length > 1 && at >= 0 ? 1 + step / 5 : undefined;
+      if (PAIRINGS[result.pairing]) return { ...base, wide, ink: () => colour(PAIRINGS[result.pairing]) };
       if (reads.length > 1 && shades.length < 2) return { ...base, ink: () => colour(read), dash: other ? dash : stroke };
       if (other) return { ...base, ink: () => colour(ink), ramp: at < 0 ? null : step };
       return { ...base, ink: () => ramp(step), dash: reads.length > 1 ? stroke : [], ramp: step };
@@ -68,7 +70,7 @@
 
   function swatch(look) {
     const drawing = shape("svg", { class: "swatch", viewBox: "0 0 30 10", "aria-hidden": "true" });
-    const line = shape("line", { x1: 0, x2: 30, y1: 5, y2: 5, "stroke-width": look.thin ? 1.5 : 3, "stroke-dasharray": look.dash.join(" ") });
+    const line = shape("line", { x1: 0, x2: 30, y1: 5, y2: 5, "stroke-width": look.thin ? 1.5 : 1.5 * (look.wide || 2), "stroke-dasharray": look.dash.join(" ") });
     drawing.append(line);
     painted(drawing, () => line.setAttribute("stroke", look.ink()));
     return drawing;
@@ -110,6 +112,7 @@
     };
   }
 
+  const widthOf = (curve) => (curve.thin ? 1 : curve.look.wide || 2);
   const alphasOf = (curve) => curve.alphas || evenly(curve.median.length);
 
   // Curves of several lengths on the union of their alphas; where one has no point there is null, and its line goes on.
@@ -158,7 +161,7 @@
     const narrow = curves.filter((curve) => curve.shown !== false).length > 4;
     const series = curves.flatMap((curve) => QUARTILES.map((quartile) => ({
       label: `${curve.name} ${quartile}`, show: curve.shown !== false, spanGaps: true, points: { show: false },
-      stroke: () => curve.look.ink(), dash: curve.look.dash, width: quartile === "median" ? (curve.thin ? 1 : 2) : 0,
+      stroke: () => curve.look.ink(), dash: curve.look.dash, width: quartile === "median" ? widthOf(curve) : 0,
     })));
     const bands = curves.flatMap((curve, at) => (curve.thin ? [] : [{
       series: [3 * at + 3, 3 * at + 1], fill: () => faded(curve.look.ink(), narrow ? 0.1 : 0.2) }]));
@@ -213,7 +216,7 @@
       button.toggle = show;
       const heavy = (width) => { plot.series[3 * at + 2].width = width; plot.redraw(false, true); };
       button.addEventListener("pointerenter", () => heavy(4));
-      button.addEventListener("pointerleave", () => heavy(curves[at].thin ? 1 : 2));
+      button.addEventListener("pointerleave", () => heavy(widthOf(curves[at])));
     });
   }
 

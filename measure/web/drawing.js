@@ -65,7 +65,7 @@
       const edge = [...points(curve.q25), ...points(curve.q75).reverse()];
       drawing.append(shape("path", { d: `M${edge.map(([x, height]) => `${scaleX(x).toFixed(1)} ${height.toFixed(1)}`).join("L")}Z`, fill: ink, "fill-opacity": 0.15 }));
     }
-    drawing.append(path(points(curve.median), ink, curve.look.dash, curve.thin ? 0.9 : 1.8));
+    drawing.append(path(points(curve.median), ink, curve.look.dash, curve.thin ? 0.9 : 0.9 * (curve.look.wide || 2)));
   }
 
   // ---- files of several panels
@@ -86,7 +86,7 @@
     });
     keys.forEach(({ name, look }, at) => {
       const x = 8 + (at % 2) * (width / 2), y = below + 12 + 16 * Math.floor(at / 2);
-      whole.append(shape("line", { x1: x, x2: x + 26, y1: y - 4, y2: y - 4, stroke: look.ink(), "stroke-width": look.thin ? 1 : 2, "stroke-dasharray": look.dash.join(" ") || null }),
+      whole.append(shape("line", { x1: x, x2: x + 26, y1: y - 4, y2: y - 4, stroke: look.ink(), "stroke-width": look.thin ? 1 : look.wide || 2, "stroke-dasharray": look.dash.join(" ") || null }),
         words(x + 32, y, fitting(name, 60)));
     });
     return whole;

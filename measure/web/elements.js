@@ -45,12 +45,13 @@
     return make("span", { class: `badge ${KIND[word] || "none"}` }, `${MARK[word] || "–"} ${text || word}`);
   }
 
-  // On a phone each row becomes a block, its cells named by their columns.
-  function table(caption, head, rows, classes = "") {
+  // On a phone each row becomes a block, its cells named by their columns; `prose`: each cell on a line of its own;
+  // `close-set`: columns stay columns.
+  function table(caption, head, rows, kind = "") {
     const titles = head.map((title) => make("th", { scope: "col" }, title));
     const lines = rows.map((cells) => make("tr", {}, cells.map((cell, place) =>
       place ? make("td", { class: /^[+−\d]/.test(cell) ? "number" : null, "data-label": head[place] }, cell) : make("th", { scope: "row" }, cell))));
-    const whole = make("table", { class: `stacked ${classes}` }, make("caption", {}, caption),
+    const whole = make("table", { class: kind === "close-set" ? kind : `stacked ${kind}` }, make("caption", {}, caption),
       make("thead", {}, make("tr", {}, titles)), make("tbody", {}, lines));
     return scroll(caption, whole);
   }

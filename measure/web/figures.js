@@ -74,7 +74,8 @@
 
   function slicePanels(entry) {
     const used = usedOf(entry).filter((result) => result.slices);
-    const trained = used.filter((result) => result.group === "trained"), others = used.filter((result) => result.group !== "trained");
+    const trained = used.filter((result) => result.group === "trained");
+    const others = used.filter((result, at) => result.group !== "trained" && used.findIndex((one) => one.group === result.group) === at);
     const few = trained.filter((_, at) => [0, 0.25, 0.5, 1].map((share) => Math.round(share * (trained.length - 1))).includes(at));
     return [...few, ...others].slice(0, MOST_PANELS);
   }
@@ -82,7 +83,7 @@
   function fillSlices(body, claim, entry) {
     const used = slicePanels(entry);
     if (!used.length) return false;
-    const label = `${claim.title}, ${titled(entry)}`, title = (result) => (result.group === "trained" ? result.series || result.name : result.group);
+    const label = `${claim.title}, ${titled(entry)}`, title = (result) => (result.group === "trained" && result.series ? result.series : result.group);
     const canvases = used.map(() => make("canvas", {}));
     const grid = make("div", { class: "panels", role: "img", "aria-label": `Slices of the first triple: ${used.map(title).join(", ")}` },
       used.map((result, at) => make("div", { class: "mini" }, make("b", { class: "small" }, title(result)), canvases[at])));

@@ -41,6 +41,6 @@
     const rows = [...sets.values()].flatMap((result) => promptsOf(result).map((texts, at) => [
       result.pairs && result.pairs.names[at] ? result.pairs.names[at] : `pair ${at + 1}`, ...["A", "B"].map((_, side) => promptText(texts[side] || ""))]));
     return make("details", { class: "more" }, make("summary", {}, `Prompts of the ${plural(rows.length, "single pair")}`),
-      table("Prompts as they were handed to the model, in quotation marks; the output is read in the context of A", ["Pair", "A", "B"], rows));
+      table("Prompts as they were handed to the model, in quotation marks; the output is read in the context of A", ["Pair", "A", "B"], rows, "prose"));
   }
 

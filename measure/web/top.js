@@ -115,7 +115,7 @@
       table("Curves that are not as accepted", ["Curve", "State", "Claim and case", "First of the reasons", "To accept it"], moved.map(({ claim, entry, line }) => [
         make("span", {}, line.name || line.subject, line.name && line.name !== line.subject ? make("code", { class: "soft block" }, line.subject) : ""),
         badge(line.state), make("span", {}, `${claim.title}: `, link(entry.anchor, titled(entry))),
-        line.why.slice(0, 2).join(" ") || "no baseline yet", make("code", {}, line.accept || "")])));
+        line.why.slice(0, 2).join(" ") || "no baseline yet", make("code", {}, line.accept || "")]), "prose"));
   }
 
   function compared() {
