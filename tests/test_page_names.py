@@ -151,3 +151,17 @@ def test_the_command_that_accepts_a_baseline_chooses_its_test(name: str) -> None
     assert Expression.compile(expression).evaluate(matches)
     known = ["suites", "test_training.py", "test_baseline[another]"]
     assert not Expression.compile(expression).evaluate(matches)
+
+
+def test_the_case_of_the_largest_model_that_was_measured_is_drawn_first(tmp_path: Path) -> None:
+    lines = written.whole_run()
+    lines[0]["catalog"] |= {"rung-b": {"family": "qwen2", "parameters": 3_000_000}, "huge": {"family": "x"}}
+    lines[0]["catalog"]["huge"]["parameters"] = 10**9
+    lines[1:1] = [written.curve("b", "rung-b@main"), written.curve("h", "huge@main")]
+    verdict = written.verdict("contradicted", written.effect("max slope rises", -0.5, "contradicted"))
+    lines[-1:-1] = [
+        written.row("claim", written.GROWTH, "rung-b", "failed", verdict=verdict, specs=["b"]),
+        written.row("claim", written.GROWTH, "huge", "skipped", reason="not measured: no room", specs=["h"]),
+    ]
+    _, view = shown(tmp_path, lines)
+    assert view["claims"][0]["drawn"] == "sharpness-grows-with-training/rung-b"

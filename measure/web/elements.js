@@ -143,8 +143,14 @@
 
   function work(until) {
     for (const [inside, fill] of waiting) {
-      fill();
       waiting.delete(inside);
+      try {
+        fill();
+      } catch (error) {
+        // One that cannot be drawn costs itself alone.
+        inside.append(make("p", { class: "problem" }, `The rest of this cannot be drawn (${error}); measure report makes the page again.`));
+        console.error(error);
+      }
       if (performance.now() > until) break;
     }
     if (waiting.size) setTimeout(() => work(performance.now() + 40));

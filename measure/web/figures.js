@@ -173,10 +173,15 @@
       make("span", { class: "soft" }, strongest ? `${strongest[0].toUpperCase()}${strongest.slice(1)}.` : ""));
   }
 
+  // Few numbers in a sentence, many in a table.
   function paperPart(entry) {
     if (!entry.printed) return null;
-    return make("details", { class: "more" }, make("summary", {}, "Beside what the paper prints"),
-      table("Numbers that the paper prints, and what stands for them here", ["What", "paper", "here"], entry.printed));
+    if (entry.printed.length > MOST_PANELS) {
+      return make("details", { class: "more" }, make("summary", {}, "Beside what the paper prints"),
+        table("Numbers that the paper prints, and what stands for them here", ["What", "paper", "here"], entry.printed));
+    }
+    const told = entry.printed.map(([what, paper, here]) => [`${what} `, make("b", { class: "number" }, here), ` (paper: ${paper})`]);
+    return make("p", { class: "small paper" }, "Beside the paper: ", told.flatMap((one, at) => (at ? ["; ", ...one] : one)), ".");
   }
 
   function fillCard(body, claim, entry) {

@@ -70,7 +70,7 @@
   function leastCell({ least, cases }) {
     if (least) {
       return make("div", {}, make("span", { class: "number" }, interval(least.effect)), ` ${least.effect.name}, margin ${least.effect.margin} `,
-        make("span", { class: "soft" }, "(", link(least.anchor, least.subject), ")"));
+        make("span", { class: "soft" }, "(", link(least.anchor, titled(cases.find((entry) => entry.anchor === least.anchor))), ")"));
     }
     const agreed = cases.flatMap((entry) => entry.facts);
     if (!agreed.length) return "–";
