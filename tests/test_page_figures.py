@@ -208,6 +208,20 @@ def test_prompts_stand_beside_curves_as_text(open_page: Any) -> None:
     assert watched.page.locator("main img").count() == 0
 
 
+def test_where_there_are_single_pairs_alone_they_are_drawn(open_page: Any) -> None:
+    lines = single_pairs()
+    for one in lines:
+        if one.get("role") in ("claim", "control"):
+            one["specs"] = ["first"]
+    watched = open_page(lines)
+    case = watched.case("rung-a")
+    case.locator("summary").first.click()
+    legend = case.locator(".chart").first
+    for name, shown in (("S1: ' mist' to ' dust'", "true"), ("the paper's similar pairs", "false")):
+        pressed = legend.get_by_role("button", name=name).last.get_attribute("aria-pressed")
+        assert pressed == shown, name
+
+
 def test_a_slice_tells_the_prompts_of_its_triple(open_page: Any) -> None:
     lines = written.whole_run()
     plane = next(one for one in lines if one.get("id") == "plane")
@@ -216,6 +230,7 @@ def test_a_slice_tells_the_prompts_of_its_triple(open_page: Any) -> None:
     case = watched.case("rung-b")
     case.locator("summary").first.click()
     case.get_by_text('" three"').wait_for()
+    assert case.get_by_text("Prompts of the").count() == 0
     case.get_by_label("Triple").select_option("2")
     case.get_by_text('" six"').wait_for()
     assert case.get_by_text('" three"').count() == 0

@@ -117,16 +117,18 @@
   // The curves of its results, and what stands beside them: of the run before, their nulls, logits, single pairs.
   function curvesBeside(results) {
     const trained = results.some((result) => result.group === "trained"), looks = looksOf(results);
+    // Where there are single pairs alone they are what is to be seen.
+    const few = results.every((result) => result.pairs);
     const curves = results.map((result) => ({
       name: result.name, group: result.group, ...result.curve, look: looks(result), thin: looks(result).thin,
-      shown: result.role === "claim" || !trained,
+      shown: !few && (result.role === "claim" || !trained),
     }));
     const beside = (kind, name, ink, dash) => results.filter((result) => result[kind] && result[kind].median).map((result) => ({
       name: `${result.name}: ${name}`, alphas: result.curve.alphas, ...result[kind], shown: kind === "before", thin: true, ink, dash, beside: name, group: name,
     }));
     const single = results.filter((result) => result.pairs).flatMap((result) => result.pairs.relative.map((row, at) => ({
       name: `${result.name}: ${result.pairs.names[at] || `pair ${at + 1}`}`, alphas: result.curve.alphas,
-      q25: row, median: row, q75: row, shown: false, thin: true, ink: ["accent", "before", "good"][at % 3], dash: [], beside: "single pairs", group: "single pairs",
+      q25: row, median: row, q75: row, shown: few && result.group === "trained", thin: true, look: looks(result), beside: "single pairs", group: "single pairs",
     })));
     return [...curves, ...beside("before", "run before", "before", [6, 3]), ...beside("null", "norm-only null", "soft", [1, 3]),
       ...beside("logit", "logit difference", "unsure", [8, 3]), ...single];

@@ -35,7 +35,8 @@
   function promptPart(results) {
     const sets = new Map();
     for (const result of results) {
-      if (promptsOf(result) && !result.slices && !sets.has(result.prompts)) sets.set(result.prompts, result);
+      const texts = promptsOf(result);
+      if (texts && texts.every((pair) => pair.length < 3) && !sets.has(result.prompts)) sets.set(result.prompts, result);
     }
     if (!sets.size) return null;
     const rows = [...sets.values()].flatMap((result) => promptsOf(result).map((texts, at) => [
