@@ -193,7 +193,7 @@ def read(path: Path = FILE) -> History:
     except FileNotFoundError:
         return History()
     except OSError as error:
-        raise MeasureError(f"the history {path} cannot be read ({error.strerror or error}).") from None
+        raise MeasureError(f"the history {path.name} cannot be read ({error.strerror or error}).") from None
     found: list[Entry] = []
     passed: dict[str, list[str]] = {}
     for number, line in enumerate(lines, 1):
@@ -205,7 +205,7 @@ def read(path: Path = FILE) -> History:
             except LookupError as error:
                 passed.setdefault("was written by another version", []).append(f"line {number}: {error.args[0]}")
     ordered = sorted(found, key=lambda entry: datetime.fromisoformat(entry.started))
-    return History(tuple(ordered), tuple(f"{path}: {_counted(what, why)}" for what, why in passed.items()))
+    return History(tuple(ordered), tuple(f"{path.name}: {_counted(what, why)}" for what, why in passed.items()))
 
 
 def _counted(what: str, why: Sequence[str]) -> str:
@@ -225,6 +225,8 @@ def _from_line(line: bytes) -> Entry:
         entry = msgspec.convert(content, Entry)
         if datetime.fromisoformat(entry.started).tzinfo is None:
             raise ValueError(f"{entry.started!r} names no time zone")
+        if not 0 <= entry.n < 2**53:
+            raise ValueError(f"n is {entry.n}")
     except (ValueError, OverflowError, RecursionError) as error:
         raise MeasureError(str(error)) from None
     return entry

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import msgspec
 
-from measure import page_history, records
+from measure import history, page_history, records
 from measure.page_history import History
 from measure.page_view import claims_table, subjects, view
 from measure.records import Run
@@ -46,12 +46,10 @@ class Source:
     tests: int = 0
 
 
-def write(
-    paths: Sequence[Path], out: Path, *, merge: bool = False, history: Path = page_history.HISTORY
-) -> tuple[Path, str]:
+def write(paths: Sequence[Path], out: Path, *, merge: bool = False, earlier: Path = history.FILE) -> tuple[Path, str]:
     """Write `out/index.html` and `out/claims.txt`, and tell in lines what they show, and what they replace.
 
-    `history`: the file of what earlier runs found; without it none is shown.
+    `earlier`: the file of what earlier runs found; without it none is shown.
     Of two records the second is compared with the first. Where the run to be shown cannot be read there is a page that
     says so, and then `MeasureError`, which also tells of an earlier run that cannot be read and of more than two runs
     that are not to be merged.
@@ -67,8 +65,8 @@ def write(
         run = records.read(paths if merge else paths[-1:])
         source = Source(named, len(run.tests))
         with damage_told(", ".join(asked)):
-            earlier = page_history.read(history, subjects(run))
-            content, shown, table = _drawn(run, before, source, earlier)
+            past = page_history.read(earlier, subjects(run), history.sample_of(run.header) if run.header else "")
+            content, shown, table = _drawn(run, before, source, past)
     except MeasureError as error:
         raise _told(error, Source(named), out, places.text(str(error))) from error
     replaced = _replaced(out, source)
@@ -100,9 +98,9 @@ def _said(shown: View, size: int, earlier: Path) -> list[str]:
     return said
 
 
-def _drawn(run: Run, before: Run | None, source: Source, history: History) -> tuple[bytes, View, list[str]]:
+def _drawn(run: Run, before: Run | None, source: Source, past: History) -> tuple[bytes, View, list[str]]:
     """The page of a run, the view that it holds, and the lines of its table of claims."""
-    shown = view(run, before, history)
+    shown = view(run, before, past)
     return html(shown, source).encode(), shown, claims_table(run, shown.problems)
 
 

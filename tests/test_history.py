@@ -112,7 +112,7 @@ def test_lines_are_added_in_one_write_and_a_half_one_is_closed(tmp_path: Path) -
         ("1.jsonl", "rung"), ("3.jsonl", "rung"), ("3.jsonl", "other")
     ]  # fmt: skip
     [problem] = found.problems
-    assert f"{path}: 1 line is no whole line of a history, passed over (line 2: " in problem
+    assert f"{path.name}: 1 line is no whole line of a history, passed over (line 2: " in problem
 
 
 def test_two_at_once_do_not_mix(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from measure import page, page_history
+from measure import page
 from measure.claims import KINDS
 from tests import written_runs as written
 from tests.test_page_history import line, written_to
@@ -306,9 +306,9 @@ def test_what_drifted_stands_with_the_command_that_accepts_it(open_page: Any) ->
 def with_history(browser: Any, tmp_path: Path) -> Iterator[Watched]:
     moved = {"estimate": 0.9, "low": 0.8, "high": 1.0, "code": "def456"}
     lines = [line(1, outcome="inconclusive"), line(2), line(3), line(4, **moved), line(5, **moved)]
-    history = written_to(tmp_path / page_history.HISTORY.name, *lines, b"{broken")
+    history = written_to(tmp_path / "history.jsonl", *lines, b"{broken")
     run = written.write(tmp_path / "run.jsonl", written.whole_run())
-    watched = Watched(browser, page.write([run], tmp_path, history=history)[0])
+    watched = Watched(browser, page.write([run], tmp_path, earlier=history)[0])
     watched.page.wait_for_selector("html:not([data-busy])")
     yield watched
     assert watched.complaints == []
