@@ -299,7 +299,7 @@ def _measure_alike(
     """Specs that differ in their read alone: those the store holds from there, the others together."""
     first = specs[0]
     source = corpus_of(first, model.source)
-    corpus = prompts.NO_CORPUS if isinstance(first, CurveSpec) and prompts.file_of(first.pairing) else _corpus(source)
+    corpus = _corpus_for(first, source)
     # Rows as they stand need a tokenizer for the BOS of protocol strict alone.
     if model.tokenizer is None and not (corpus.rows and first.protocol == "paper"):
         lacking = model.no_tokenizer or "save the model's tokenizer in its folder"
@@ -337,6 +337,25 @@ def _measure_alike(
         for spec in found.keys() & links.keys():
             store.link(links[spec], addresses[spec])
     return found
+
+
+def prompts_of(spec: Spec, result: Result, tokenizer: Any) -> tuple[tuple[prompts.Prompt, ...], ...]:
+    """The prompts of each row of a result as token ids, A and B of a pair, A, B and C of a triple.
+
+    They are drawn again, as a result does not hold them; none where that gives others than were measured.
+    """
+    corpus = _corpus_for(spec, corpus_of(spec, catalog.resolve(spec.model).source))
+    drawn = _drawn(spec, _Content(corpus.sha256, corpus), _Tokenizer.of(tokenizer))
+    for found in (drawn, drawn.independent()) if isinstance(drawn, prompts.Pairs) else (drawn,):
+        if found.sha256 == result.provenance.get("prompts_sha256"):
+            sides = (found.a, found.b) if isinstance(found, prompts.Pairs) else (found.a, found.b, found.c)
+            return tuple(zip(*sides, strict=True))
+    return ()
+
+
+def _corpus_for(spec: Spec, source: str) -> prompts.Corpus:
+    """What a spec's prompts are drawn from; nothing for those that this package ships in pairs."""
+    return prompts.NO_CORPUS if isinstance(spec, CurveSpec) and prompts.file_of(spec.pairing) else _corpus(source)
 
 
 def _origin(spec: Spec, source: str) -> dict[str, str]:

@@ -152,9 +152,25 @@ def of_verdict(verdict: stats.Verdict) -> VerdictRow:
     )
 
 
-def of_result(spec: AnySpec, how: str, outcome: object, texts: Texts | None = None) -> ResultRow:
-    """The row of one spec's outcome: a result, a shape or an error. `texts` tells tokens by their ids."""
+def keeps_prompts(outcome: object) -> bool:
+    """Whether the row of an outcome holds its prompts as text: results of few rows, and slices."""
+    return isinstance(outcome, Slices) or (isinstance(outcome, Curves) and len(outcome) <= FEW)
+
+
+def of_result(
+    spec: AnySpec,
+    how: str,
+    outcome: object,
+    texts: Texts | None = None,
+    prompts: Sequence[tuple[str, ...]] = (),
+) -> ResultRow:
+    """The row of one spec's outcome: a result, a shape or an error. `texts` tells tokens by their ids.
+
+    `prompts` are those of each row as text, which only some rows keep, see `keeps_prompts`.
+    """
     row = ResultRow(id=spec.id, type=type(spec).__name__, spec=dataclasses.asdict(spec), how=how)
+    if keeps_prompts(outcome):
+        row = replace(row, prompts=tuple(prompts))
     # What is no number is written as null, and must not end a run in which warnings are errors.
     with np.errstate(divide="ignore", invalid="ignore"):
         return _with_outcome(row, outcome, texts or _numbers)

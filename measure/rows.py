@@ -159,9 +159,11 @@ class ResultRow:
     """The outcome of one spec: `how` is stored, measured or failed.
 
     Of curves: `n` rows, `curve`, `null` and `null_metrics` (the norm-only null), `metrics`, `pairs` where there are 12
-    rows or fewer. Of predictions also `logit` (the scaled logit difference) and `equal_tops`. Of crossings also `gates`
-    and `ends` by block, `crossings` (sign changes per step, all blocks), `flat` (share of rows that stand still in each
-    step). Of slices `size`, `extent`, `metrics`, `triples`. Of a config `shape`; of a failure `error`.
+    rows or fewer. `prompts`, there and of slices: (a, b) of a pair, (a, b, c) of a triple, as text; empty otherwise,
+    and where they are not known. Of predictions also `logit` (the scaled logit difference) and `equal_tops`. Of
+    crossings also `gates` and `ends` by block, `crossings` (sign changes per step, all blocks), `flat` (share of rows
+    that stand still in each step). Of slices `size`, `extent`, `metrics`, `triples`. Of a config `shape`; of a failure
+    `error`.
     """
 
     id: str

@@ -5,20 +5,21 @@ from __future__ import annotations
 import dataclasses
 import os
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from measure import catalog, known, models, recording, records, rows
-from measure.engine import Engine
+from measure.engine import Engine, prompts_of
 from measure.results import Result
 from measure.rows import Header, Machine, Row
 from measure.shown import Places, one_line
-from measure.spec import DEFAULT_PAIRS, AnySpec, CurveSpec, MeasureError, PredictionSpec, SliceSpec
+from measure.spec import DEFAULT_PAIRS, AnySpec, CurveSpec, MeasureError, PredictionSpec, SliceSpec, Spec
 from measure.store import Store
 
 # Options that change what every spec asks for.
@@ -33,6 +34,11 @@ def _own_pairs(spec: AnySpec) -> int | None:
     usual = type(spec) is CurveSpec and spec.pairs == DEFAULT_PAIRS
     known = catalog.models().get(spec.model.partition("@")[0])
     return PAIRS.get(known.source) if usual and known is not None else None
+
+
+def decoded(tokenizer: Any, prompt: Sequence[int]) -> str:
+    """A prompt as text, each of its tokens as it stands."""
+    return str(tokenizer.decode(list(prompt), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
 
 @cache
@@ -74,6 +80,7 @@ class Harness:
         self.emit = emit
         self._places = places(config)
         self._done = 0
+        self._tokenizers: dict[str, Any] = {}
 
     def effective(self, spec: AnySpec, read: str | None = None) -> AnySpec:
         """`spec` under this session's options, and the read that --protocol strict asks for."""
@@ -107,7 +114,9 @@ class Harness:
     def _progress(self, spec: AnySpec, how: str) -> None:
         self._done += 1
         # Known by now: an engine reports a spec once it has its outcome.
-        self.emit(recording.of_result(self.told(spec), how, self.engine.outcome(spec), self._texts(spec)))
+        outcome = self.engine.outcome(spec)
+        texts, prompts = self._texts(spec), self._prompts(spec, outcome)
+        self.emit(recording.of_result(self.told(spec), how, outcome, texts, prompts))
         line = f"[{self._done} of at most {sum(map(len, self.engine.gathered.values()))}] {how} {spec.id}"
         self._show(one_line(line))
 
@@ -126,6 +135,20 @@ class Harness:
         # A record without the texts of tokens is better than no record.
         except (MeasureError, OSError):
             return None
+
+    def _prompts(self, spec: AnySpec, outcome: object) -> Sequence[tuple[str, ...]]:
+        """Each row's prompts as text, where the records keep them and they can be told."""
+        if not (isinstance(spec, Spec) and isinstance(outcome, Result) and recording.keeps_prompts(outcome)):
+            return ()
+        try:
+            if spec.model not in self._tokenizers:
+                self._tokenizers[spec.model] = models.named_tokenizer(spec.model)
+            tokenizer = self._tokenizers[spec.model]
+            rows = prompts_of(spec, outcome, tokenizer)
+        # A record without prompts is better than no record.
+        except (MeasureError, OSError):
+            return ()
+        return [tuple(decoded(tokenizer, prompt) for prompt in row) for row in rows]
 
     def close(self) -> None:
         """Stop fetching, and clear away what killed runs left in the store."""
