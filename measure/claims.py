@@ -51,7 +51,9 @@ LINEAR_SLOPE = 1.2
 
 
 _NOTHING: Mapping[str, str] = {}
-_MORE = "measure more pairs, see --pairs: an interval stands on 6 at least, and on 6 different last tokens"
+_MORE = (
+    "measure more pairs, see --pairs and --pairs-from: an interval stands on 6 at least, and on 6 different last tokens"
+)
 
 
 class Claim:
@@ -61,7 +63,7 @@ class Claim:
     verdict without an interval is a failure of the test, else it is told as not measured; it never passes. `known`:
     what was accepted of this case before. Where not `held`, on another sample, a verdict is told and not held against
     the expected one. `keep` is handed each verdict, to accept it. `named` are the counterfeits that the test is asked
-    to refute.
+    to refute. Where pairs were not `drawn` but given, they may be too few to tell even what was planted.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Claim:
         held: bool = True,
         keep: Callable[[Verdict], None] | None = None,
         named: Iterable[str] = (),
+        drawn: bool = True,
     ) -> None:
         self.subject = subject
         self.verdict: Verdict | None = None
@@ -86,6 +89,7 @@ class Claim:
         self._held = held
         self._keep = keep
         self._named = tuple(named)
+        self._drawn = drawn
 
     def check(self, verdict: Verdict, accepted: Mapping[str, str] = _NOTHING) -> None:
         """Pass when the measured verdict is the expected one; an accepted negative is shown as an expected failure.
@@ -153,10 +157,20 @@ class Claim:
         Without it a control could be one that nothing passes.
         """
         self.planted |= planted
+        self._check_enough(planted)
         refused = {name: verdict for name, verdict in planted.items() if verdict.outcome != "supported"}
         if refused or not planted:
             lines = "\n".join(f"  {name}: {verdict}" for name, verdict in refused.items()) or "  none was given"
             pytest.fail(f"the claim is not supported by data built to support it:\n{lines}", pytrace=False)
+
+    def _check_enough(self, planted: Mapping[str, Verdict]) -> None:
+        """Raise `NotMeasuredError` where pairs that were given leave open what the data were built to have."""
+        open_ones = [verdict for verdict in planted.values() if verdict.outcome in ("inconclusive", "not measured")]
+        if open_ones and not self._drawn:
+            raise NotMeasuredError(
+                f"not measured: {open_ones[0].n} independent pairs are too few to tell whether a claim holds: data "
+                "built to support it are inconclusive too. Give more pairs with --pairs-from."
+            )
 
     def _check_measured(self, verdicts: Mapping[str, Verdict]) -> None:
         for name, verdict in verdicts.items():

@@ -330,12 +330,13 @@ def _choice(command: argparse.ArgumentParser) -> None:
     _add_paths(command)
     command.add_argument("-k", dest="expression", metavar="EXPR", help="the tests meant, as for pytest -k")
     command.add_argument("--models", default="auto", help="as for pytest --models")
-    for name in ("--pairs", "--protocol", "--corpus", "--precision", "--store"):
+    for name in ("--pairs", "--pairs-from", "--protocol", "--corpus", "--precision", "--store"):
         command.add_argument(name, help=f"as for pytest {name}")
 
 
 def _pytest_options(options: argparse.Namespace) -> list[str]:
-    given = {name: getattr(options, name) for name in ("models", "pairs", "protocol", "corpus", "precision", "store")}
+    names = ("models", "pairs", "pairs-from", "protocol", "corpus", "precision", "store")
+    given = {name: getattr(options, name.replace("-", "_")) for name in names}
     return [part for name, value in given.items() if value is not None for part in (f"--{name}", value)]
 
 

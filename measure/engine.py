@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from measure import catalog, hub, inputs, measurements, models, prompts, runs, stale, structure
+from measure import catalog, hub, inputs, measurements, models, own_pairs, prompts, runs, stale, structure
 from measure.baselines import ENVIRONMENT
 from measure.catalog import Shape
 from measure.fetching import Fetcher
@@ -237,7 +237,8 @@ def links_of(specs: Sequence[AnySpec]) -> dict[Spec, str]:
     for spec in measurable:
         # A corpus that cannot be read is the business of the specs that name it, when they are measured.
         with contextlib.suppress(MeasureError):
-            found[spec] = key(spec, {**conditions, **_origin(spec, corpus_of(spec, reference.source))})
+            origin = _origin(spec, corpus_of(spec, reference.source))
+            found[spec] = key(spec, {**conditions, **origin, **_by_own_pairs(spec)})
     return found
 
 
@@ -306,6 +307,10 @@ def _measure_alike(
         raise MeasureError(f"{first.model} has no tokenizer to draw prompts with; {lacking}.")
     prompts.check_rows(corpus.rows, model.vocabulary, model.context, corpus.name, model.name)
     inputs.check_ends(corpus.rows, corpus.name, model.tokenizer, model.network.config)
+    if own_pairs.is_held(first.corpus):
+        for side in (0, 1):
+            called = f"{corpus.name}, column {'ab'[side]}"
+            inputs.token_ids(called, list(corpus.texts[side::2]), model.tokenizer, False, model)
     drawn = _drawn(first, _Content(corpus.sha256, corpus), _Tokenizer.of(model.tokenizer))
     # A tokenizer may know more than the model that it lies beside.
     every = (*drawn.a, *drawn.b, *(drawn.c if isinstance(drawn, prompts.Triples) else ()))
@@ -318,6 +323,7 @@ def _measure_alike(
         "torch": versions["torch"],
         "transformers": versions["transformers"],
         "device": model.device.type,
+        **_by_own_pairs(first),
     }
     addresses = {spec: key(spec, conditions) for spec in specs}
     stored = {
@@ -367,6 +373,11 @@ def _origin(spec: Spec, source: str) -> dict[str, str]:
     return {"corpus": corpus.name, "corpus_sha256": corpus.sha256}
 
 
+def _by_own_pairs(spec: Spec) -> dict[str, str]:
+    """What else a result on pairs of one's own is kept under; nothing for others."""
+    return {"own_pairs": own_pairs.source_hash()} if own_pairs.is_held(spec.corpus) else {}
+
+
 def corpus_of(spec: Spec, source: str) -> str:
     """What `default` means: the shipped prose for the ladder and local folders, the paper's corpus for hub models."""
     if spec.corpus == "default" and source == "hub":
@@ -400,6 +411,8 @@ def _drawn(spec: Spec, content: _Content, tokenizer: _Tokenizer) -> prompts.Pair
     if isinstance(spec, SliceSpec):
         return _triples(content, tokenizer, spec.protocol, spec.triples, spec.seed)
     assert isinstance(spec, CurveSpec)
+    if own_pairs.is_held(spec.corpus):
+        return own_pairs.drawn(spec, content.corpus, tokenizer.tokenizer)
     return _pairs(content, tokenizer, spec.protocol, spec.pairs, spec.seed, spec.pairing)
 
 
@@ -419,7 +432,7 @@ def _triples(content: _Content, tokenizer: _Tokenizer, protocol: Protocol, tripl
 @cache
 def _corpus(source: str) -> prompts.Corpus:
     """A corpus as it is when a run first asks for it; each `Engine` reads anew."""
-    return prompts.load_corpus(source)
+    return own_pairs.corpus(source) if own_pairs.is_held(source) else prompts.load_corpus(source)
 
 
 def accelerator_bytes() -> int:

@@ -95,6 +95,20 @@ def unasked(dropped: Sequence[pytest.Item], kept: Sequence[pytest.Item]) -> list
     return list(found.values())
 
 
+def not_for(lacks: Mapping[pytest.Item, str], kept: Sequence[pytest.Item]) -> list[str]:
+    """Claims with tests that take what a run does not give them, and what that is; how many cases where others go."""
+    asked = {title_of(item)[0] for item in kept if uses(item, "claim")}
+    found: dict[tuple[str, str], set[str]] = {}
+    for item, what in lacks.items():
+        title = title_of(item)[0]
+        if title and uses(item, "claim"):
+            found.setdefault((title, what), set()).add(subject_of(item))
+    return [
+        f"{title}: {f'{len(cases)} of its cases take' if title in asked else 'takes'} {what}"
+        for (title, what), cases in found.items()
+    ]
+
+
 def draw_of(item: pytest.Item) -> int:
     """Which draw of its counterfeits a control takes, 0 being the first."""
     marker = item.get_closest_marker("draw")

@@ -10,6 +10,8 @@ from measure.spec import DEFAULT_PAIRS, KEEP, PRECISIONS, PROTOCOLS
 
 # Draws that suites have of each counterfeit; `measure.claims` asks here, since reading it takes longer.
 MOST_DRAWS = 3
+# The corpus that stands for the pairs of --pairs-from, see `own_pairs.hold`.
+OWN_PAIRS = pytest.StashKey[str]()
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -23,6 +25,13 @@ def add_options(parser: pytest.Parser) -> None:
         "a name may be a hub id or a folder, also NAME@REVISION,NAME to compare revisions",
     )
     group.addoption("--pairs", type=int, default=None, help=f"pairs of prompts (default {DEFAULT_PAIRS})")
+    group.addoption(
+        "--pairs-from",
+        default=None,
+        metavar="printed|words|FILE",
+        help="these pairs under every claim that draws pairs: the paper's six, this package's words, or a file with "
+        "columns a and b",
+    )
     group.addoption("--protocol", choices=PROTOCOLS, default=None, help="how pairs are drawn (default paper)")
     group.addoption(
         "--corpus",
@@ -72,6 +81,7 @@ def check_sample(config: pytest.Config) -> None:
         raise pytest.UsageError(f"--draws {draws}: each counterfeit has {MOST_DRAWS} draws; give 1 to {MOST_DRAWS}.")
     if seed is not None and seed < 0:
         raise pytest.UsageError(f"--seed {seed}: seeds are 0 or above; leave it out for the default draw, 0.")
+    _check_own_pairs(config)
     if pairs is None:
         return
     from measure.shared_ends import FEWEST
@@ -83,10 +93,26 @@ def check_sample(config: pytest.Config) -> None:
         )
 
 
+def _check_own_pairs(config: pytest.Config) -> None:
+    """Raise `UsageError` for options that say of pairs that are written how they are drawn."""
+    given = config.getoption("--pairs-from")
+    for name, what in (("--corpus", "says what pairs are drawn from"), ("--pairs", "says how many are drawn")):
+        if given is not None and config.getoption(name) is not None:
+            raise pytest.UsageError(
+                f"--pairs-from {given} takes every pair that is written there, and {name} {what}; leave one of them "
+                "out."
+            )
+    if given is not None and (config.option.update_snapshots or config.getoption("--refresh")):
+        raise pytest.UsageError(
+            f"--pairs-from {given}: baselines and accepted verdicts are of the default pairs, so that nothing can be "
+            "accepted here; leave out --snapshot-update."
+        )
+
+
 def is_usual_sample(config: pytest.Config, *, any_seed: bool = False) -> bool:
     """Whether pairs, corpus and seed are those that verdicts were accepted at, whatever the protocol."""
-    own = [config.getoption(f"--{name}") for name in ("pairs", "corpus", "precision")]
-    return own == [None] * 3 and (any_seed or not config.getoption("--seed"))
+    own = [config.getoption(f"--{name}") for name in ("pairs", "pairs-from", "corpus", "precision")]
+    return own == [None] * 4 and (any_seed or not config.getoption("--seed"))
 
 
 def is_default_sample(config: pytest.Config, *, any_seed: bool = False) -> bool:

@@ -1,14 +1,25 @@
-"""Pairs of prompts that somebody wrote: the paper's own, the word pairs of this package, or those of a file."""
+"""Pairs of prompts that somebody wrote: the paper's own, the word pairs of this package, or those of a file.
+
+Under the suites they stand in the place of pairs drawn from a corpus, all of them, in their order. Such pairs are held
+by this process under a name that tells what they hold, `pairs-from-FILE-HASH`: a spec's corpus.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import re
 import reprlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from measure import places, prompts, text_files
-from measure.spec import MeasureError
+from measure.prompts import Corpus, Pairs
+from measure.spec import AnySpec, ConfigSpec, CurveSpec, MeasureError, SliceSpec
 
 SETS = ("printed", "words")
 
@@ -67,6 +78,8 @@ def _texts(what: str, name: str, table: text_files.Table) -> tuple[str, ...]:
         if not isinstance(text, str) or not text:
             found = "empty" if text in ("", None) else f"{reprlib.repr(text)}, no text"
             raise MeasureError(f"{what}: {name} of row {row} is {found}; write a prompt there, or drop the row.")
+        if half := text_files.half_character(text):
+            raise MeasureError(f"{what}: {name} of row {row} {half}; write whole characters there, or drop the row.")
     return tuple(table.texts or ())
 
 
@@ -89,3 +102,158 @@ def _words() -> WrittenPairs:
     ]
     a, b, labels = zip(*found, strict=True)
     return WrittenPairs(a, b, labels)
+
+
+# Under the suites
+
+# Pairs that a run was given, by the name that stands for them in its specs.
+_HELD: dict[str, WrittenPairs] = {}
+_TRIPLES = "triples of prompts"
+# What of a spec's prompts no pairs can stand for, and what it then takes.
+_TAKES = {
+    "same_last_token": "pairs drawn so that both end on the same token",
+    "similar": "the word pairs of this package",
+    "dissimilar": "the word pairs of this package",
+    "printed_similar": "the paper's printed pairs",
+    "printed_dissimilar": "the paper's printed pairs",
+}
+
+
+def hold(source: str) -> str:
+    """Keep the pairs of `source` for the specs of this process; returns the corpus that stands for them.
+
+    Pairs of other content have another name, wherever their file lies. Raises `MeasureError` as `pairs` does, and where
+    no pair has two prompts.
+    """
+    found = pairs(source)
+    if all(a == b for a, b in zip(found.a, found.b, strict=True)):
+        raise MeasureError(f"pairs from {source!r}: in every row A and B are one prompt; give pairs that differ.")
+    # Neither folders nor what cannot stand in the name of a file.
+    called = re.sub(r"[^\w.+-]+", "-", Path(source).name)[-40:]
+    name = f"pairs-from-{called}-{_hash(found)[:8]}"
+    _HELD[name] = found
+    return name
+
+
+def is_held(corpus: str) -> bool:
+    """Whether a spec's corpus stands for pairs that this process was given."""
+    return corpus in _HELD
+
+
+def held(corpus: str) -> WrittenPairs:
+    """The pairs that a corpus stands for."""
+    return _HELD[corpus]
+
+
+def _hash(written: WrittenPairs) -> str:
+    digest = hashlib.sha256()
+    for text in _in_turn(written):
+        digest.update(hashlib.sha256(text.encode()).digest())
+    return digest.hexdigest()
+
+
+def _in_turn(written: WrittenPairs) -> tuple[str, ...]:
+    return tuple(text for pair in zip(written.a, written.b, strict=True) for text in pair)
+
+
+def corpus(name: str) -> Corpus:
+    """Pairs that are held as what a spec's prompts come from: A and B of each in turn."""
+    return Corpus(name, _in_turn(_HELD[name]), _hash(_HELD[name]))
+
+
+@cache
+def source_hash() -> str:
+    """sha256 of this module, which says which pairs are independent: results on one's own pairs are kept under it."""
+    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+
+
+def lacking(spec: AnySpec) -> str | None:
+    """What a spec takes in the place of pairs that could be anyone's; None for one that draws random pairs."""
+    if isinstance(spec, ConfigSpec):
+        return "the dimensions of models, and no prompts"
+    if isinstance(spec, SliceSpec):
+        return _TRIPLES
+    assert isinstance(spec, CurveSpec)
+    return _TAKES.get(spec.pairing)
+
+
+def all_lack(specs: Sequence[AnySpec]) -> str | None:
+    """What a test with these specs takes in the place of such pairs; None where it draws random ones, or has no spec.
+
+    Pairs that are written may stand beside random ones, as they are; triples are drawn.
+    """
+    found = [lacking(spec) for spec in specs]
+    if not found or (None in found and _TRIPLES not in found):
+        return None
+    return next(what for what in found if what is not None and (None not in found or what == _TRIPLES))
+
+
+def drawn(spec: CurveSpec, corpus: Corpus, tokenizer: Any) -> Pairs:
+    """Every pair of a corpus of pairs, in its order; under protocol `strict` all in both directions, BOS by convention.
+
+    Raises `MeasureError` where this tokenizer takes the two prompts of every pair for one.
+    """
+    bos = spec.pairing == "random_with_bos" or (spec.protocol == "strict" and prompts.conventional_bos(tokenizer))
+    ids = prompts.tokenize(tokenizer, corpus.texts, bos=bos)
+    a, b = ids[0::2], ids[1::2]
+    units = independent(a, b, spec.seed)
+    if max(units) < 0:
+        raise MeasureError(f"{corpus.name}: for this tokenizer A and B of every pair are one prompt; give others.")
+    if spec.protocol == "paper":
+        return Pairs(a, b, units)
+    return Pairs(a + b, b + a, units * 2)
+
+
+def independent(a: tuple[Any, ...], b: tuple[Any, ...], seed: int = 0) -> tuple[int, ...]:
+    """Number pairs of which no two share a prompt, in their order; -1 for the others, and for a prompt with itself.
+
+    Which of several pairs that share a prompt is the one is drawn by lot: the first of them may be of one kind.
+    """
+    order = np.random.default_rng(seed).permutation(len(a))
+    found = prompts.independent_units([a[place] for place in order], [b[place] for place in order])
+    kept = {int(place) for place, unit in zip(order, found, strict=True) if unit >= 0}
+    numbers = {place: number for number, place in enumerate(sorted(kept))}
+    return tuple(numbers.get(place, -1) for place in range(len(a)))
+
+
+def rows(spec: CurveSpec) -> int:
+    """How many rows are measured for a spec of pairs that are held, before a tokenizer has seen them."""
+    written = _HELD[spec.corpus]
+    alone = spec.rows == "independent" or type(spec) is not CurveSpec
+    count = max(independent(written.a, written.b)) + 1 if alone else len(written)
+    return count if spec.protocol == "paper" else 2 * count
+
+
+def tokens(name: str) -> int:
+    """About how many tokens a prompt of pairs that are held has: four letters are one, as in most English texts."""
+    texts = _in_turn(_HELD[name])
+    return max(2, round(sum(map(len, texts)) / len(texts) / 4))
+
+
+def described(name: str) -> list[str]:
+    """What a run is told of the pairs it was given: how many are independent, and what is easily overlooked."""
+    written = _HELD[name]
+    units = independent(written.a, written.b)
+    count, free = len(units), max(units) + 1
+    lines = [
+        f"{count} pair{'s' * (count != 1)} of prompts from {name.removeprefix('pairs-from-')}, {_units(count, free)}"
+    ]
+    same = [str(row) for row, (a, b) in enumerate(zip(written.a, written.b, strict=True), 1) if a == b]
+    if same:
+        lines.append(f"in row {', '.join(same)} A and B are one prompt, which has no curve: left out of every verdict")
+    open_ended = sum(text[:1].isalnum() for text in _in_turn(written))
+    if open_ended:
+        lines.append(
+            f"{open_ended} of {2 * count} prompts begin without a blank: to most tokenizers their first word is "
+            'another token than within a text; the paper\'s prompts begin with one (" The house"). Measured as given'
+        )
+    return lines
+
+
+def _units(count: int, free: int) -> str:
+    if free == count:
+        return "no two with a prompt in common: each is an independent unit"
+    return (
+        f"{free} of them without a prompt in common: the independent units of every verdict (which of those that share "
+        "one is drawn by lot, see --seed)"
+    )

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from measure import catalog, engine, forward, hub, models, prompts, runs, selection
+from measure import catalog, engine, forward, hub, models, own_pairs, prompts, runs, selection
 from measure.plugin import HARNESS
 from measure.refresh import run_pytest
 from measure.spec import (
@@ -167,9 +167,10 @@ def _work(model: catalog.Model, group: Sequence[Spec]) -> Work:
     """Operations of specs that differ in their read alone, and are measured on one run of the blocks."""
     spec, shape = group[0], model.shape
     contexts, points = _points(spec)
-    earlier = PROMPT_TOKENS - 1
+    tokens = own_pairs.tokens(spec.corpus) if own_pairs.is_held(spec.corpus) else PROMPT_TOKENS
+    earlier = tokens - 1
     rows = runs.rows_of(points, earlier, shape.hidden)
-    prefix = contexts * PROMPT_TOKENS
+    prefix = contexts * tokens
     positions = contexts * (points + rows * earlier)
     embeddings = shape.vocabulary * shape.hidden * (1 if shape.tied else 2)
     block = (model.parameters - embeddings) / shape.layers
@@ -185,6 +186,8 @@ def _points(spec: Spec) -> tuple[int, int]:
     if isinstance(spec, SliceSpec):
         return 3 * spec.triples, spec.size**2 + 3
     assert isinstance(spec, CurveSpec)
+    if own_pairs.is_held(spec.corpus):
+        return own_pairs.rows(spec), spec.steps
     written = prompts.file_of(spec.pairing)
     pairs = prompts.most_written(spec.pairing) if written else spec.pairs
     independent = isinstance(spec, PredictionSpec | CrossingSpec) and not written

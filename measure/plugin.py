@@ -25,6 +25,7 @@ from measure.items import (
     is_of_a_suite,
     models_of,
     named_of,
+    not_for,
     specs_of,
     strict_read_of,
     subject_of,
@@ -32,7 +33,7 @@ from measure.items import (
     unwanted_draws,
     uses,
 )
-from measure.options import add_options, check_sample, is_default_sample, is_usual_sample
+from measure.options import OWN_PAIRS, add_options, check_sample, is_default_sample, is_usual_sample
 from measure.spec import (
     READS,
     UNSAFE_IN_FILE_NAMES,
@@ -56,6 +57,8 @@ RECORDER = pytest.StashKey["Recorder"]()
 _NAMED = pytest.StashKey[set[str] | None]()
 # Claims that are not asked of them, each with what its suite takes.
 _UNASKED = pytest.StashKey[list[str]]()
+# What is told of the pairs of --pairs-from, a sentence each.
+_OTHER_PAIRS = pytest.StashKey[list[str]]()
 # Rows of a worker's records that wait for the next report to travel on.
 _OUTBOX = pytest.StashKey[list["Row"]]()
 _REPORTS = pytest.StashKey["_Reports"]()
@@ -84,12 +87,23 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.addinivalue_line("markers", "draw(number): which draw of its counterfeits a control takes, see --draws")
     check_sample(config)
+    if config.getoption("--pairs-from") is not None:
+        _hold_pairs(config)
     _unwritten().clear()
     if _is_worker(config):
         config.stash[_OUTBOX] = []
     else:
         config.stash[_REPORTS] = _Reports(config)
         config.pluginmanager.register(config.stash[_REPORTS], "stable regions: reports")
+
+
+def _hold_pairs(config: pytest.Config) -> None:
+    from measure import own_pairs
+
+    try:
+        config.stash[OWN_PAIRS] = own_pairs.hold(config.getoption("--pairs-from"))
+    except MeasureError as error:
+        raise pytest.UsageError(f"--pairs-from: {error}") from None
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -148,6 +162,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     check_told_apart(items)
     _drop(config, items, unwanted_draws(items, config.getoption("--draws")))
     _select_models(config, items)
+    if OWN_PAIRS in config.stash:
+        _select_pairs(config, items)
     order = {name: place for place, name in enumerate(catalog.models())}
 
     def place(item: pytest.Item) -> int:
@@ -183,10 +199,25 @@ def _select_models(config: pytest.Config, items: list[pytest.Item]) -> None:
         config.stash[_UNASKED] = unasked(dropped, items)
 
 
+def _select_pairs(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the tests of pairs drawn at random, which take those of --pairs-from instead."""
+    from measure import own_pairs
+
+    compared = {item for item in items if uses(item, "baseline")}
+    lacks = {item: what for item in items if item not in compared and (what := own_pairs.all_lack(specs_of(item)))}
+    dropped = [item for item in items if item in compared or item in lacks]
+    _drop(config, items, dropped)
+    told = [f"not asked of these pairs: {line}" for line in not_for(lacks, items)]
+    if compared:
+        told.append("baselines are not compared: they are of other pairs")
+    config.stash[_OTHER_PAIRS] = [*own_pairs.described(config.stash[OWN_PAIRS]), *told]
+
+
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
-    """Say which claims are not asked of the models named, and what these lack."""
+    """Say which claims are not asked of the models named, or of pairs of one's own, and what these lack."""
     names = ", ".join(sorted(config.stash.get(_NAMED, None) or ()))
-    return [f"not asked of {names}: {line}" for line in config.stash.get(_UNASKED, [])]
+    of_models = [f"not asked of {names}: {line}" for line in config.stash.get(_UNASKED, [])]
+    return [*config.stash.get(_OTHER_PAIRS, []), *of_models]
 
 
 def _drop(config: pytest.Config, items: list[pytest.Item], dropped: list[pytest.Item]) -> None:
@@ -296,8 +327,11 @@ def measured(request: pytest.FixtureRequest, strict_read: str | None) -> Callabl
 
 
 def _skip_where_it_cannot_be(asked: AnySpec, config: pytest.Config) -> None:
-    """What --models keeps from being measured here; a spec in a test's parameters was asked at collection."""
-    from measure import selection
+    """What an option keeps from being measured here; a spec in a test's parameters was asked at collection."""
+    from measure import own_pairs, selection
+
+    if OWN_PAIRS in config.stash and (lacks := own_pairs.lacking(asked)):
+        pytest.skip(f"not asked of the pairs of --pairs-from: takes {lacks}")
 
     choice, named = config.getoption("--models"), config.stash[_NAMED]
     model = asked.model.partition("@")[0]
@@ -318,9 +352,16 @@ def claim(request: pytest.FixtureRequest) -> Claim:
     ladder = bool(names) and all(model is not None and model.source == "ladder" for model in names)
     must = ladder and is_default_sample(request.config)
     held = is_usual_sample(request.config)
+    drawn = OWN_PAIRS not in request.config.stash
     known, keep = verdicts_of(request.node)
     request.node.stash[CLAIM] = Claim(
-        subject_of(request.node), must_be_measured=must, known=known, held=held, keep=keep, named=named_of(request.node)
+        subject_of(request.node),
+        must_be_measured=must,
+        known=known,
+        held=held,
+        keep=keep,
+        named=named_of(request.node),
+        drawn=drawn,
     )
     return request.node.stash[CLAIM]
 

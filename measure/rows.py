@@ -83,6 +83,8 @@ class Header:
     catalog: Mapping[str, ModelRow] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     machine: Machine | None = None
+    # What stands for the pairs that the run was given, by name and hash of their content.
+    pairs_from: str | None = None
 
 
 @dataclass(frozen=True)

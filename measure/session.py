@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from measure import catalog, known, models, recording, records, rows
+from measure import catalog, known, models, own_pairs, recording, records, rows
 from measure.engine import Engine, prompts_of
+from measure.options import OWN_PAIRS
 from measure.results import Result
 from measure.rows import Header, Machine, Row
 from measure.shown import Places, one_line
@@ -29,7 +30,7 @@ _SAMPLE = ("pairs", "protocol", "corpus", "precision", "seed")
 PAIRS: dict[str, int] = {"hub": 1000, "index": DEFAULT_PAIRS // 2}
 
 
-def _own_pairs(spec: AnySpec) -> int | None:
+def _usual_pairs(spec: AnySpec) -> int | None:
     """The number of pairs that is usual for a spec's model; None where the spec's own stands."""
     usual = type(spec) is CurveSpec and spec.pairs == DEFAULT_PAIRS
     known = catalog.models().get(spec.model.partition("@")[0])
@@ -58,7 +59,7 @@ def _token_texts(model: str) -> recording.Texts | None:
 
 def places(config: pytest.Config) -> Places:
     """How paths are written in what a run leaves behind; the models of the catalog are those that it named."""
-    named = [config.getoption(f"--{name}") for name in ("corpus", "store", "records")]
+    named = [config.getoption(f"--{name}") for name in ("corpus", "pairs-from", "store", "records")]
     named += [model.location for model in catalog.models().values() if model.origin == "added"]
     return Places(config.rootpath, tuple(filter(None, named)))
 
@@ -85,7 +86,10 @@ class Harness:
     def effective(self, spec: AnySpec, read: str | None = None) -> AnySpec:
         """`spec` under this session's options, and the read that --protocol strict asks for."""
         given = {name: self.config.getoption(f"--{name}") for name in _SAMPLE} | {"read": read}
-        given["pairs"] = given["pairs"] or _own_pairs(spec)
+        if OWN_PAIRS in self.config.stash and own_pairs.lacking(spec) is None:
+            given["corpus"] = self.config.stash[OWN_PAIRS]
+        else:
+            given["pairs"] = given["pairs"] or _usual_pairs(spec)
         fields = {field.name for field in dataclasses.fields(spec)}
         return dataclasses.replace(
             spec, **{n: value for n, value in given.items() if value is not None and n in fields}
@@ -169,6 +173,7 @@ def header(config: pytest.Config, tests: int, names: Iterable[str]) -> Header:
         arguments=tuple(map(str, config.invocation_params.args)),
         tests=tests,
         protocol=config.getoption("--protocol") or "paper",
+        pairs_from=config.stash.get(OWN_PAIRS, None),
         **asked,
         code=known.source_hash()[: rows.CODE],
         catalog={name: recording.of_model(model) for name, model in catalog.models().items() if name in wanted},
