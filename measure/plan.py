@@ -4,46 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import io
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-import torch
 
-from measure import catalog, engine, forward, hub, models, own_pairs, prompts, runs, selection
+from measure import catalog, engine, estimates, hub, models, prompts, selection
 from measure.plugin import HARNESS
 from measure.refresh import run_pytest
-from measure.spec import (
-    PROMPT_TOKENS,
-    AnySpec,
-    CrossingSpec,
-    CurveSpec,
-    MeasureError,
-    PredictionSpec,
-    SliceSpec,
-    Spec,
-)
+from measure.spec import AnySpec, MeasureError, Spec
 from measure.store import Store
-
-# What Python, torch and the other libraries take before a model is loaded.
-_BASE_BYTES = 800_000_000
-# Of the matrix-multiply rate measured here, what the forward passes of small and of large models reach at least.
-_EFFICIENCY = 0.5
-_SECONDS_A_SPEC = 0.1
-
-
-@dataclass(frozen=True)
-class Work:
-    """Positions run through blocks (counted once, however many blocks), floating-point operations, number of specs."""
-
-    tokens: int = 0
-    operations: float = 0.0
-    specs: int = 0
-
-    def __add__(self, other: Work) -> Work:
-        return Work(self.tokens + other.tokens, self.operations + other.operations, self.specs + other.specs)
 
 
 @dataclass(frozen=True)
@@ -52,7 +23,7 @@ class ModelPlan:
 
     name: str
     revisions: int
-    work: Work
+    work: estimates.Work
     stored: int
     to_fetch: int
     estimated: bool
@@ -101,20 +72,20 @@ def plan(collected: _Collected) -> list[ModelPlan]:
 
 def _plan_model(name: str, loads: dict[engine.Load, list[AnySpec]], store: Store | None) -> ModelPlan:
     model = catalog.models()[name]
-    work, stored, to_fetch, estimated = Work(), 0, 0, False
+    work, stored, to_fetch, estimated = estimates.Work(), 0, 0, False
     for load, specs in loads.items():
         held = _stored(load, specs, store)
         stored += len(held)
         missing = [spec for spec in specs if spec not in held]
         for group in engine.alike(missing):
             if isinstance(group[0], Spec):
-                work += _work(model, group)
+                work += estimates.work(model, group)
     for revision in dict.fromkeys(load[0] for load in loads):
         weights = any(engine.needs_weights(load) for load in loads if load[0] == revision)
         found, guessed = _to_fetch(model, revision, weights=weights)
         estimated |= guessed
         to_fetch += found
-    logits = any(_logit_points(spec) for specs in loads.values() for spec in specs)
+    logits = any(estimates.logit_points(spec) for specs in loads.values() for spec in specs)
     return ModelPlan(
         name=name,
         revisions=len({load[0] for load in loads}),
@@ -122,7 +93,7 @@ def _plan_model(name: str, loads: dict[engine.Load, list[AnySpec]], store: Store
         stored=stored,
         to_fetch=to_fetch,
         estimated=estimated,
-        memory=_memory(model, logits=logits),
+        memory=estimates.memory(model, logits=logits),
     )
 
 
@@ -157,64 +128,6 @@ def _to_fetch(model: catalog.Model, name: str, *, weights: bool) -> tuple[int, b
     return (model.float32_bytes if weights else 0), True
 
 
-def _memory(model: catalog.Model, *, logits: bool) -> int:
-    """The most memory at a time: the weights, one forward's activations, and its logits where they are read."""
-    activations = 4 * forward.CHUNK_POSITIONS * model.shape.activations
-    return _BASE_BYTES + model.float32_bytes + activations + (4 * 2**26 if logits else 0)
-
-
-def _work(model: catalog.Model, group: Sequence[Spec]) -> Work:
-    """Operations of specs that differ in their read alone, and are measured on one run of the blocks."""
-    spec, shape = group[0], model.shape
-    contexts, points = _points(spec)
-    tokens = own_pairs.tokens(spec.corpus) if own_pairs.is_held(spec.corpus) else PROMPT_TOKENS
-    earlier = tokens - 1
-    rows = runs.rows_of(points, earlier, shape.hidden)
-    prefix = contexts * tokens
-    positions = contexts * (points + rows * earlier)
-    embeddings = shape.vocabulary * shape.hidden * (1 if shape.tied else 2)
-    block = (model.parameters - embeddings) / shape.layers
-    attention = 4 * shape.hidden * (points / rows + earlier)
-    above = shape.layers - spec.layer
-    run = 2 * block * (prefix * spec.layer + positions * above) + attention * positions * above
-    unembedded = max(_logit_points(other) for other in group)
-    return Work(prefix + positions, run + 2 * shape.hidden * shape.vocabulary * unembedded, len(group))
-
-
-def _points(spec: Spec) -> tuple[int, int]:
-    """How many contexts are run, and how many points in each."""
-    if isinstance(spec, SliceSpec):
-        return 3 * spec.triples, spec.size**2 + 3
-    assert isinstance(spec, CurveSpec)
-    if own_pairs.is_held(spec.corpus):
-        return own_pairs.rows(spec), spec.steps
-    written = prompts.file_of(spec.pairing)
-    pairs = prompts.most_written(spec.pairing) if written else spec.pairs
-    independent = isinstance(spec, PredictionSpec | CrossingSpec) and not written
-    return pairs // 2 if independent else pairs, spec.steps
-
-
-def _logit_points(spec: AnySpec) -> int:
-    """At how many points logits are taken."""
-    if not isinstance(spec, Spec):
-        return 0
-    contexts, points = _points(spec)
-    if isinstance(spec, SliceSpec):
-        return contexts // 3 * points
-    return contexts * points if spec.read == "logits" or isinstance(spec, PredictionSpec) else 0
-
-
-def rate(device: str) -> float:
-    """Floating-point operations a second of a float32 matrix product here, the best of some."""
-    left, right = (torch.randn(2048, 1024, device=device), torch.randn(1024, 2048, device=device))
-    best = 0.0
-    for _ in range(8):
-        started = time.perf_counter()
-        (left @ right).sum().item()
-        best = max(best, 2 * 2048 * 1024 * 2048 / (time.perf_counter() - started))
-    return best
-
-
 def corpora_to_fetch(collected: _Collected) -> dict[str, int]:
     """Bytes of the corpora that are not at hand, by name."""
     specs = [(load, spec) for load, group in collected.gathered.items() for spec in group if isinstance(spec, Spec)]
@@ -229,8 +142,8 @@ def lines(plans: Sequence[ModelPlan], corpora: Mapping[str, int]) -> list[str]:
     seconds = 0.0
     for entry in plans:
         device = models.device_of(catalog.resolve(entry.name))
-        rates.setdefault(device, rate(device))
-        took = entry.work.operations / (rates[device] * _EFFICIENCY) + _SECONDS_A_SPEC * entry.work.specs
+        rates.setdefault(device, estimates.rate(device))
+        took = estimates.seconds(entry.work, rates[device])
         seconds += took
         rows.append(
             f"{entry.name:<24.24} {entry.revisions:>4} {entry.work.specs + entry.stored:>5} {entry.stored:>6} "

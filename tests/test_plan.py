@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from measure import catalog, cli, engine, hub, plan, selection
+from measure import catalog, cli, engine, estimates, hub, selection
 from measure.spec import CrossingSpec, CurveSpec, PredictionSpec, SliceSpec
 from tests.hub import TOKENIZER, LocalHub
 
@@ -123,7 +123,7 @@ def test_tests_that_lie_elsewhere_are_planned_where_they_are_named(
     ],
 )
 def test_points_are_counted_as_they_are_run(spec: CurveSpec | SliceSpec, contexts: int, points: int) -> None:
-    assert plan._points(spec) == (contexts, points)
+    assert estimates.run_points(spec) == (contexts, points)
 
 
 def test_operations_are_those_of_a_forward_counted_by_torch() -> None:
@@ -139,7 +139,7 @@ def test_operations_are_those_of_a_forward_counted_by_torch() -> None:
     with FlopCounterMode(display=False) as counter:
         measurements.fast_curves(model, pairs, layer=1, read="final_norm", steps=spec.steps, origin={})
     counted = counter.get_total_flops()
-    assert plan._work(catalog.models()[name], [spec]).operations == pytest.approx(counted, rel=0.1)
+    assert estimates.work(catalog.models()[name], [spec]).operations == pytest.approx(counted, rel=0.1)
 
 
 def test_specs_of_one_model_are_grouped_whether_or_not_they_say_main() -> None:
