@@ -42,7 +42,7 @@ pretrained-sample: setup
 
 # Two processes of one thread each: small models gain nothing from more threads.
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/pytest tests/ --quiet --numprocesses 2 --dist loadfile --jaxtyping-packages=$(CHECKED)
+	@OMP_NUM_THREADS=1 $(BIN)/pytest tests/ --numprocesses 2 --dist loadfile --jaxtyping-packages=$(CHECKED)
 
 check: setup
 	$(BIN)/ruff check .

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from measure import catalog, hub, inputs, measurements, models, own_pairs, prompts, runs, stale, structure
+from measure import catalog, hub, inputs, measurements, models, own_pairs, progress, prompts, runs, stale, structure
 from measure.baselines import ENVIRONMENT
 from measure.catalog import Shape
 from measure.fetching import Fetcher
@@ -41,6 +41,11 @@ from measure.store import Store, key
 Outcome = Result | Shape | Exception
 Load = tuple[str, str, str]
 Report = Callable[[AnySpec, str], None]
+Begin = Callable[[str], None]
+
+
+def _untold(_: str) -> None:
+    """For those who wait for nothing."""
 
 
 def load_of(spec: AnySpec) -> Load:
@@ -57,15 +62,25 @@ class Engine:
     """Measures the specs that it was told of, each model loaded once, the next checkpoint fetched meanwhile.
 
     An error belongs to the specs it struck and stops no other. `report` is told of each spec whether it was `stored`,
-    `measured` or `failed`, as it ends. `keep` says which checkpoints brought from the hub stay on the disk.
+    `measured` or `failed`, as it ends, `begin` of what is done meanwhile. `keep` says which checkpoints brought from
+    the hub stay on the disk.
     """
 
-    def __init__(self, store: Store | None, report: Report, *, keep: Keep = "all", allow_pickle: bool = False) -> None:
+    def __init__(
+        self,
+        store: Store | None,
+        report: Report,
+        *,
+        begin: Begin = _untold,
+        keep: Keep = "all",
+        allow_pickle: bool = False,
+    ) -> None:
         # A file may have changed since another run of this process.
         _corpus.cache_clear()
         self.store = store
         self.gathered: dict[Load, list[AnySpec]] = defaultdict(list)
         self._report = report
+        self._begin = begin
         self._outcomes: dict[AnySpec, Outcome] = {}
         self._fetcher = Fetcher(keep, allow_pickle=allow_pickle)
         # By repository and hash, the revision that was asked for first, and what it was.
@@ -118,7 +133,8 @@ class Engine:
             missing = [spec for spec in specs if spec not in found]
             if missing:
                 self._fetcher.wait(load[0], weights=needs_weights(load))
-                found.update(_measure_group(missing, self.store, allow_pickle=self._fetcher.allow_pickle))
+                pickle = self._fetcher.allow_pickle
+                found.update(_measure_group(missing, self.store, self._begin, allow_pickle=pickle))
             self._check_weights(found)
         except Exception as error:  # handed to the tests that asked
             return dict.fromkeys(specs, (_kept(error), "failed"))
@@ -242,20 +258,28 @@ def links_of(specs: Sequence[AnySpec]) -> dict[Spec, str]:
     return found
 
 
-def _measure_group(group: list[AnySpec], store: Store | None, *, allow_pickle: bool) -> _Found:
+def _measure_group(group: list[AnySpec], store: Store | None, begin: Begin, *, allow_pickle: bool) -> _Found:
     first = group[0]
     model, links = None, {}
     if isinstance(first, Spec):
+        begin(f"loading {first.model}")
         before = _identity(first) if catalog.resolve(first.model).source != "hub" else ""
         model = models.load(first.model, weights=first.weights, precision=first.precision, allow_pickle=allow_pickle)
         links = _links_once_loaded(group, model, before)
     found: _Found = {}
     for specs in alike(group):
         try:
-            found.update(_outcomes(specs, model, store, links))
+            place = f"{first.model}, spec {len(found) + 1} of {len(group)}"
+            begin(f"{place}: {specs[0].id}")
+            with progress.heard(partial(_at_pair, begin, place)):
+                found.update(_outcomes(specs, model, store, links))
         except Exception as error:  # handed to the tests that asked
             found.update(dict.fromkeys(specs, (_kept(error), "failed")))
     return found
+
+
+def _at_pair(begin: Begin, place: str, pairs: int) -> None:
+    begin(f"{place}, after {pairs} pairs")
 
 
 def alike(specs: Iterable[AnySpec]) -> list[list[Any]]:

@@ -27,6 +27,8 @@ from measure.stats import Verdict
 BASELINE = pytest.StashKey[SnapshotAssertion]()
 CLAIM = pytest.StashKey[Claim]()
 USED = pytest.StashKey[list[str]]()
+# What kept a result of its from being measured.
+CAUSE = pytest.StashKey[MeasureError]()
 
 # What `measure refresh --rewrite` made of a baseline.
 _REWRITTEN = pytest.StashKey[str | None]()
@@ -45,6 +47,15 @@ def exit_status(item: pytest.Item, call: pytest.CallInfo[None]) -> int:
 def is_denied(call: pytest.CallInfo[None]) -> bool:
     """Whether a test ended because the world denied it something, or a verdict had no interval."""
     return call.excinfo is not None and call.excinfo.errisinstance(NotMeasuredError)
+
+
+def cause_of(item: pytest.Item, call: pytest.CallInfo[None]) -> str | None:
+    """What kept a failed test from measuring, whole; None where it failed by what it found, or by its own code."""
+    if call.excinfo is None:
+        return None
+    if is_denied(call) or call.excinfo.value is item.stash.get(CAUSE, None):
+        return str(call.excinfo.value)
+    return None
 
 
 def check_updatable(items: Sequence[pytest.Item]) -> None:

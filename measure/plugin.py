@@ -34,6 +34,7 @@ from measure.items import (
     uses,
 )
 from measure.options import OWN_PAIRS, add_options, check_sample, is_default_sample, is_usual_sample
+from measure.progress import Pace
 from measure.spec import (
     READS,
     UNSAFE_IN_FILE_NAMES,
@@ -57,6 +58,8 @@ RECORDER = pytest.StashKey["Recorder"]()
 _NAMED = pytest.StashKey[set[str] | None]()
 # Claims that are not asked of them, each with what its suite takes.
 _UNASKED = pytest.StashKey[list[str]]()
+# Models that no test measures, with the seconds that they would take here.
+_LEFT_OUT = pytest.StashKey[dict[str, float]]()
 # What is told of the pairs of --pairs-from, a sentence each.
 _OTHER_PAIRS = pytest.StashKey[list[str]]()
 # Rows of a worker's records that wait for the next report to travel on.
@@ -187,16 +190,32 @@ def _select_models(config: pytest.Config, items: list[pytest.Item]) -> None:
         except MeasureError as error:
             raise pytest.UsageError(f"--models: {error}") from None
     dropped: list[pytest.Item] = []
+    seconds = _left_out(config, items, choice) if names is None and choice != "all" else {}
+    config.stash[_LEFT_OUT] = seconds
     for item in items:
         chosen = models_of(item)
         weights = not all(isinstance(spec, ConfigSpec) for spec in specs_of(item))
         if not (names is None or chosen <= names):
             dropped.append(item)
-        if names is None and (reason := selection.not_measured(chosen, choice, weights=weights)):
+        if names is None and (reason := selection.not_measured(chosen, choice, weights=weights, seconds=seconds)):
             item.add_marker(pytest.mark.skip(reason=reason))
     _drop(config, items, dropped)
     if names is not None:
         config.stash[_UNASKED] = unasked(dropped, items)
+
+
+def _left_out(config: pytest.Config, items: list[pytest.Item], choice: str) -> dict[str, float]:
+    """Models that none of these tests measures, with the seconds that all of their specs would take here."""
+    from measure import selection
+    from measure.session import effective
+
+    found: dict[str, dict[AnySpec, None]] = {}
+    for item in items:
+        for spec in specs_of(item):
+            if not isinstance(spec, ConfigSpec):
+                asked = effective(config, spec, strict_read_of(item))
+                found.setdefault(spec.model.partition("@")[0], {})[asked] = None
+    return selection.left_out({name: tuple(specs) for name, specs in found.items()}, choice)
 
 
 def _select_pairs(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -311,7 +330,7 @@ def measured(request: pytest.FixtureRequest, strict_read: str | None) -> Callabl
 
     Those that stand in the test's parameters are measured with all others of their model.
     """
-    from measure.outcomes import USED
+    from measure.outcomes import CAUSE, USED
 
     used = request.node.stash.setdefault(USED, [])
 
@@ -321,7 +340,11 @@ def measured(request: pytest.FixtureRequest, strict_read: str | None) -> Callabl
         if asked not in specs_of(request.node):
             _skip_where_it_cannot_be(asked, request.config)
         used.append(harness.told(spec).id)
-        return harness.measured(asked, strict_read)
+        try:
+            return harness.measured(asked, strict_read)
+        except MeasureError as error:
+            request.node.stash[CAUSE] = error
+            raise
 
     return result
 
@@ -412,14 +435,18 @@ def pytest_runtest_makereport(
             item.user_properties += outcomes.properties_of(item)
         report = yield
         status = outcomes.exit_status(item, call) if report.failed else 0
-        told = {"measure_status": status} if status else {}
-        if report.failed and outcomes.is_denied(call):
+        told = {"measure_status": status} if report.failed else {}
+        if report.failed and (cause := outcomes.cause_of(item, call)):
             # Nothing is wrong with the code, so that its trace would tell nothing more.
-            report.longrepr = str(call.excinfo.value) if call.excinfo is not None else ""
+            report.longrepr = told["measure_cause"] = cause
         if report.when == "call" or (report.when == "setup" and not report.passed):
             _emit(item.config, outcomes.row_of(item, report, status))
     if HARNESS in item.config.stash and (problem := item.config.stash[HARNESS].store.problem):
         told["measure_problem"] = problem
+    if _LEFT_OUT in item.config.stash:
+        told["measure_left_out"] = item.config.stash[_LEFT_OUT]
+    if OWN_PAIRS in item.config.stash:
+        told["measure_pairs"] = item.config.stash.get(_OTHER_PAIRS, [])
     if _is_worker(item.config):
         told["measure_rows"] = _posted(item.config.stash[_OUTBOX])
     # pytest-xdist carries what a report has to the controller.
@@ -444,6 +471,10 @@ class _Reports:
         self.failures: set[int] = set()
         # What could not be kept, a sentence each; as a mapping, to hold their order.
         self.problems: dict[str, None] = {}
+        # Seconds that models would take which the run left out; what was told of pairs of one's own.
+        self.left_out: dict[str, float] = {}
+        self.pairs: list[str] = []
+        self._pace, self._results = Pace(), 0
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take note of what failed, and of the rows that came with a worker's report."""
@@ -451,6 +482,8 @@ class _Reports:
             self.failures.add(status)
         if problem := getattr(report, "measure_problem", None):
             self.problems[problem] = None
+        self.left_out |= getattr(report, "measure_left_out", {})
+        self.pairs = getattr(report, "measure_pairs", None) or self.pairs
         lines = getattr(report, "measure_rows", ())
         if lines:
             from measure import records
@@ -462,8 +495,19 @@ class _Reports:
         try:
             if row is not None:
                 _recorder(self._config).take(row)
+                self._show(row)
         except MeasureError as error:
             raise pytest.UsageError(str(error)) from None
+
+    def _show(self, row: Row) -> None:
+        """A line now and then on what a worker of pytest-xdist has measured."""
+        from measure.rows import ResultRow
+
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        self._results += isinstance(row, ResultRow)
+        if isinstance(row, ResultRow) and reporter is not None and self._pace.is_due():
+            reporter.ensure_newline()
+            reporter.write_line(f"[{self._results} so far] {row.how} {row.id}")
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """A suite that cannot be read is neither drift nor a model that is missing."""
@@ -506,28 +550,67 @@ def _keep_history(config: pytest.Config) -> None:
         config.stash[_REPORTS].problems[problem] = None
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """The table of claims: verdict, effects with intervals, n and control of each, or why it was not measured."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # outermost: what it writes at its end stands below pytest's own summary
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> Generator[None]:
+    """The verdicts, a line a claim, where the whole table is, and each cause that kept something from being measured.
+
+    pytest would tell a cause once a test, and cut it: those tests it counts, and we tell.
+    """
+    kept = {kind: terminalreporter.stats.get(kind, []) for kind in ("failed", "error")}
+    denied = [report for reports in kept.values() for report in reports if hasattr(report, "measure_cause")]
+    for kind, reports in kept.items():
+        terminalreporter.stats[kind] = [report for report in reports if report not in denied]
+    yield
+    terminalreporter.stats.update({kind: reports for kind, reports in kept.items() if reports})
+    recorder = config.stash.get(RECORDER, None)
+    if denied or (recorder is not None and recorder.rows):
+        _tell(terminalreporter, config, [(report.nodeid, report.measure_cause) for report in denied])
+
+
+def _tell(reporter: pytest.TerminalReporter, config: pytest.Config, denied: list[tuple[str, str]]) -> None:
+    from measure import terminal
+
+    width = reporter._tw.fullwidth
+
+    def write(*texts: str) -> None:
+        for text in texts:
+            for line in terminal.wrapped(text, width):
+                reporter.write_line(line)
+
+    reporter.ensure_newline()
+    if denied:
+        reporter.section("short test summary info: could not be measured")
+        write(*terminal.causes(denied))
     recorder = config.stash.get(RECORDER, None)
     if recorder is None or not recorder.rows:
         return
-    from measure import terminal
+    # As without pytest-xdist, whose workers' rows come as they end.
+    rows = sorted(recorder.rows, key=lambda row: row.order)
+    protocol = config.getoption("--protocol") or "paper"
+    told, problems = config.stash[_REPORTS], _problems(config, recorder)
+    table, problem = terminal.write_table(rows, protocol, recorder.written) if recorder.written else (None, "")
+    head, *whole = terminal.lines_of(rows, protocol)
+    reporter.section(head)
+    for line in terminal.verdicts(rows, width, dict(denied)) if table else whole:
+        reporter.write_line(line)
+    if table:
+        write(*terminal.baselines(rows))
+    if told.left_out:
+        write(terminal.left_out(told.left_out, config.getoption("--models")))
+    write(*told.pairs, *problems, *([problem] if problem else []), *terminal.summarized(rows))
+    if told.failures:
+        reporter.write_line(terminal.ending(min(told.failures), rows))
+    for called, path in (("records", recorder.written), ("the whole table", table)):
+        if path is not None:
+            reporter.write_line(f"{called}: {terminal.seen_from(config.invocation_params.dir, path)}")
 
+
+def _problems(config: pytest.Config, recorder: Recorder) -> list[str]:
+    """What of a run could not be kept, a sentence each."""
     told = config.stash[_REPORTS]
     store = config.stash[HARNESS].store.problems[:1] if HARNESS in config.stash else []
     kept = [*told.problems, *store, *([recorder.problem] if recorder.problem else []), *_unwritten()]
-    problems = list(dict.fromkeys(kept))
-    # As without pytest-xdist, whose workers' rows come as they end.
-    rows = sorted(recorder.rows, key=lambda row: row.order)
-    lines = terminal.lines_of(rows, config.getoption("--protocol") or "paper")
-    terminalreporter.ensure_newline()
-    terminalreporter.section(next(lines))
-    for line in (*lines, *problems, *terminal.summarized(rows)):
-        terminalreporter.write_line(line)
-    if recorder.written is not None:
-        terminalreporter.write_line(f"records: {terminal.seen_from(config.invocation_params.dir, recorder.written)}")
-    if told.failures:
-        terminalreporter.write_line(terminal.ending(min(told.failures), rows))
+    return list(dict.fromkeys(kept))
 
 
 def _unwritten() -> list[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -11,6 +12,44 @@ from typing import Any
 _BAR: ContextVar[Any] = ContextVar("bar", default=None)
 # Seconds after which it is worth a line.
 _MOMENT = 2.0
+# Seconds between two lines where there is no terminal, which would keep them all.
+PAUSE = 15.0
+
+
+class Pace:
+    """Says when the next line is due where each one stays."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def is_due(self) -> bool:
+        """Whether the last line was long enough ago; then this one is the last."""
+        now = time.monotonic()
+        if now - self._last < PAUSE:
+            return False
+        self._last = now
+        return True
+
+
+class _Counter:
+    """Hears of pairs as they are measured, in the place of a bar."""
+
+    def __init__(self, tell: Callable[[int], None]) -> None:
+        self._done, self._tell = 0, tell
+
+    def update(self, pairs: int) -> None:
+        self._done += pairs
+        self._tell(self._done)
+
+
+@contextmanager
+def heard(tell: Callable[[int], None]) -> Iterator[None]:
+    """Tell how many pairs are measured, each time that some more are, until the end of the block."""
+    before = _BAR.set(_Counter(tell))
+    try:
+        yield
+    finally:
+        _BAR.reset(before)
 
 
 @contextmanager

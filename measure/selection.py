@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from measure import catalog, engine, hub, known, models, places, shelf, structure
-from measure.spec import MeasureError
+from measure import catalog, engine, estimates, hub, known, models, places, shelf, structure
+from measure.spec import AnySpec, MeasureError
+from measure.terminal import in_words
 
 CHOICES = ("auto", "ladder", "all")
 
@@ -126,10 +127,12 @@ def _add(name: str, plain: str, revisions: list[str]) -> str:
     return plain
 
 
-def not_measured(names: Iterable[str], choice: str, *, weights: bool = True) -> str | None:
+def not_measured(
+    names: Iterable[str], choice: str, *, weights: bool = True, seconds: Mapping[str, float] | None = None
+) -> str | None:
     """Why a test of these models is not measured under --models `choice` on this machine; None when it is.
 
-    `weights`: it needs more of them than their configs.
+    `weights`: it needs more of them than their configs. `seconds`: how long each would take here, where that is known.
     """
     found = [catalog.models()[name] for name in names if name in catalog.models()]
     if reason := _not_fetched(found, choice):
@@ -144,7 +147,7 @@ def not_measured(names: Iterable[str], choice: str, *, weights: bool = True) -> 
         return f"not measured: the config is on the model hub; {forced}"
     # Models are loaded one after the other: the largest decides.
     if weights and engine.accelerator_bytes() <= 1.2 * away[-1].float32_bytes:
-        return f"not measured: {memory(away[-1])} need an accelerator that holds them; {forced}"
+        return _without_accelerator(away, forced, seconds or {})
     absent = [model.location for model in away if not _at_hand(model.location)]
     if absent:
         return (
@@ -152,6 +155,40 @@ def not_measured(names: Iterable[str], choice: str, *, weights: bool = True) -> 
             f"(`measure fetch`), or {forced}"
         )
     return None
+
+
+def _without_accelerator(away: Sequence[catalog.Model], forced: str, seconds: Mapping[str, float]) -> str:
+    """Why models of the hub that no accelerator here holds are not measured unless they are asked for."""
+    largest, held = away[-1], engine.accelerator_bytes()
+    needed, here = estimates.memory(largest, logits=True), estimates.memory_here()
+    if held:
+        return (
+            f"not measured: {memory(largest)} need an accelerator that holds them, and the one here has "
+            f"{held / 1e9:.0f} GB; {forced}"
+        )
+    if needed > here:
+        return (
+            f"not measured: {memory(largest)} need {needed / 1e9:.0f} GB of memory, and this machine has "
+            f"{here / 1e9:.0f}; on a larger one {forced}"
+        )
+    known = [seconds[model.name] for model in away if model.name in seconds]
+    about = f"would take about {in_words(sum(known))} here" if known else "would take its time here"
+    return f"not measured: without an accelerator it {about} ({memory(largest)}); {forced}"
+
+
+def left_out(specs: Mapping[str, Sequence[AnySpec]], choice: str) -> dict[str, float]:
+    """Of models by the specs that their tests would measure, those left out of a run, with about how many seconds.
+
+    The rate of this machine is measured where there is one at all.
+    """
+    out = {name: found for name, found in specs.items() if name in catalog.models() and not_measured([name], choice)}
+    rates: dict[str, float] = {}
+    seconds = {}
+    for name, found in out.items():
+        device = models.device_of(catalog.resolve(name))
+        rates[device] = rates.get(device) or estimates.rate(device, tries=2)
+        seconds[name] = estimates.seconds_of(name, found, rates[device])
+    return seconds
 
 
 def _family(reference: catalog.Reference, config: Any) -> str | None:

@@ -17,6 +17,7 @@ import pytest
 from measure import catalog, known, models, own_pairs, recording, records, rows
 from measure.engine import Engine, prompts_of
 from measure.options import OWN_PAIRS
+from measure.progress import Pace
 from measure.results import Result
 from measure.rows import Header, Machine, Row
 from measure.shown import Places, one_line
@@ -64,6 +65,17 @@ def places(config: pytest.Config) -> Places:
     return Places(config.rootpath, tuple(filter(None, named)))
 
 
+def effective(config: pytest.Config, spec: AnySpec, read: str | None = None) -> AnySpec:
+    """`spec` under a run's options, and the read that --protocol strict asks for."""
+    given = {name: config.getoption(f"--{name}") for name in _SAMPLE} | {"read": read}
+    if OWN_PAIRS in config.stash and own_pairs.lacking(spec) is None:
+        given["corpus"] = config.stash[OWN_PAIRS]
+    else:
+        given["pairs"] = given["pairs"] or _usual_pairs(spec)
+    fields = {field.name for field in dataclasses.fields(spec)}
+    return dataclasses.replace(spec, **{n: value for n, value in given.items() if value is not None and n in fields})
+
+
 class Harness:
     """What a process measures for its tests. `emit` takes each row of the records as it comes."""
 
@@ -75,25 +87,19 @@ class Harness:
         self.engine = Engine(
             self.store,
             self._progress,
+            begin=self._begin,
             keep=config.getoption("--keep"),
             allow_pickle=config.getoption("--allow-pickle"),
         )
         self.emit = emit
         self._places = places(config)
         self._done = 0
+        self._pace = Pace()
         self._tokenizers: dict[str, Any] = {}
 
     def effective(self, spec: AnySpec, read: str | None = None) -> AnySpec:
         """`spec` under this session's options, and the read that --protocol strict asks for."""
-        given = {name: self.config.getoption(f"--{name}") for name in _SAMPLE} | {"read": read}
-        if OWN_PAIRS in self.config.stash and own_pairs.lacking(spec) is None:
-            given["corpus"] = self.config.stash[OWN_PAIRS]
-        else:
-            given["pairs"] = given["pairs"] or _usual_pairs(spec)
-        fields = {field.name for field in dataclasses.fields(spec)}
-        return dataclasses.replace(
-            spec, **{n: value for n, value in given.items() if value is not None and n in fields}
-        )
+        return effective(self.config, spec, read)
 
     def told(self, spec: AnySpec) -> AnySpec:
         """A spec as the records name it: without the folders of this machine."""
@@ -121,17 +127,27 @@ class Harness:
         outcome = self.engine.outcome(spec)
         texts, prompts = self._texts(spec), self._prompts(spec, outcome)
         self.emit(recording.of_result(self.told(spec), how, outcome, texts, prompts))
-        line = f"[{self._done} of at most {sum(map(len, self.engine.gathered.values()))}] {how} {spec.id}"
-        self._show(one_line(line))
+        self._show(self._counted(f"{how} {spec.id}"))
+
+    def _begin(self, what: str) -> None:
+        self._show(self._counted(what))
+
+    def _counted(self, what: str) -> str:
+        return one_line(f"[{self._done} of at most {sum(map(len, self.engine.gathered.values()))}] {what}")
 
     def _show(self, line: str) -> None:
-        """Write over the terminal's present line, around pytest's capture; nothing where there is no terminal."""
+        """Write over the terminal's present line, around pytest's capture; where there is none, a line now and then."""
         reporter = self.config.pluginmanager.get_plugin("terminalreporter")
         capture = self.config.pluginmanager.get_plugin("capturemanager")
-        if reporter is not None and capture is not None and reporter.isatty:
-            with capture.global_and_fixture_disabled():
+        if reporter is None or capture is None:
+            return
+        with capture.global_and_fixture_disabled():
+            if reporter.isatty:
                 reporter.rewrite(line, erase=True)
                 reporter.rewrite("")
+            elif line and self._pace.is_due():
+                reporter.ensure_newline()
+                reporter.write_line(line)
 
     def _texts(self, spec: AnySpec) -> recording.Texts | None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 # Imported here because pytest inside pytest forgets the modules it imported, and pyarrow cannot be imported twice.
@@ -103,6 +104,34 @@ def tiny_model(family: str) -> LoadedModel:
 def no_step_summary(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs inside tests must not write into the summary of the run outside."""
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+
+
+def whole_table(folder: Path) -> str:
+    """The table of claims that the last run in a folder left beside its records."""
+    return max((folder / "reports" / "runs").glob("*.claims.txt")).read_text()
+
+
+class _FileNames:
+    """Names each file as its first test begins: under pytest-xdist dots alone would be seen."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._begun: set[str] = set()
+
+    def pytest_runtest_logstart(self, location: tuple[str, int | None, str]) -> None:
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None and location[0] not in self._begun:
+            self._begun.add(location[0])
+            reporter.ensure_newline()
+            reporter.write(f"{location[0]} ")
+            # So that a line begins before what is not of this file.
+            reporter.currentfspath = -2
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """With workers, whose reporter names no file."""
+    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_FileNames(config))
 
 
 @pytest.fixture(params=list(BUILDERS))

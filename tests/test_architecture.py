@@ -26,6 +26,7 @@ RANKS = [
     {"runs", "snapshot", "page_history", "page_results", "page_runs", "page_paper", "paper_figures"},
     {"measurements", "fetching", "page_view", "review"},
     {"engine", "page"},
+    {"estimates"},
     {"selection", "session", "outcomes"},
     {"plugin"},
     {"refresh"},

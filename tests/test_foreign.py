@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import whole_table
 from tests.pages import ROOT, blocks
 
 LADDER = ROOT / "measure" / "ladder" / "weights"
@@ -94,8 +95,10 @@ def test_the_suite_of_the_docs_does_all_that_they_say(installed: Environment, re
     second = installed.pytest(repository)
     assert second.returncode == 0, second.stdout + second.stderr
     assert re.search(
-        r"Training sharpens my model's regions\n  mine +supported +n = 400 +control: held against 1", second.stdout
+        r"Training sharpens my model's regions\n  mine +supported +n = 400 +control: held against 1",
+        whole_table(repository),
     )
+    assert re.search(r"\nTraining sharpens my model's regions +supported on mine\n", second.stdout)
     assert "baselines: 1 as accepted, 0 moved or missing, 0 not measured" in second.stdout
     assert "4 passed" in second.stdout
     assert len(list((repository / "reports" / "runs").glob("*.jsonl"))) == 3

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from measure import catalog, engine, hub, selection
+from measure import catalog, engine, estimates, hub, selection
 from measure.spec import CurveSpec, MeasureError
 from tests.conftest import tiny_network
 from tests.hub import LocalHub, tiny_checkpoint
@@ -41,15 +41,42 @@ def test_configs_need_no_accelerator_but_the_hub(monkeypatch: pytest.MonkeyPatch
 def test_the_reason_for_leaving_models_out(monkeypatch: pytest.MonkeyPatch) -> None:
     both = ["olmo-7b", "olmo-1b"]
     assert selection.not_measured(["ladder-olmo-0.2m"], "auto") is None
+    monkeypatch.setattr(estimates, "memory_here", lambda: 16 * 10**9)
     assert selection.not_measured(both, "auto") == (
-        "not measured: 27.6 GB of float32 weights need an accelerator that holds them; "
+        "not measured: 27.6 GB of float32 weights need 30 GB of memory, and this machine has 16; on a larger one "
         "force it with --models olmo-1b,olmo-7b"
     )
     assert "leaves hub models out" in (selection.not_measured(both, "ladder") or "")
     assert selection.not_measured(both, "all") is None
     monkeypatch.setattr(engine, "accelerator_bytes", lambda: 20 * 10**9)
     assert selection.not_measured(["olmo-1b"], "auto") is None
-    assert selection.not_measured(both, "auto") is not None
+    assert selection.not_measured(both, "auto") == (
+        "not measured: 27.6 GB of float32 weights need an accelerator that holds them, and the one here has 20 GB; "
+        "force it with --models olmo-1b,olmo-7b"
+    )
+
+
+@pytest.mark.usefixtures("reachable")
+def test_what_any_machine_holds_is_told_with_how_long_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "accelerator_bytes", lambda: 0)
+    monkeypatch.setattr(estimates, "memory_here", lambda: 64 * 10**9)
+    assert selection.not_measured(["gpt2"], "auto", seconds={"gpt2": 1500.0}) == (
+        "not measured: without an accelerator it would take about 25 min here (0.5 GB of float32 weights); "
+        "force it with --models gpt2"
+    )
+    assert "would take its time here" in (selection.not_measured(["gpt2"], "auto") or "")
+    both = {"gpt2": 5000.0, "olmo-1b": 7000.0}
+    assert "about 3 h here" in (selection.not_measured(["gpt2", "olmo-1b"], "auto", seconds=both) or "")
+
+
+def test_models_left_out_are_told_with_the_work_of_all_their_specs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "accelerator_bytes", lambda: 0)
+    monkeypatch.setattr(estimates, "rate", lambda *_, **__: 1e11)
+    one, two = CurveSpec("gpt2"), CurveSpec("gpt2", layer=2)
+    alone = selection.left_out({"gpt2": [one], "ladder-olmo-0.2m": [CurveSpec("ladder-olmo-0.2m")]}, "auto")
+    assert alone == {"gpt2": estimates.seconds_of("gpt2", [one], 1e11)}
+    assert selection.left_out({"gpt2": [one, two]}, "ladder")["gpt2"] > 1.8 * alone["gpt2"]
+    assert selection.left_out({"gpt2": [one]}, "all") == {}
 
 
 def test_without_a_hub_an_accelerator_alone_measures_no_hub_model(monkeypatch: pytest.MonkeyPatch) -> None:
