@@ -597,7 +597,9 @@ def _tell(reporter: pytest.TerminalReporter, config: pytest.Config, denied: list
         write(*terminal.baselines(rows))
     if told.left_out:
         write(terminal.left_out(told.left_out, config.getoption("--models")))
-    write(*told.pairs, *problems, *([problem] if problem else []), *terminal.summarized(rows))
+    write(*told.pairs)
+    for line in (*problems, *([problem] if problem else []), *terminal.summarized(rows)):
+        reporter.write_line(line)
     if told.failures:
         reporter.write_line(terminal.ending(min(told.failures), rows))
     for called, path in (("records", recorder.written), ("the whole table", table)):

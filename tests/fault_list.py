@@ -726,8 +726,8 @@ JUDGED = (
         (
             429,
             "precision makes no other sample",
-            "return own == [None] * 3 and",
-            "return own[:2] == [None] * 2 and",
+            "return own == [None] * 4 and",
+            "return own[:3] == [None] * 3 and",
         ),
     ),
     *faults(

@@ -545,7 +545,7 @@ def test_hub(measured):
     )
     result = pytester.runpytest("suites", "-rs")
     result.assert_outcomes(passed=2, skipped=1)
-    result.stdout.fnmatch_lines(["*not measured: 5.1 GB of float32 weights need an accelerator*"])
+    result.stdout.fnmatch_lines(["*not measured: without an accelerator it would take*"])
     run = run_of(pytester)
     layers = {row.name: [run.results[name].spec["layer"] for name in row.specs] for row in run.tests}
     assert layers == {"test_it": [2], "test_alone": [3], "test_hub": []}
@@ -576,7 +576,7 @@ def test_unmarked(spec, claim):
     )
     result = pytester.runpytest("suites", "--strict-markers")
     result.assert_outcomes(passed=3)
-    result.stdout.fnmatch_lines(["Of the module (Fig. 1)", "Of the test"])
+    result.stdout.fnmatch_lines(["Of the module (Fig. 1) *", "Of the test *"])
     assert {row.name: (row.claim, row.place) for row in rows(pytester)} == {
         "test_marked": ("Of the test", "Fig. 9"),
         "test_marked_without_a_place": ("Of another (Figs. 2, 3)", "Figs. 2, 3)"),
