@@ -372,7 +372,7 @@ def of_statistics(
         found = statistics(table[rows])
         drawn = function(found)
     finite = np.isfinite(drawn)
-    if finite.mean() < (1 + CONFIDENCE) / 2:
+    if np.mean(finite) < (1 + CONFIDENCE) / 2:
         return _unknown(estimate, len(table))
     slopes = _slopes(found[finite], drawn[finite])
     return _stretched(
