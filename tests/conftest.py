@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# Imported here because pytest inside pytest forgets the modules it imported, and pyarrow cannot be imported twice.
+# Imported here because pytest inside pytest forgets the modules it imported, and these cannot be imported twice.
 import datasets  # noqa: F401
+import matplotlib.pyplot  # noqa: F401
 import numpy as np
 import pytest
 import torch
