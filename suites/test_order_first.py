@@ -4,7 +4,7 @@ Along 20 revisions of Pythia-1.4B-deduped each pair's rank by width became the f
 the median width was still near a straight line's and fell between 1,000 and 2,000 (billy000400/marsv, dir19).
 
 Here: at each revision between the first and the last, how far the pairs' order by max slope beyond the null has come
-towards its final one, and how far the median has, both as shares of their whole way (`measure/course.py`). The order
+towards its final one, and how far the median has, both as shares of their whole way (`measure/training_order.py`). The order
 must be ahead by a tenth of the way, on the mean over those revisions. A share of growth means nothing without growth,
 so the model must jump more at the end than at first.
 """
@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from measure import catalog, claims, course
+from measure import catalog, claims, training_order
 from measure.claims import Claim
 from measure.results import Curves
 from measure.spec import CurveSpec
@@ -63,7 +63,9 @@ def judge(revisions: Sequence[Curves], notes: tuple[str, ...] = ()) -> Verdict:
     """The claim on revisions in order of training."""
     return Verdict(
         effects=(
-            Effect("order ahead of shape, share of the way", course.order_ahead(revisions), claims.SHARE_MARGIN),
+            Effect(
+                "order ahead of shape, share of the way", training_order.order_ahead(revisions), claims.SHARE_MARGIN
+            ),
             *claims.sharper(revisions[0], revisions[-1], "first to last")[:2],
         ),
         notes=notes,
@@ -72,7 +74,7 @@ def judge(revisions: Sequence[Curves], notes: tuple[str, ...] = ()) -> Verdict:
 
 def told(names: Sequence[str], revisions: Sequence[Curves]) -> tuple[str, ...]:
     """How far both have come, revision by revision."""
-    ways = course.shares(revisions).T
+    ways = training_order.shares(revisions).T
     parts = [f"{name} {order:.0%} and {shape:.0%}" for name, (order, shape) in zip(names[1:-1], ways, strict=True)]
     return (f"order and shape, of their way: {', '.join(parts)}",)
 

@@ -20,7 +20,7 @@ RANKS = [
     {"gguf_files", "accepted"},
     {"shelf"},
     {"predictions", "crossings", "slices", "prompts", "models", "store", "claims"},
-    {"baselines", "course", "forward", "inputs", "own_pairs", "tables", "ladder", "recording"},
+    {"baselines", "training_order", "forward", "inputs", "own_pairs", "tables", "ladder", "recording"},
     {"regression", "finite", "placement", "figure_parts", "over_runs", "drift"},
     {"page_names"},
     {"runs", "snapshot", "page_history", "page_results", "page_runs", "page_paper", "paper_figures"},
