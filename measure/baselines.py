@@ -24,7 +24,7 @@ from measure.results import Curves
 from measure.rows import QUARTILES
 from measure.shown import Places
 from measure.slices import SLICE_METRICS, Slices
-from measure.spec import KINDS, MeasureError
+from measure.spec import KINDS, CurveSpec, MeasureError
 
 FORMAT = 2
 DIGITS = 6
@@ -107,6 +107,8 @@ def _tolerances_of(described: Content) -> dict[str, dict[str, float]]:
 def _parted(kind: str, spec: Mapping[str, Any]) -> tuple[Content, Content]:
     """A spec's fields that differ from their defaults, and all defaults."""
     fields = [one for one in dataclasses.fields(KINDS[kind]) if one.default is not dataclasses.MISSING]
+    # A field that was added later stands in files of specs that set it alone.
+    fields = [one for one in fields if not one.metadata.get("added") or spec.get(one.name, one.default) != one.default]
     # As JSON holds them: a tuple is a list.
     defaults = json.loads(json.dumps({one.name: one.default for one in fields}))
     asked = json.loads(json.dumps(spec))
@@ -115,7 +117,9 @@ def _parted(kind: str, spec: Mapping[str, Any]) -> tuple[Content, Content]:
 
 def asked(content: Content) -> Content:
     """Every field of the spec that a baseline was made for."""
-    return {**content["defaults"], **content["spec"]}
+    later = {one.name: one.default for one in dataclasses.fields(CurveSpec) if one.metadata.get("added")}
+    later = json.loads(json.dumps(later)) if content["kind"] == "curves" else {}
+    return {**later, **content["defaults"], **content["spec"]}
 
 
 def _describe_slices(slices: Slices) -> Content:

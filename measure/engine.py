@@ -35,6 +35,7 @@ from measure.spec import (
     Protocol,
     SliceSpec,
     Spec,
+    fields_of,
 )
 from measure.store import Store, key
 
@@ -213,7 +214,7 @@ def _if_of(spec: Spec, result: Result | None) -> Result | None:
     if result is None or KINDS.get(result.kind) is not type(spec):
         return None
     said = result.provenance
-    if said.get("spec") != json.loads(json.dumps(dataclasses.asdict(spec))):
+    if said.get("spec") != json.loads(json.dumps(fields_of(spec))):
         return None
     whole = all(isinstance(said.get(name), str) for name in ("revision", "prompts_sha256", *ENVIRONMENT))
     return result if whole else None

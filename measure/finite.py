@@ -42,7 +42,9 @@ def _told(model: LoadedModel, prompts: tuple[Prompt, Prompt], point: Tensor, lay
     found += [(place, values.dtype) for place, values in buffers if torch.isnan(values).any()]
     if found:
         return f"{model.name}: {sound.not_finite(*found[0])}"
-    place = _first_block(model, _forwards(model, prompts, point, layer, read)) or f"the {_AFTER[read]}"
+    # Of a point of several positions the first.
+    point = point.reshape(-1, point.shape[-1])[0]
+    place = _first_block(model, _forwards(model, prompts, point, layer, read)) or f"the {_AFTER.get(read, 'patch')}"
     dtype = str(model.dtype).removeprefix("torch.")
     narrow = model.dtype.itemsize < 4
     mend = "take a wider precision, such as 'float32'" if narrow else "the checkpoint is broken, restore it"

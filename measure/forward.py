@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
@@ -24,10 +24,26 @@ from torch import Tensor, nn
 
 from measure import linear, structure
 from measure.models import LoadedModel, as_measured
-from measure.spec import MeasureError, Read
+from measure.spec import MeasureError, Read, block_of
 
 # Positions per forward: enough rows to fill the matrix units, few enough that memory stays small.
 CHUNK_POSITIONS = 4096
+
+
+@dataclass(frozen=True)
+class Tail:
+    """What of a prompt runs anew for each point: its last `length` positions, of which the first is patched.
+
+    `every`: all of them are patched. `read` is the position that is read, counted from the patched one. The others keep
+    the states of the prompt's clean run at the patched block, and follow the patch from there on.
+    """
+
+    length: int = 1
+    every: bool = False
+    read: int = 0
+
+
+LAST = Tail()
 
 
 def states_of(output: Any) -> Tensor:
@@ -124,6 +140,15 @@ def run_to_layer(model: LoadedModel, ids: Int[Tensor, "prompts tokens"], layer: 
     return Boundary(states_of(tap.output), isinstance(tap.output, tuple | list))
 
 
+def run_to_layers(model: LoadedModel, ids: Int[Tensor, "prompts tokens"], layers: Sequence[int]) -> dict[int, Boundary]:
+    """`run_to_layer` for several layers, the prompts run once."""
+    taps = {layer: _Tap(model.block_list[layer - 1]) for layer in layers}
+    head = _with_blocks(model, [taps.get(n, block) for n, block in enumerate(model.block_list[: max(layers)], 1)])
+    with linear.as_it_lies(head, model.embedding):
+        head(input_ids=ids, use_cache=False)
+    return {n: Boundary(states_of(tap.output), isinstance(tap.output, tuple | list)) for n, tap in taps.items()}
+
+
 def _points_mask(earlier: int, points: int, like: Tensor, window: int | None = None) -> Float[Tensor, "1 1 all all"]:
     """Additive attention mask: earlier positions causal; each point sees the earlier positions and itself alone.
 
@@ -139,26 +164,55 @@ def _points_mask(earlier: int, points: int, like: Tensor, window: int | None = N
     return mask.masked_fill(~visible, torch.finfo(like.dtype).min)[None, None]
 
 
-def _attention_mask(model: LoadedModel, earlier: int, points: int, like: Tensor) -> Tensor | dict[str, Tensor]:
+def _tails_mask(
+    earlier: int, points: int, tail: int, like: Tensor, window: int | None = None
+) -> Float[Tensor, "1 1 all all"]:
+    """`_points_mask` where each point is some positions in a row, which see those of their own point before them."""
+    size = earlier + points * tail
+    number = torch.arange(size, device=like.device) - earlier
+    places = torch.where(number < 0, number, number % tail) + earlier
+    of = torch.where(number < 0, -1, number // tail)
+    visible = ((of[:, None] == of) | (of < 0)) & (places <= places[:, None])
+    if window is not None:
+        visible &= places > places[:, None] - window
+    mask = torch.zeros(size, size, dtype=like.dtype, device=like.device)
+    return mask.masked_fill(~visible, torch.finfo(like.dtype).min)[None, None]
+
+
+def _attention_mask(
+    model: LoadedModel, earlier: int, points: int, like: Tensor, tail: int = 1
+) -> Tensor | dict[str, Tensor]:
     """The mask as the model takes it: one, or one for each kind of layer where it mixes full and windowed attention."""
     config = structure.text_config(model.network.config)
     window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
     kinds = set(getattr(config, "layer_types", None) or ())
+    if tail > 1:
+        full, windowed = (_tails_mask(earlier, points, tail, like, bound) for bound in (None, window))
+        masks = {"full_attention": full, "sliding_attention": windowed}
+        return _of_kinds(masks, kinds) if kinds else windowed
     if not kinds:
         return _points_mask(earlier, points, like, window)
     masks = {
         "full_attention": _points_mask(earlier, points, like),
         "sliding_attention": _points_mask(earlier, points, like, window),
     }
+    return _of_kinds(masks, kinds)
+
+
+def _of_kinds(masks: dict[str, Tensor], kinds: set[str]) -> Tensor | dict[str, Tensor]:
     return masks if len(kinds & masks.keys()) > 1 else masks.get(kinds.pop(), masks["full_attention"])
 
 
 @dataclass(frozen=True, eq=False)
 class Outputs:
-    """What came out at every point: the read, and the residual state before the final norm, whatever was read."""
+    """What came out at every point: the read, and the residual state before the final norm, whatever was read.
+
+    `blocks` holds the residual states after those blocks that were asked for.
+    """
 
     read: Float[Tensor, "prompts points units"]
     residual: Float[Tensor, "prompts points width"]
+    blocks: dict[int, Float[Tensor, "prompts points width"]] = field(default_factory=dict)
 
 
 def run_from_layer(
@@ -169,34 +223,46 @@ def run_from_layer(
     read: Read,
     *,
     as_tuple: bool,
+    blocks: Sequence[int] = (),
+    tail: Tail = LAST,
 ) -> Outputs:
     """Run every point through the blocks after `layer` in its prompt's context, all in one forward.
 
-    `earlier` holds the states of the prompt's positions before the last one, after `layer` blocks.
+    `earlier` holds the states of the prompt's positions before the patched one, after `layer` blocks. With a `tail` of
+    several positions each point is that many in a row, (prompts, points * length, width); one of them is read.
+    `blocks`: after which the states are wanted too, `layer` or later.
     """
     before, count = earlier.shape[1], points.shape[1]
     states = linear.turned(torch.cat([earlier, points], dim=1))
     entry = _Entry(states, as_tuple=as_tuple)
-    blocks: list[nn.Module] = [*[entry] * layer, *model.block_list[layer:]]
-    tap = _Tap(blocks[-1])
-    tail = _with_blocks(model, [*blocks[:-1], tap])
+    every: list[nn.Module] = [*[entry] * layer, *model.block_list[layer:]]
+    taps = {place: _Tap(every[place - 1]) for place in dict.fromkeys((*blocks, model.depth))}
+    inner = _with_blocks(model, [taps.get(place, block) for place, block in enumerate(every, 1)])
     positions = torch.arange(before + count, device=states.device).clamp(max=before)[None]
+    if tail.length > 1:
+        positions[:, before:] += torch.arange(count, device=states.device) % tail.length
     inputs = {
         "inputs_embeds": states,
-        "attention_mask": _attention_mask(model, before, count, states),
+        "attention_mask": _attention_mask(model, before, count // tail.length, states, tail.length),
         "position_ids": positions,
         "use_cache": False,
     }
     if read == "logits":
         twin = copy.copy(model.network)
-        twin._modules = {**model.network._modules, structure.base_name(model.network): tail}
+        twin._modules = {**model.network._modules, structure.base_name(model.network): inner}
         with linear.as_it_lies(twin, states):
             found = twin(**inputs, logits_to_keep=count).logits
     else:
-        with linear.as_it_lies(tail, states):
-            found = tail(**inputs).last_hidden_state[:, before:]
-    residual = states_of(tap.output)[:, before:]
-    return Outputs(residual if read == "residual" else found, residual)
+        with linear.as_it_lies(inner, states):
+            found = inner(**inputs).last_hidden_state[:, before:]
+    after = {place: _read_of(states_of(tap.output)[:, before:], tail) for place, tap in taps.items()}
+    residual, found = after[model.depth], _read_of(found, tail)
+    return Outputs(residual if read == "residual" else found, residual, {place: after[place] for place in blocks})
+
+
+def _read_of(found: Float[Tensor, "prompts positions units"], tail: Tail) -> Float[Tensor, "prompts points units"]:
+    """Of every point the position that is read."""
+    return found[:, tail.read :: tail.length]
 
 
 def run_norm_only(
@@ -313,29 +379,55 @@ def reference_read(
     Also of some prompts of one length at once, each with a point of its own.
     The oracle for the fast path: no shared prefix, no mask of ours, no copies.
     """
-    kept: list[Tensor] = []
+    return reference_reads(model, ids, point, layer, [read])[read]
+
+
+def reference_reads(
+    model: LoadedModel,
+    ids: Int[Tensor, "*points tokens"],
+    point: Tensor,
+    layer: int,
+    reads: Sequence[Read],
+    tail: Tail = LAST,
+) -> dict[Read, Float[Tensor, "*points units"]]:
+    """`reference_read` for several reads, by one plain forward; and where the patched position is not the last.
+
+    `point` is a state for each of `ids`, (*points, width); with `tail.every` one for each patched position, (*points,
+    length, width).
+    """
+    if "logits" in reads and len(set(reads)) > 1:
+        others = [read for read in reads if read != "logits"]
+        apart = [reference_reads(model, ids, point, layer, some, tail) for some in (["logits"], others)]
+        return apart[0] | apart[1]
+    kept: dict[int, Tensor] = {}
 
     def patch(_module: nn.Module, _inputs: Any, output: Any) -> Any:
         states = states_of(output).clone()
-        states[:, -1] = point
+        if tail.every:
+            states[:, -tail.length :] = point
+        else:
+            states[:, -tail.length] = point
         return _replaced(output, states)
 
-    def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
-        kept.append(states_of(output))
+    def keep(place: int) -> Callable[[nn.Module, Any, Any], None]:
+        return lambda _module, _inputs, output: kept.update({place: states_of(output)})
 
+    at, rows = tail.read - tail.length, ids.reshape(-1, ids.shape[-1])
+    blocks = {read: model.depth if read == "residual" else block_of(read) for read in reads}
     # In this order: where the patched block is the last one, the read must see the patch.
-    hooks = [_hook(model, layer, patch), _hook(model, model.depth, keep)]
-    rows = ids.reshape(-1, ids.shape[-1])
+    hooks = [_hook(model, layer, patch)]
+    hooks += [_hook(model, place, keep(place)) for place in dict.fromkeys(blocks.values()) if place is not None]
     try:
-        if read == "logits":
-            found = model.network(input_ids=rows, use_cache=False, **_last_alone(model.network)).logits[:, -1]
+        if "logits" in reads:
+            alone = _last_alone(model.network) if at == -1 else {}
+            found = {"logits": model.network(input_ids=rows, use_cache=False, **alone).logits[:, at]}
         else:
-            final = model.base(input_ids=rows, use_cache=False).last_hidden_state
-            found = kept[0][:, -1] if read == "residual" else final[:, -1]
+            found = {"final_norm": model.base(input_ids=rows, use_cache=False).last_hidden_state[:, at]}
     finally:
         for hook in hooks:
             hook.remove()
-    return found.reshape(*ids.shape[:-1], -1)
+    found |= {read: kept[place][:, at] for read, place in blocks.items() if place is not None}
+    return {read: found[read].reshape(*ids.shape[:-1], -1) for read in reads}
 
 
 def _last_alone(network: nn.Module) -> dict[str, int]:

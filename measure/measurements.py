@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 import platform
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import metadata
 from typing import Any, Literal, overload
 
@@ -18,8 +17,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from measure import finite, forward, paths, progress, prompts, runs
+from measure import distances, finite, forward, paths, progress, prompts, runs
+from measure.asked import check_reads, course_of, for_pairs, of_spec, positions_of, reads_of
+from measure.course import NAMED, USUAL, Course, Some
 from measure.crossings import Crossings
+from measure.distances import Own
 from measure.inputs import PromptsInput, check_flag, given_tokenizer, token_ids
 from measure.models import LoadedModel, adopt, as_measured, load
 from measure.predictions import Predictions
@@ -32,16 +34,20 @@ from measure.spec import (
     READS,
     CrossingSpec,
     CurveSpec,
+    Interpolation,
     MeasureError,
     Precision,
     PredictionSpec,
     Read,
     SliceSpec,
     Spec,
+    block_of,
     check_choice,
     check_integer,
     check_plane,
+    check_read,
     check_steps,
+    fields_of,
 )
 
 _LOG = logging.getLogger("measure")
@@ -55,11 +61,16 @@ CACHED = 2**18
 def interpolate(
     model: Any,
     prompts_a: PromptsInput,
-    prompts_b: PromptsInput,
+    prompts_b: PromptsInput | None = None,
     *,
     layer: int = 1,
     read: Read = "final_norm",
     steps: int = 50,
+    path: Interpolation = "linear",
+    points: Any = None,
+    distance: str | Own = "l2",
+    patched: int | Literal["difference"] = -1,
+    read_at: int = -1,
     bos: bool = False,
     tokenizer: Any = None,
     precision: Precision = "float32",
@@ -68,33 +79,62 @@ def interpolate(
 def interpolate(
     model: Any,
     prompts_a: PromptsInput,
-    prompts_b: PromptsInput,
+    prompts_b: PromptsInput | None = None,
     *,
     layer: int | Sequence[int] | Literal["all"],
     read: Read = "final_norm",
     steps: int = 50,
+    path: Interpolation = "linear",
+    points: Any = None,
+    distance: str | Own = "l2",
+    patched: int | Literal["difference"] = -1,
+    read_at: int = -1,
     bos: bool = False,
     tokenizer: Any = None,
     precision: Precision = "float32",
 ) -> Curves | dict[int, Curves]: ...
+@overload
 def interpolate(
     model: Any,
     prompts_a: PromptsInput,
-    prompts_b: PromptsInput,
+    prompts_b: PromptsInput | None = None,
     *,
     layer: int | Sequence[int] | Literal["all"] = 1,
-    read: Read = "final_norm",
+    read: Read | Sequence[Read] = "final_norm",
     steps: int = 50,
+    path: Interpolation = "linear",
+    points: Any = None,
+    distance: str | Own = "l2",
+    patched: int | Literal["difference"] = -1,
+    read_at: int | Sequence[int] = -1,
     bos: bool = False,
     tokenizer: Any = None,
     precision: Precision = "float32",
-) -> Curves | dict[int, Curves]:
+) -> Any: ...
+def interpolate(
+    model: Any,
+    prompts_a: PromptsInput,
+    prompts_b: PromptsInput | None = None,
+    *,
+    layer: int | Sequence[int] | Literal["all"] = 1,
+    read: Read | Sequence[Read] = "final_norm",
+    steps: int = 50,
+    path: Interpolation = "linear",
+    points: Any = None,
+    distance: str | Own = "l2",
+    patched: int | Literal["difference"] = -1,
+    read_at: int | Sequence[int] = -1,
+    bos: bool = False,
+    tokenizer: Any = None,
+    precision: Precision = "float32",
+) -> Any:
     """Distance of the output from p_A's clean run while the residual stream goes from A to B (paper, section 3).
 
     A and B are the residual-stream states after `layer` blocks (counted from 1) at the last position of prompts A
     and B; in p_A's context the state X(alpha) = A + alpha (B - A) is patched in at the last position, and
     d(alpha) = ||F(A) - F(X(alpha))|| is taken on what `read` names, there: `final_norm` (after the final norm, what
-    the authors' code reads), `residual` (before it) or `logits`. Distances are in the units of the read.
+    the authors' code reads), `residual` (before it), `logits`, or `block:N` (the residual stream after block N, `layer`
+    or later). Distances are in the units of the read.
 
     `model`: a catalog name, a Hugging Face folder or a hub id, each with an optional `@revision`, or a loaded
     Hugging Face causal language model, which is measured on its own device and in its own dtype and left as found.
@@ -104,41 +144,105 @@ def interpolate(
     `tokenizer`: of strings, where the model has none or another is meant: a tokenizer of transformers or of
     tokenizers, a folder with one, or the name of a model whose tokenizer it is.
     `layer` equal to the number of blocks is allowed: with `read="residual"` r is then exactly alpha.
+    `path`: how X goes: `linear`; `slerp`, the direction by the arc between A's and B's, the norm evenly; `arc`, the
+    same directions at ||A||. A pair without an arc (A or B 0, or opposite directions) is degenerate.
+    `points`: points of one's own in place of a path, (pairs, points, width), d(0) being at the first and d(1) at the
+    last; `prompts_b` and `steps` are then left out.
+    `distance`: `l2`; `symmetric`, d / (d + d'), d' being that from F(X(1)); `projection`, the length along F(X(1)) -
+    F(X(0)); `cosine`; `kl`, KL(F(X(0)) || F(X(alpha))) in nats, or `js`, in bits, both of the logits, which are then
+    read; or a function of outputs (pairs, points, units) and ends (pairs, 2, units) to (pairs, points).
+    `patched`: the position that is patched, from the end, or `difference`: all from the first in which the prompts of a
+    pair differ. `read_at`: the position that is read, from the end, no earlier than the patched one.
 
-    Several layers, or `"all"`, are measured on one loading.
+    Several layers, or `"all"`, are measured on one loading, their clean runs once; several reads in one run.
 
-    Returns `Curves` with `.distance` and `.relative` of shape (pairs, steps); of several layers a dict by layer.
+    Returns `Curves` with `.distance` and `.relative` of shape (pairs, steps); of several layers a dict by layer, of
+    several reads a dict by read, of several positions a dict by position; of more than one of them dicts in this order.
     Raises `MeasureError` (a ValueError) for input that cannot be measured; the message says what to change.
     """
     steps = check_integer("steps", steps)
     check_steps(steps)
-    _check_choices(read, precision)
+    check_choice("precision", precision, PRECISIONS)
+    reads, positions = reads_of(read, distance), positions_of(read_at)
+    course = course_of(path, points, distance, patched, steps)
+    # What is None is refused below, but for B beside points.
+    given: dict[str, Any] = {"prompts_a": prompts_a, "prompts_b": prompts_b}
+    given = {"prompts_a": prompts_a} if points is not None and prompts_b is None else given
     several = layer == "all" if isinstance(layer, str) else isinstance(layer, Iterable)
-    layers = _layers(layer) if several else [check_integer("layer", layer)]
-    given = {"prompts_a": prompts_a, "prompts_b": prompts_b}
-    loaded, (a, b) = _given(model, given, bos, tokenizer, precision)
-    pairs = Pairs(a, b, prompts.independent_units(a, b))
-    texts = _as_text(given.values())
-    found = {}
-    for place in layers or range(1, loaded.depth + 1):
-        runs.check_layer(loaded, place)
-    for place in layers or range(1, loaded.depth + 1):
-        _LOG.info("measuring %d pair%s after block %d", len(a), "" if len(a) == 1 else "s", place)
-        with progress.shown(f"after block {place}", len(a)):
-            there = curves(loaded, pairs, layer=place, read=read, steps=steps, origin={"bos": bool(bos)})
-        found[place] = dataclasses.replace(there, prompts=texts)
-    return found if several else found[layers[0]]
+    # Before a model is loaded.
+    _layers(layer) if several else check_integer("layer", layer)
+    loaded, pairs = given_pairs(model, given, bos, tokenizer, precision)
+    layers = checked_layers(loaded, layer)
+    check_reads(loaded, layers, reads)
+    courses = {at: for_pairs(course, loaded, pairs, at) for at in positions}
+    texts = as_text(given.values())
+    found: dict[int, dict[Read, dict[int, Curves]]] = {place: {one: {} for one in reads} for place in layers}
+    for at, of in courses.items():
+        origin = {"bos": bool(bos)}
+        with watched(pairs, layers):
+            there = layers_curves(
+                loaded, pairs, layers=layers, reads=reads, steps=steps, origin=origin, course=of, texts=texts
+            )
+        for place, one in ((place, one) for place in layers for one in reads):
+            found[place][one][at] = there[place][one]
+    return _unwrapped(found, (several, not isinstance(read, str), isinstance(read_at, Iterable)))
+
+
+def _unwrapped(found: Any, several: Sequence[bool]) -> Any:
+    """Dicts in dicts, those left out of which but one key was asked for."""
+    if not several:
+        return found
+    inside = {key: _unwrapped(one, several[1:]) for key, one in found.items()}
+    return inside if several[0] else next(iter(inside.values()))
+
+
+def given_pairs(
+    model: Any, given: Mapping[str, PromptsInput], bos: bool, tokenizer: Any, precision: Precision
+) -> tuple[LoadedModel, Pairs]:
+    """The model, loaded or adopted, and the pairs of the prompts given."""
+    check_choice("precision", precision, PRECISIONS)
+    loaded, sides = _given(model, given, bos, tokenizer, precision)
+    return loaded, _pairs(*sides)
+
+
+def checked_layers(model: LoadedModel, given: Any) -> list[int]:
+    """The layers asked for. Raises `MeasureError` for one that the model has not."""
+    asked = given if isinstance(given, str | Iterable) else [check_integer("layer", given)]
+    layers = _layers(asked) or list(range(1, model.depth + 1))
+    for place in layers:
+        runs.check_layer(model, place)
+    return layers
+
+
+def _pairs(a: tuple[Prompt, ...], b: tuple[Prompt, ...] | None = None) -> Pairs:
+    """Pairs that were handed in; without B, beside points of one's own, a repeated context is no unit of its own."""
+    if b is not None:
+        return Pairs(a, b, prompts.independent_units(a, b))
+    first = {prompt: a.index(prompt) for prompt in a}
+    numbers = {row: number for number, row in enumerate(dict.fromkeys(first.values()))}
+    return Pairs(a, a, tuple(numbers.get(row, -1) for row in range(len(a))))
+
+
+@contextmanager
+def watched(pairs: Pairs, layers: Sequence[int]) -> Iterator[None]:
+    """Say what is measured, and how far that is."""
+    where = f"{layers[0]} to {layers[-1]}" if len(layers) > 3 else ", ".join(map(str, layers))
+    _LOG.info("measuring %d pair%s after block %s", len(pairs), "" if len(pairs) == 1 else "s", where)
+    with progress.shown(f"after block {where}", len(pairs) * len(layers)):
+        yield
 
 
 def _layers(given: Any) -> list[int]:
     """Several layers that are asked for; none for all there are."""
+    if isinstance(given, str) and given != "all":
+        raise MeasureError(f"layer={given!r} is a str; expected an integer, several, or 'all'.")
     found = [] if isinstance(given, str) else [check_integer("layer", one) for one in given]
     if not found and not isinstance(given, str):
         raise MeasureError("layer is empty; expected a number, several, or 'all'.")
     return list(dict.fromkeys(found))
 
 
-def _as_text(given: Iterable[PromptsInput]) -> np.ndarray | None:
+def as_text(given: Iterable[PromptsInput]) -> np.ndarray | None:
     """Prompts that were given as text, (prompts, sides); None where they are ids, or can be gone through but once."""
     sides = [[side] if isinstance(side, str) else side for side in given]
     if all(isinstance(side, Sequence) and all(isinstance(text, str) for text in side) for side in sides):
@@ -180,7 +284,8 @@ def slice2d(
 
 
 def _check_choices(read: Read, precision: Precision) -> None:
-    check_choice("read", read, READS)
+    if block_of(check_read(read)) is not None:
+        raise MeasureError(f"read={read!r}: slices are read at {', '.join(READS)}; choose one of them.")
     check_choice("precision", precision, PRECISIONS)
 
 
@@ -225,16 +330,16 @@ def measure_specs(
         assert isinstance(drawn, Pairs)
         assert isinstance(spec, CurveSpec)
         drawn = drawn.independent() if spec.rows == "independent" else drawn
+        asked: dict[str, Any] = {"layer": spec.layer, "reads": reads, "steps": spec.steps, "origin": origin}
+        asked["course"] = of_spec(spec, model)
         if isinstance(spec, PredictionSpec):
-            found = predictions(
-                model, drawn, layer=spec.layer, reads=reads, steps=spec.steps, span=spec.span, origin=origin
-            )
+            found = predictions(model, drawn, span=spec.span, **asked)
         elif isinstance(spec, CrossingSpec):
-            found = crossings(model, drawn, layer=spec.layer, reads=reads, steps=spec.steps, origin=origin)
+            found = crossings(model, drawn, **asked)
         else:
-            found = all_curves(model, drawn, layer=spec.layer, reads=reads, steps=spec.steps, origin=origin)
+            found = all_curves(model, drawn, **asked)
     for spec in specs:
-        found[spec.read].provenance["spec"] = dataclasses.asdict(spec)
+        found[spec.read].provenance["spec"] = fields_of(spec)
     return [found[spec.read] for spec in specs]
 
 
@@ -246,18 +351,20 @@ _Arrays = dict[str, np.ndarray]
 class _Segments:
     """What came out along the segments of some pairs, their A prompts equally long and their B prompts.
 
-    `signs` holds what `forward.gate_signs` collected, forward by forward.
+    `signs` holds what `forward.gate_signs` collected, forward by forward; `lacking` why a pair has no path.
     """
 
     model: LoadedModel
     layer: int
     a: list[Prompt]
     b: list[Prompt]
-    points: Float[Tensor, "pairs steps width"]
+    points: Float[Tensor, "pairs steps *length width"]
     known: Contexts
     found: runs.Found
     path: runs.Path
     signs: list[Tensor]
+    course: Course = USUAL
+    lacking: tuple[str, ...] = ()
 
 
 _Keep = Callable[[_Segments], _Arrays]
@@ -273,25 +380,68 @@ def curves(model: LoadedModel, pairs: Pairs, *, layer: int, read: Read, steps: i
 
 
 def all_curves(
-    model: LoadedModel, pairs: Pairs, *, layer: int, reads: Sequence[Read], steps: int, origin: dict[str, Any]
-) -> dict[Read, Curves]:
-    """`curves` with each of `reads`, the blocks run once."""
-    choice = runs.choose_path(model, pairs.a, pairs.b, layer, reads, steps)
-    return _curves_by(choice, model, pairs, layer, reads, steps, origin)
-
-
-def _curves_by(
-    choice: Choice,
     model: LoadedModel,
     pairs: Pairs,
+    *,
     layer: int,
     reads: Sequence[Read],
     steps: int,
     origin: dict[str, Any],
+    course: Course = USUAL,
 ) -> dict[Read, Curves]:
-    found = _along_segments(model, pairs, steps, layer, reads, choice)
+    """`curves` with each of `reads`, the blocks run once."""
+    return layers_curves(model, pairs, layers=[layer], reads=reads, steps=steps, origin=origin, course=course)[layer]
+
+
+def layers_curves(
+    model: LoadedModel,
+    pairs: Pairs,
+    *,
+    layers: Sequence[int],
+    reads: Sequence[Read] | Mapping[int, Sequence[Read]],
+    steps: int,
+    origin: dict[str, Any],
+    course: Course = USUAL,
+    texts: np.ndarray | None = None,
+) -> dict[int, dict[Read, Curves]]:
+    """`all_curves` after each of `layers`, the clean runs shared. `reads` may differ by layer.
+
+    `texts`: the prompts as text, to be kept beside the curves.
+    """
+    by_layer = reads if isinstance(reads, Mapping) else dict.fromkeys(layers, reads)
+    asked = {
+        layer: _Asked(one := by_layer[layer], _choice(model, pairs, layer, one, course.count(steps), course))
+        for layer in layers
+    }
+    return _curves_by(asked, model, pairs, steps, origin, course, texts)
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """What is read after a layer, and how that is run."""
+
+    reads: Sequence[Read]
+    choice: Choice
+
+
+def _curves_by(
+    asked: Mapping[int, _Asked],
+    model: LoadedModel,
+    pairs: Pairs,
+    steps: int,
+    origin: dict[str, Any],
+    course: Course = USUAL,
+    texts: np.ndarray | None = None,
+) -> dict[int, dict[Read, Curves]]:
+    found = _along_layers(model, pairs, steps, asked, course=course)
+
+    def curves_of(layer: int, read: Read, arrays: _Arrays) -> Curves:
+        provenance = _provenance(model, pairs, layer, read, asked[layer].choice, origin, course)
+        return Curves(**arrays, provenance=provenance, prompts=texts)
+
     return {
-        read: Curves(**found[read], provenance=_provenance(model, pairs, layer, read, choice, origin)) for read in reads
+        layer: {read: curves_of(layer, read, arrays) for read, arrays in by_read.items()}
+        for layer, by_read in found.items()
     }
 
 
@@ -304,17 +454,27 @@ def fast_curves(
     steps: int,
     origin: dict[str, Any],
     chunk: int = forward.CHUNK_POSITIONS,
+    course: Course = USUAL,
 ) -> Curves:
     """The curves by the fast path, `chunk` positions to a forward; the result depends on `chunk` by rounding alone."""
-    return _curves_by(Choice("fast", room=runs.Room(chunk)), model, pairs, layer, [read], steps, origin)[read]
+    asked = _Asked([read], Choice("fast", room=runs.Room(chunk)))
+    return _curves_by({layer: asked}, model, pairs, steps, origin, course)[layer][read]
 
 
 def reference_curves(
-    model: LoadedModel, pairs: Pairs, *, layer: int, read: Read, steps: int, origin: dict[str, Any]
+    model: LoadedModel,
+    pairs: Pairs,
+    *,
+    layer: int,
+    read: Read,
+    steps: int,
+    origin: dict[str, Any],
+    course: Course = USUAL,
 ) -> Curves:
     """The same curves by the reference path: one plain full forward for every alpha of every pair."""
     runs.check_layer(model, layer)
-    return _curves_by(Choice("reference"), model, pairs, layer, [read], steps, origin)[read]
+    asked = _Asked([read], Choice("reference"))
+    return _curves_by({layer: asked}, model, pairs, steps, origin, course)[layer][read]
 
 
 def predictions(
@@ -326,20 +486,30 @@ def predictions(
     steps: int,
     span: int,
     origin: dict[str, Any],
+    course: Course = USUAL,
 ) -> dict[Read, Predictions]:
     """Curves of the independent pairs with the next-token distributions along them; see `Predictions`."""
     pairs = pairs.independent()
-    choice = runs.choose_path(model, pairs.a, pairs.b, layer, reads, steps)
-    found = _along_segments(model, pairs, steps, layer, reads, choice, lambda part: _predicted(part, span))
+    choice = _choice(model, pairs, layer, reads, steps, course)
+    predicted = partial(_predicted, span=span)
+    found = _along_segments(model, pairs, steps, layer, reads, choice, predicted, course=course)
     results = {}
     for read in reads:
         arrays = {**found[read], "end_tokens": _texts(model, found[read]["end_tokens"])}
-        results[read] = Predictions(**arrays, provenance=_provenance(model, pairs, layer, read, choice, origin))
+        provenance = _provenance(model, pairs, layer, read, choice, origin, course)
+        results[read] = Predictions(**arrays, provenance=provenance)
     return results
 
 
 def crossings(
-    model: LoadedModel, pairs: Pairs, *, layer: int, reads: Sequence[Read], steps: int, origin: dict[str, Any]
+    model: LoadedModel,
+    pairs: Pairs,
+    *,
+    layer: int,
+    reads: Sequence[Read],
+    steps: int,
+    origin: dict[str, Any],
+    course: Course = USUAL,
 ) -> dict[Read, Crossings]:
     """Curves of the independent pairs with the gates that change sign along them; see `Crossings`.
 
@@ -347,13 +517,19 @@ def crossings(
     """
     pairs = pairs.independent()
     runs.check_layer(model, layer)
-    choice = runs.choose_path(model, pairs.a, pairs.b, layer, reads, steps)
+    choice = _choice(model, pairs, layer, reads, steps, course)
     gates = np.array(forward.gate_counts(model, layer))
-    found = _along_segments(model, pairs, steps, layer, reads, choice, _crossed, gates=True)
+    found = _along_segments(model, pairs, steps, layer, reads, choice, _crossed, gates=True, course=course)
     return {
-        read: Crossings(**found[read], gates=gates, provenance=_provenance(model, pairs, layer, read, choice, origin))
+        read: Crossings(
+            **found[read], gates=gates, provenance=_provenance(model, pairs, layer, read, choice, origin, course)
+        )
         for read in reads
     }
+
+
+def _choice(model: LoadedModel, pairs: Pairs, layer: int, reads: Sequence[Read], points: int, course: Course) -> Choice:
+    return runs.choose_path(model, pairs.a, pairs.b, layer, reads, points, None, course)
 
 
 def _along_segments(
@@ -366,54 +542,122 @@ def _along_segments(
     keep: _Keep | None = None,
     *,
     gates: bool = False,
+    course: Course = USUAL,
 ) -> dict[Read, _Arrays]:
-    """By read, the fields of `Curves` for every pair, and what `keep` makes of each part.
+    """By read, the fields of `Curves` for every pair, and what `keep` makes of each part."""
+    asked = {layer: _Asked(reads, choice)}
+    return _along_layers(model, pairs, steps, asked, keep, gates=gates, course=course)[layer]
 
-    Memory does not grow with the number of pairs beyond what is returned.
+
+def _along_layers(
+    model: LoadedModel,
+    pairs: Pairs,
+    steps: int,
+    asked: Mapping[int, _Asked],
+    keep: _Keep | None = None,
+    *,
+    gates: bool = False,
+    course: Course = USUAL,
+) -> dict[int, dict[Read, _Arrays]]:
+    """`_along_segments` after each of some layers.
+
+    Memory does not grow with the number of pairs beyond what is returned. Raises `MeasureError` where no pair has a
+    path.
     """
-    alphas = paths.alphas(steps)
-    shared: _Arrays = {}
-    by_read: dict[Read, _Arrays] = {read: {} for read in reads}
-    before: Contexts | None = None
+    count = course.count(steps)
+    shared: dict[int, _Arrays] = {layer: {} for layer in asked}
+    found: dict[int, dict[Read, _Arrays]] = {layer: {one: {} for one in of.reads} for layer, of in asked.items()}
+    clean = _Clean(model, list(asked))
+    lacking: dict[int, str] = {}
 
-    def work(rows: list[int]) -> None:
-        nonlocal before
-        a, b = ([side[i] for i in rows] for side in (pairs.a, pairs.b))
-        part = _run_segments(model, a, b, alphas, layer, reads, choice.path, gates, before)
-        before = part.known
+    def work(layer: int, rows: list[int]) -> None:
+        some = Some([pairs.a[row] for row in rows], [pairs.b[row] for row in rows], rows, count)
+        of = asked[layer]
+        part = _run_segments(model, some, clean.known(layer, some, of.choice.path), layer, of, gates, course)
+        lacking.update({row: why for row, why in zip(rows, part.lacking, strict=True) if why})
         if keep is not None:
-            _fill(shared, rows, len(pairs), keep(part))
-        for read in reads:
-            _fill(by_read[read], rows, len(pairs), _distances(part, read))
+            _fill(shared[layer], rows, len(pairs), keep(part))
+        for read in of.reads:
+            _fill(found[layer][read], rows, len(pairs), _distances(part, read))
         progress.advance(len(rows))
 
     with as_measured(model.network, tf32=model.tf32):
-        bound = choice.room.positions
-        for rows in runs.chunks(model, pairs.a, pairs.b, steps, bound, logits="logits" in reads):
-            a, b = len(pairs.a[rows[0]]), len(pairs.b[rows[0]])
-            choice.room.run(model, rows, work, max(runs.positions_of(model, a, steps), a + b))
+        for rows in _chunks(model, pairs, asked, count, course):
+            a, b = pairs.a[rows[0]], pairs.b[rows[0]]
+            positions = max(runs.positions_of(model, len(a), count, course.tail(a, b).length), len(a) + len(b))
+            for layer, of in asked.items():
+                of.choice.room.run(model, rows, partial(work, layer), positions)
+    _check_paths(pairs, lacking)
     last = np.array([[a[-1], b[-1]] for a, b in zip(pairs.a, pairs.b, strict=True)])
-    same = {"alphas": alphas, "units": np.array(pairs.units), "last_tokens": last, **shared}
-    return {read: {**same, **arrays} for read, arrays in by_read.items()}
+    same = {"alphas": paths.alphas(count), "units": np.array(pairs.units), "last_tokens": last}
+    return {
+        layer: {read: {**same, **shared[layer], **arrays} for read, arrays in by_read.items()}
+        for layer, by_read in found.items()
+    }
+
+
+def _chunks(
+    model: LoadedModel, pairs: Pairs, asked: Mapping[int, _Asked], points: int, course: Course
+) -> Iterator[list[int]]:
+    every = [of.reads for of in asked.values()]
+    return runs.chunks(
+        model,
+        pairs.a,
+        pairs.b,
+        points,
+        min(of.choice.room.positions for of in asked.values()),
+        logits=any("logits" in reads for reads in every),
+        blocks=max(sum(block_of(read) is not None for read in reads) for reads in every),
+        course=course,
+    )
+
+
+def _check_paths(pairs: Pairs, lacking: Mapping[int, str]) -> None:
+    """Say which pairs have no path. Raises `MeasureError` where none has one."""
+    if not lacking:
+        return
+    named = "; ".join(f"pair {row + 1}: {lacking[row]}" for row in sorted(lacking)[:NAMED])
+    if len(lacking) == len(pairs):
+        raise MeasureError(
+            f"there is no path of that kind between A and B ({named}); use path='linear', or give other prompts."
+        )
+    _LOG.warning("%d of %d pairs have no path and are degenerate (%s)", len(lacking), len(pairs), named)
+
+
+class _Clean:
+    """States of prompts after the patched blocks, for one part of the pairs at a time."""
+
+    def __init__(self, model: LoadedModel, layers: Sequence[int]) -> None:
+        self.model = model
+        self.layers = layers
+        # By path and layer, those of the part before, some of whose prompts may come again.
+        self.before: dict[tuple[runs.Path, int], Contexts] = {}
+        self.wanted: dict[runs.Path, tuple[Prompt, ...]] = {}
+
+    def known(self, layer: int, some: Some, path: runs.Path) -> Contexts:
+        """After `layer`, of the prompts of some pairs; of all layers at once where several are asked for."""
+        wanted = (*some.a, *some.b)
+        if len(self.layers) == 1:
+            self.before[path, layer] = runs.contexts(self.model, wanted, layer, path, self.before.get((path, layer)))
+        elif self.wanted.get(path) != wanted:
+            held = {of: known for (how, of), known in self.before.items() if how == path}
+            found = runs.several_contexts(self.model, wanted, self.layers, path, held)
+            self.before.update({(path, of): known for of, known in found.items()})
+            self.wanted[path] = wanted
+        return self.before[path, layer]
 
 
 def _run_segments(
-    model: LoadedModel,
-    a: list[Prompt],
-    b: list[Prompt],
-    alphas: np.ndarray,
-    layer: int,
-    reads: Sequence[Read],
-    path: runs.Path,
-    gates: bool,
-    before: Contexts | None,
+    model: LoadedModel, some: Some, known: Contexts, layer: int, asked: _Asked, gates: bool, course: Course
 ) -> _Segments:
-    known = runs.contexts(model, (*a, *b), layer, path, before)
-    points = paths.segment(known.last(a), known.last(b), alphas)
+    a, path = list(some.a), asked.choice.path
+    tail = course.tail(a[0], some.b[0])
+    drawn = course.drawn(known, some, tail)
     watch: AbstractContextManager[list[Tensor]] = forward.gate_signs(model, layer) if gates else nullcontext([])
     with watch as signs:
-        found = runs.outputs(model, known, a, points, layer, reads, path)
-    return _Segments(model, layer, a, b, points, known, found, path, signs)
+        found = runs.outputs(model, known, a, drawn.points, layer, asked.reads, path, tail)
+    lacking = tuple(drawn.lacking)
+    return _Segments(model, layer, a, list(some.b), drawn.points, known, found, path, signs, course, lacking)
 
 
 def _fill(whole: _Arrays, rows: list[int], count: int, part: _Arrays) -> None:
@@ -424,16 +668,44 @@ def _fill(whole: _Arrays, rows: list[int], count: int, part: _Arrays) -> None:
 def _distances(part: _Segments, read: Read) -> _Arrays:
     """What depends on the read: the curve seen from both ends, each step's length, the same of its null, its scale."""
     found = part.found[read]
-    distance = runs.from_start(found)
-    finite.check(part.model, distance, part.a, part.b, part.points, part.layer, read)
-    null = runs.norm_only(part.model, _straight(part), read, part.known, part.path)
-    return {
-        "distance": distance,
-        **_along(found, ""),
-        "null_distance": runs.from_start(null),
-        **_along(null, "null_"),
-        "reference_norm": runs.norms(found[:, 0]),
-    }
+    if block_of(read) is None:
+        null = runs.norm_only(part.model, _straight(part), read, part.known, part.path)
+    else:
+        # Nothing follows the block.
+        null = paths.between(part.course.null, found[:, 0], found[:, -1], paths.alphas(found.shape[1]))
+    if part.course.distance == "l2":
+        distance = runs.from_start(found)
+        finite.check(part.model, distance, part.a, part.b, part.points, part.layer, read)
+        arrays = {
+            "distance": distance,
+            **_along(found, ""),
+            "null_distance": runs.from_start(null),
+            **_along(null, "null_"),
+        }
+    else:
+        arrays = distances.along(found, part.course.distance)
+        _check_numbers(part, read, arrays)
+        of_null = distances.along(null, part.course.distance)
+        arrays |= {f"null_{name}": values for name, values in of_null.items() if name != "end_length"}
+    arrays["reference_norm"] = runs.norms(found[:, 0])
+    return _without_path(arrays, part.lacking)
+
+
+def _check_numbers(part: _Segments, read: Read, arrays: _Arrays) -> None:
+    """Raise `MeasureError` where an output is no number; a distance may have no meaning where all of them are."""
+    steps = np.concatenate([arrays["step_distance"], arrays["end_length"][:, None]], axis=1)
+    unlimited = np.where(np.isinf(arrays["distance"]), np.inf, 0.0)
+    for values in (steps, unlimited):
+        finite.check(part.model, values, part.a, part.b, part.points, part.layer, read)
+
+
+def _without_path(arrays: _Arrays, lacking: Sequence[str]) -> _Arrays:
+    """Of a pair that has no path no number is kept."""
+    gone = [row for row, why in enumerate(lacking) if why]
+    for name in arrays if gone else ():
+        if name != "reference_norm":
+            arrays[name][gone] = np.nan
+    return arrays
 
 
 def _along(found: Float[Tensor, "pairs steps units"], prefix: str) -> _Arrays:
@@ -490,7 +762,7 @@ def _predicted_by_few(
 def _straight(part: _Segments) -> Float[Tensor, "pairs steps width"]:
     """The straight line between the two final residual states, which the norm-only null starts from."""
     residual = part.found["residual"]
-    return paths.segment(residual[:, 0], residual[:, -1], paths.alphas(residual.shape[1]))
+    return paths.between(part.course.null, residual[:, 0], residual[:, -1], paths.alphas(residual.shape[1]))
 
 
 def _difference(
@@ -692,7 +964,13 @@ def environment(model: LoadedModel) -> dict[str, str]:
 
 
 def _provenance(
-    model: LoadedModel, drawn: Pairs | Triples, layer: int, read: Read, choice: Choice, origin: dict[str, Any]
+    model: LoadedModel,
+    drawn: Pairs | Triples,
+    layer: int,
+    read: Read,
+    choice: Choice,
+    origin: dict[str, Any],
+    course: Course = USUAL,
 ) -> dict[str, Any]:
     return {
         "model": model.name,
@@ -709,6 +987,7 @@ def _provenance(
         **({"independent_sha256": drawn.independent().sha256} if isinstance(drawn, Pairs) else {}),
         "layer": layer,
         "read": read,
+        **course.provenance,
         **choice.provenance,
         **origin,
         **environment(model),

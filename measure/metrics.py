@@ -221,4 +221,17 @@ SLICES = (
 )
 
 NAMES = tuple(one.name for one in CURVES)
+# What looks at the output's own path, which is Euclidean whatever distance r is made of.
+OF_THE_PATH = ("edge_speed", "peak_speed", "detour", "variation_width", "plateau_fraction")
+# Distances that grow evenly where the output runs straight and evenly.
+EVEN = ("l2", "symmetric", "projection")
 TABLE = {one.name: one for one in (*CURVES, *PREDICTIONS, *CROSSINGS, *SLICES)}
+
+
+def straight(name: str, distance: str) -> float | None:
+    """A metric's value on a straight, even run of 50 points under a distance.
+
+    None where there is none: cosine and divergences go with the square of a short way, and how fast they grow on a long
+    one hangs on where it lies.
+    """
+    return TABLE[name].straight if distance in EVEN or name in OF_THE_PATH else None

@@ -41,7 +41,7 @@ from measure.rows import (
 )
 from measure.shown import Places
 from measure.slices import SLICE_METRICS, Slices
-from measure.spec import AnySpec, ConfigSpec
+from measure.spec import AnySpec, ConfigSpec, fields_of
 
 DIGITS = 5
 # Rows of a result up to which each one's own curve is kept: the paper's S1 to S3 and D1 to D3, both ways.
@@ -168,7 +168,7 @@ def of_result(
 
     `prompts` are those of each row as text, which only some rows keep, see `keeps_prompts`.
     """
-    row = ResultRow(id=spec.id, type=type(spec).__name__, spec=dataclasses.asdict(spec), how=how)
+    row = ResultRow(id=spec.id, type=type(spec).__name__, spec=fields_of(spec), how=how)
     if keeps_prompts(outcome):
         row = replace(row, prompts=tuple(prompts))
     # What is no number is written as null, and must not end a run in which warnings are errors.

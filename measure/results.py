@@ -194,6 +194,9 @@ class Curves(Result, kind="curves"):
     `end_side_distance` (pairs, steps): ||F(X(alpha)) - F(X(1))||, the distance seen from B's end.
     `last_tokens` (pairs, 2): the ids that prompts A and B end on; units that share one are alike. None: not known.
     `prompts` (pairs, 2): prompts A and B as text, where it is known; None in results of the suites.
+    `end_length` (pairs,): ||F(X(1)) - F(X(0))|| where `distance` is another than that; steps are Euclidean always.
+
+    Of another distance (`provenance["distance"]`, see `measure.distances`) d and r are its own.
     """
 
     alphas: Float[np.ndarray, " steps"]
@@ -208,6 +211,7 @@ class Curves(Result, kind="curves"):
     null_end_side_distance: Float[np.ndarray, "pairs steps"] | None = None
     last_tokens: Int[np.ndarray, "pairs 2"] | None = None
     prompts: Shaped[np.ndarray, "pairs 2"] | None = None
+    end_length: Float[np.ndarray, " pairs"] | None = None
 
     # What a baseline compares beside the curve.
     kept_metrics: ClassVar[tuple[str, ...]] = METRICS
@@ -224,15 +228,28 @@ class Curves(Result, kind="curves"):
 
     @cached_property
     def degenerate(self) -> np.ndarray:
-        """(pairs,) bool: d(1) <= 1e-5 ||F(A)||, so that r would be a ratio of rounding errors, or d is not finite."""
+        """(pairs,) bool: the ends are so near that r would be a ratio of rounding errors, or d is not finite.
+
+        That is where ||F(X(1)) - F(X(0))|| <= 1e-5 ||F(A)||; of another distance also where d(1) <= 1e-10, since cosine
+        and divergences go with the square.
+        """
         finite = np.isfinite(self.distance).all(axis=1)
-        return ~(finite & (self.distance[:, -1] > DEGENERATE * self.reference_norm))
+        if self.end_length is None:
+            return ~(finite & (self.distance[:, -1] > DEGENERATE * self.reference_norm))
+        apart = np.abs(self.distance[:, -1] - self.distance[:, 0]) > DEGENERATE**2
+        return ~(finite & apart & (self.end_length > DEGENERATE * self.reference_norm))
 
     @cached_property
     def relative(self) -> Float[np.ndarray, "pairs steps"]:
-        """r = d / d(1), (pairs, steps); NaN for degenerate pairs."""
+        """r = d / d(1), (pairs, steps); NaN for degenerate pairs.
+
+        Of somebody's own distance (d - d(0)) / (d(1) - d(0)), since its d(0) may be another than 0.
+        """
         end = np.where(self.degenerate, np.nan, self.distance[:, -1])
-        return self.distance / end[:, None]
+        if self.end_length is None:
+            return self.distance / end[:, None]
+        start = self.distance[:, :1]
+        return (self.distance - start) / (end[:, None] - start)
 
     @property
     def end_distance(self) -> Float[np.ndarray, " pairs"]:
@@ -245,6 +262,14 @@ class Curves(Result, kind="curves"):
         shape = len(self), len(self.alphas) - 1
         known = np.full(shape, np.nan) if self.step_distance is None else self.step_distance
         return np.where(self.degenerate[:, None], np.nan, known)
+
+    @property
+    def arc_length(self) -> Float[np.ndarray, "pairs steps"]:
+        """How much of the output's path is behind it at each point, in the units of the read, (pairs, steps).
+
+        0 at the first and the whole length at the last; over that it is the share of the path, detours counted.
+        """
+        return np.concatenate([np.zeros((len(self), 1)), np.cumsum(self.steps, axis=1)], axis=1)
 
     @property
     def speed(self) -> Float[np.ndarray, "pairs spans"]:
@@ -283,13 +308,20 @@ class Curves(Result, kind="curves"):
 
     @cached_property
     def detour(self) -> Float[np.ndarray, " pairs"]:
-        """Length of the output's path over d(1), (pairs,): 1 where it runs straight."""
-        return self.steps.sum(axis=1) / self.end_distance
+        """Length of the output's path over how far apart its ends are, both Euclidean, (pairs,): 1 where straight."""
+        length = self.end_distance if self.end_length is None else self.end_length
+        return self.steps.sum(axis=1) / length
 
     @cached_property
     def two_sided_drift(self) -> Float[np.ndarray, " pairs"]:
-        """Distance from each end near it, over d(1), (pairs,); see `measure.metrics.two_sided_drift`."""
+        """Distance from each end near it, over d(1), (pairs,); see `measure.metrics.two_sided_drift`.
+
+        Of another distance each over its own at the other end, which need not be equal: a divergence has a direction.
+        """
         known = np.full(self.distance.shape, np.nan) if self.end_side_distance is None else self.end_side_distance
+        if self.end_length is not None:
+            whole = np.where(self.degenerate, np.nan, known[:, 0] - known[:, -1])
+            return metrics.two_sided_drift(self.relative, (known - known[:, -1:]) / whole[:, None], self.alphas)
         return metrics.two_sided_drift(self.relative, known / self.end_distance[:, None], self.alphas)
 
     @cached_property
@@ -425,6 +457,8 @@ class Curves(Result, kind="curves"):
         if self.prompts is not None:
             columns |= {"prompt_a": self.prompts[:, 0], "prompt_b": self.prompts[:, 1]}
         columns |= {name: self.provenance.get(name) for name in ("layer", "read")}
+        unusual = ("interpolation", "distance", "patched", "read_at", "interventions")
+        columns |= {name: str(self.provenance[name]) for name in unusual if name in self.provenance}
         columns |= {"unit": self.units, "degenerate": self.degenerate}
         for metric in METRICS:
             columns |= {metric: getattr(self, metric), f"null_{metric}": getattr(self.null, metric)}

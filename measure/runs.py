@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -12,10 +12,12 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from measure import catalog, finite, forward, linear, paths, placement
+from measure import catalog, finite, forward, linear, placement
+from measure.course import USUAL, Course, Some
+from measure.forward import LAST, Tail
 from measure.models import LoadedModel, as_measured
 from measure.prompts import Prompt
-from measure.spec import MeasureError, NotMeasuredError, Read
+from measure.spec import MeasureError, NotMeasuredError, Read, block_of
 
 Path = Literal["fast", "reference"]
 
@@ -45,9 +47,18 @@ class Contexts:
         """States at the last position of each prompt."""
         return torch.stack([self.states[prompt][-1] for prompt in prompts])
 
-    def earlier(self, prompts: Sequence[Prompt]) -> Float[Tensor, "prompts earlier width"]:
-        """States at the positions before the last, of prompts of one length."""
-        return torch.stack([self.states[prompt][:-1] for prompt in prompts])
+    def earlier(self, prompts: Sequence[Prompt], tail: Tail = LAST) -> Float[Tensor, "prompts earlier width"]:
+        """States at the positions before the patched one, of prompts of one length."""
+        return torch.stack([self.states[prompt][: -tail.length] for prompt in prompts])
+
+    def patched(self, prompts: Sequence[Prompt], tail: Tail) -> Float[Tensor, "prompts *length width"]:
+        """States at the patched position of each prompt; with `tail.every` at all of them, (prompts, length, width)."""
+        return torch.stack(
+            [
+                self.states[prompt][-tail.length :] if tail.every else self.states[prompt][-tail.length]
+                for prompt in prompts
+            ]
+        )
 
 
 def contexts(
@@ -76,39 +87,86 @@ def contexts(
     return Contexts(found, as_tuple)
 
 
+def several_contexts(
+    model: LoadedModel,
+    prompts: Iterable[Prompt],
+    layers: Sequence[int],
+    path: Path,
+    before: Mapping[int, Contexts],
+) -> dict[int, Contexts]:
+    """`contexts` after each of some layers; the fast path runs each prompt once for all of them."""
+    wanted = list(dict.fromkeys(prompts))
+    if path == "reference":
+        return {layer: contexts(model, wanted, layer, path, before.get(layer)) for layer in layers}
+    held = {layer: before[layer].states if layer in before else {} for layer in layers}
+    states = {layer: {prompt: held[layer][prompt] for prompt in wanted if prompt in held[layer]} for layer in layers}
+    by_length: dict[int, list[Prompt]] = defaultdict(list)
+    for prompt in wanted:
+        if prompt not in states[layers[0]]:
+            by_length[len(prompt)].append(prompt)
+    as_tuple = {layer: layer in before and before[layer].as_tuple for layer in layers}
+    for group in by_length.values():
+        for layer, boundary in forward.run_to_layers(model, torch.tensor(group, device=model.device), layers).items():
+            states[layer].update(zip(group, boundary.states, strict=True))
+            as_tuple[layer] = boundary.as_tuple
+    return {layer: Contexts(states[layer], as_tuple[layer]) for layer in layers}
+
+
 def outputs(
     model: LoadedModel,
     known: Contexts,
     prompts: Sequence[Prompt],
-    points: Float[Tensor, "prompts points width"],
+    points: Float[Tensor, "prompts points *length width"],
     layer: int,
     reads: Sequence[Read],
     path: Path,
+    tail: Tail = LAST,
 ) -> Found:
     """What comes out when each prompt's last position is overwritten by each of its points after `layer` blocks.
 
     One tensor (prompts, points, units) for each of `reads`, and the residual state in any case. The fast path takes
-    prompts of one length and runs its blocks once for all reads.
+    prompts of one length and runs its blocks once for all reads. `tail` tells of another position, or several: then a
+    point is a state for each of those that are patched.
     """
     if path == "fast":
-        direct = reads[0] if len(reads) == 1 else "residual"
-        earlier = known.earlier(prompts)
-        rows = rows_of(points.shape[1], earlier.shape[1], points.shape[2])
-        more = linear.filling(earlier.shape[1] + points.shape[1], points) if len(prompts) * rows == 1 else 0
-        cut = in_rows(points, rows, more)
+        blocks = {read: place for read in reads if (place := block_of(read)) is not None}
+        others = [read for read in reads if read not in blocks]
+        direct = others[0] if len(others) == 1 else "residual"
+        earlier = known.earlier(prompts, tail)
+        run = _in_tail(known, prompts, points, tail)
+        rows = min(points.shape[1], rows_of(run.shape[1], earlier.shape[1], run.shape[2]))
+        alone = len(prompts) * rows * tail.length == 1
+        more = linear.filling(earlier.shape[1] + points.shape[1], points) if alone else 0
+        cut = in_rows(run.reshape(len(run), -1, tail.length * run.shape[2]), rows, more)
         out = forward.run_from_layer(
-            model, earlier.repeat_interleave(rows, 0), cut, layer, direct, as_tuple=known.as_tuple
+            model,
+            earlier.repeat_interleave(rows, 0),
+            cut.reshape(len(cut), -1, run.shape[2]),
+            layer,
+            direct,
+            as_tuple=known.as_tuple,
+            blocks=tuple(blocks.values()),
+            tail=tail,
         )
         residual = together(out.residual, *points.shape[:2])
         found: Found = {"residual": residual, direct: together(out.read, *points.shape[:2])}
+        found |= {read: together(out.blocks[place], *points.shape[:2]) for read, place in blocks.items()}
         return found | {read: norm_only(model, residual, read, known, path) for read in reads if read not in found}
     wanted: list[Read] = list(dict.fromkeys((*reads, "residual")))
-    return {
-        read: torch.stack(
-            [_reference_row(model, prompt, row, layer, read) for prompt, row in zip(prompts, points, strict=True)]
-        )
-        for read in wanted
-    }
+    sides = zip(prompts, points, strict=True)
+    by_prompt = [_reference_row(model, prompt, row, layer, wanted, tail) for prompt, row in sides]
+    return {read: torch.stack([row[read] for row in by_prompt]) for read in wanted}
+
+
+def _in_tail(
+    known: Contexts, prompts: Sequence[Prompt], points: Float[Tensor, "prompts points *length width"], tail: Tail
+) -> Float[Tensor, "prompts positions width"]:
+    """Every position that runs for each point: those patched, and those behind them as A's clean run has them."""
+    if tail.length == 1 or tail.every:
+        return points.reshape(len(points), -1, points.shape[-1])
+    later = torch.stack([known.states[prompt][1 - tail.length :] for prompt in prompts])
+    behind = later[:, None].expand(-1, points.shape[1], -1, -1)
+    return torch.cat([points[:, :, None], behind], dim=2).flatten(1, 2)
 
 
 def rows_of(points: int, earlier: int, width: int) -> int:
@@ -121,9 +179,9 @@ def rows_of(points: int, earlier: int, width: int) -> int:
     return max(1, int(points / max(ROW, (earlier * (6 * width + earlier)) ** 0.5)))
 
 
-def positions_of(model: LoadedModel, tokens: int, points: int) -> int:
-    """How many positions run for a prompt of so many tokens and its points."""
-    return points + rows_of(points, tokens - 1, model.shape.hidden) * (tokens - 1)
+def positions_of(model: LoadedModel, tokens: int, points: int, tail: int = 1) -> int:
+    """How many positions run for a prompt of so many tokens and its points, each of `tail` positions."""
+    return tail * points + rows_of(tail * points, tokens - tail, model.shape.hidden) * (tokens - tail)
 
 
 def in_rows(points: Float[Tensor, "prompts points width"], rows: int, more: int) -> Float[Tensor, "rows some width"]:
@@ -142,10 +200,25 @@ def together(
 
 
 def _reference_row(
-    model: LoadedModel, prompt: Prompt, points: Float[Tensor, "points width"], layer: int, read: Read
-) -> Float[Tensor, "points units"]:
+    model: LoadedModel,
+    prompt: Prompt,
+    points: Float[Tensor, "points *length width"],
+    layer: int,
+    reads: Sequence[Read],
+    tail: Tail = LAST,
+) -> dict[Read, Float[Tensor, "points units"]]:
     ids = torch.tensor(prompt, device=model.device)
-    return torch.stack([forward.reference_read(model, ids, point, layer, read) for point in points])
+    found = [_plain_reads(model, ids, point, layer, reads, tail) for point in points]
+    return {read: torch.stack([one[read] for one in found]) for read in reads}
+
+
+def _plain_reads(
+    model: LoadedModel, ids: Tensor, points: Tensor, layer: int, reads: Sequence[Read], tail: Tail = LAST
+) -> dict[Read, Tensor]:
+    """By read what plain forwards of prompts of one length give, each with a point of its own."""
+    if tail == LAST and not any(map(block_of, reads)):
+        return {read: forward.reference_read(model, ids, points, layer, read) for read in reads}
+    return forward.reference_reads(model, ids, points, layer, reads, tail)
 
 
 def norm_only(
@@ -157,7 +230,7 @@ def norm_only(
         alone = residual.flatten(0, 1)[:, None]
         return forward.run_norm_only(model, alone, read, as_tuple=known.as_tuple).view(*residual.shape[:2], -1)
     prompt = next(iter(known.states))
-    return torch.stack([_reference_row(model, prompt, row, model.depth, read) for row in residual])
+    return torch.stack([_reference_row(model, prompt, row, model.depth, [read])[read] for row in residual])
 
 
 def top_tokens(
@@ -197,18 +270,28 @@ def norms(read: Float[Tensor, "*points units"]) -> Float[np.ndarray, "*points"]:
 
 
 def chunks(
-    model: LoadedModel, a: Sequence[Prompt], b: Sequence[Prompt], points: int, positions: int, *, logits: bool
+    model: LoadedModel,
+    a: Sequence[Prompt],
+    b: Sequence[Prompt],
+    points: int,
+    positions: int,
+    *,
+    logits: bool,
+    blocks: int = 0,
+    course: Course = USUAL,
 ) -> Iterator[list[int]]:
     """Rows to run together: A prompts of one length, at most `positions` positions to a forward (one pair at least).
 
-    With `logits` no more than can be held.
+    With `logits` no more than can be held, and with the states after so many `blocks`. Where not the last position is
+    patched, of one rows hold as many positions from the patched one on.
     """
     bound = min(positions, LOGIT_VALUES // model.vocabulary) if logits else positions
-    groups: dict[tuple[int, int], list[int]] = defaultdict(list)
+    bound = min(bound, LOGIT_VALUES // (blocks * model.shape.hidden)) if blocks else bound
+    groups: dict[tuple[int, int, int], list[int]] = defaultdict(list)
     for row, pair in enumerate(zip(a, b, strict=True)):
-        groups[len(pair[0]), len(pair[1])].append(row)
-    for (a_tokens, b_tokens), rows in groups.items():
-        size = max(1, bound // max(positions_of(model, a_tokens, points), a_tokens + b_tokens))
+        groups[len(pair[0]), len(pair[1]), course.tail(*pair).length].append(row)
+    for (a_tokens, b_tokens, tail), rows in groups.items():
+        size = max(1, bound // max(positions_of(model, a_tokens, points, tail), a_tokens + b_tokens))
         for start in range(0, len(rows), size):
             yield rows[start : start + size]
 
@@ -309,6 +392,7 @@ def choose_path(
     reads: Sequence[Read],
     points: int,
     least: int | None = None,
+    course: Course = USUAL,
 ) -> Choice:
     """The fast path where it gives what the reference path gives on these prompts, else the reference path.
 
@@ -319,7 +403,11 @@ def choose_path(
     """
     check_layer(model, layer)
     room = Room()
-    doubts = (_doubt(model, a, b, layer, read, points, least or points, room) for read in reads)
+    # One forward tells of all blocks.
+    blocks = [read for read in reads if block_of(read)]
+    groups = [[read] for read in reads if read not in blocks] + ([blocks] if blocks else [])
+    asked = (_Check(model, a, b, layer, group, course) for group in groups)
+    doubts = (_doubt(check, points, least or points, room) for check in asked)
     doubt = next((found for found in doubts if found), None)
     if doubt is None:
         return Choice("fast", room=room)
@@ -333,82 +421,109 @@ def choose_path(
     return Choice("reference", doubt, room)
 
 
-def _doubt(
-    model: LoadedModel,
-    a: Sequence[Prompt],
-    b: Sequence[Prompt],
-    layer: int,
-    read: Read,
-    points: int,
-    least: int,
-    room: Room,
-) -> str | None:
+@dataclass(frozen=True, eq=False)
+class _Check:
+    """What the two paths are compared on."""
+
+    model: LoadedModel
+    a: Sequence[Prompt]
+    b: Sequence[Prompt]
+    layer: int
+    reads: Sequence[Read]
+    course: Course
+
+    def rows(self, tokens: int, *, alone: bool) -> list[int]:
+        """A pair of the longest context, and one as long beside it unless `alone`."""
+        a, b, of = self.a, self.b, self.course
+        longest = [row for row in range(len(a)) if len(a[row]) == tokens]
+        # From a state to itself nothing moves, and any two paths agree.
+        rows = [row for row in longest if a[row] != b[row]][:2] or longest[:1]
+        rows = [row for row in rows if of.tail(a[row], b[row]) == of.tail(a[rows[0]], b[rows[0]])]
+        return rows[:1] if alone else rows
+
+    def moves(self, row: int) -> bool:
+        """Whether anything can differ along a pair."""
+        return self.course.points is not None or self.a[row] != self.b[row]
+
+
+def _doubt(check: _Check, points: int, least: int, room: Room) -> str | None:
     """Why the fast path is not to be trusted with this model and prompts; None when it agrees with the reference.
 
     Memory that is short says nothing of a path: then `least` points of one pair are compared, and in `room` is one pair
     from then on. Raises `NotMeasuredError` where there is not enough for that.
     """
+    model = check.model
     if room.most is None:
         try:
-            return _compare(model, a, b, layer, read, points, alone=False)
+            return _compare(check, points, alone=False)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
         room.shrink(model, 1)
     try:
-        return _compare(model, a, b, layer, read, least, alone=True)
+        return _compare(check, least, alone=True)
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-    raise _no_memory(model, positions_of(model, max(map(len, a)), least))
+    raise _no_memory(model, positions_of(model, max(map(len, check.a)), least))
 
 
-def _compare(
-    model: LoadedModel, a: Sequence[Prompt], b: Sequence[Prompt], layer: int, read: Read, points: int, *, alone: bool
-) -> str | None:
+def _compare(check: _Check, points: int, *, alone: bool) -> str | None:
     """Why the fast path differs from the reference; None when it agrees.
 
     Compared on a pair with the longest context, and one as long beside it unless `alone`, at the first, middle and last
-    alpha, and on a short pair alone where few positions run by kernels of their own; a model that passed is not asked
+    point, and on a short pair alone where few positions run by kernels of their own; a model that passed is not asked
     again for prompts as long or shorter, followed by as many points or fewer in a row.
     """
+    model, a, b = check.model, check.a, check.b
     tokens = max(map(len, a))
-    row = -(-points // rows_of(points, tokens - 1, model.shape.hidden))
-    passed = model.facts.passed.setdefault((layer, read), [])
-    if any(tokens <= longest and row <= most for longest, most in passed):
+    rows = check.rows(tokens, alone=alone)
+    tail = check.course.tail(a[rows[0]], b[rows[0]])
+    row = -(-points // rows_of(points, tokens - 1, model.shape.hidden)) * tail.length
+    passed = [model.facts.passed.setdefault((check.layer, read + check.course.key), []) for read in check.reads]
+    if all(any(tokens <= longest and row <= most for longest, most in known) for known in passed):
         return None
-    longest = [row for row in range(len(a)) if len(a[row]) == tokens]
-    # From a state to itself nothing moves, and any two paths agree.
-    rows = [row for row in longest if a[row] != b[row]][:2] or longest[:1]
-    rows = rows[:1] if alone else rows
-    first, second = [a[row] for row in rows], [b[row] for row in rows]
+    asked = [Some([a[row] for row in rows], [b[row] for row in rows], rows, points)]
     with as_measured(model.network, tf32=model.tf32):
-        asked = [(first, second, points)]
         if linear.is_faster(model.embedding):
             # Few positions run by kernels of their own, in memory the other way round.
-            asked.append(([first[0][-10:]], [second[0][-10:]], 50))
-        expected: Float[Tensor, "pairs steps units"] | None = None
-        for a_prompts, b_prompts, count in asked:
-            alphas, some = paths.alphas(count), [0, count // 2, count - 1]
-            if expected is not None and (a_prompts, b_prompts, count) == (first[:1], second[:1], points):
-                expected = expected[:1]
-            else:
-                expected = _plainly(model, a_prompts, b_prompts, alphas[some], layer, read, alone)
-            _check_finite(model, expected, a_prompts, b_prompts, alphas[some], layer, read)
-            try:
-                found = _segments(model, a_prompts, b_prompts, alphas, layer, read, "fast")
-            except Exception as error:  # whatever a model unlike those we know may raise
-                if is_out_of_memory(error):
-                    raise
-                return f"the fast path failed: {error!r}"
-            scale = norms(expected[:, 0])[:, None]
-            off = np.abs(from_start(found)[:, some] - from_start(expected)) / scale
-            beyond = ~(off <= _agreement(model) * _amplified(from_start(found) / scale)[:, some])
-            if beyond.any():
-                return f"the fast path differs from the reference by {off[beyond].max():.2g} of ||F(A)||"
-    if a[rows[0]] != b[rows[0]]:
-        passed.append((tokens, row))
+            few = -max(10, tail.length)
+            asked.append(Some([asked[0].a[0][few:]], [asked[0].b[0][few:]], rows[:1], 50))
+        expected: dict[Read, Float[Tensor, "pairs steps units"]] = {}
+        for number, pairs in enumerate(asked):
+            same = number and (pairs.a, pairs.b, pairs.count) == (asked[0].a[:1], asked[0].b[:1], points)
+            expected = {read: found[:1] for read, found in expected.items()} if same else _plainly(check, pairs, alone)
+            if told := _off(check, pairs, expected):
+                return told
+    if check.moves(rows[0]):
+        for known in passed:
+            known.append((tokens, row))
         model.facts.keep()
+    return None
+
+
+def _few(pairs: Some) -> list[int]:
+    """The points that are compared: the first, the middle and the last."""
+    return [0, pairs.count // 2, pairs.count - 1]
+
+
+def _off(check: _Check, pairs: Some, expected: Mapping[Read, Float[Tensor, "pairs steps units"]]) -> str | None:
+    """How the fast path differs from what is expected on some pairs; None where by rounding alone."""
+    model = check.model
+    for read in check.reads:
+        _check_finite(check, pairs, expected[read], read)
+    try:
+        found = _segments(check, pairs, "fast")
+    except Exception as error:  # whatever a model unlike those we know may raise
+        if is_out_of_memory(error):
+            raise
+        return f"the fast path failed: {error!r}"
+    for read in check.reads:
+        scale = norms(expected[read][:, 0])[:, None]
+        off = np.abs(from_start(found[read])[:, _few(pairs)] - from_start(expected[read])) / scale
+        beyond = ~(off <= _agreement(model) * _amplified(from_start(found[read]) / scale)[:, _few(pairs)])
+        if beyond.any():
+            return f"the fast path differs from the reference by {off[beyond].max():.2g} of ||F(A)||"
     return None
 
 
@@ -425,15 +540,7 @@ def _amplified(distance: Float[np.ndarray, "pairs steps"]) -> Float[np.ndarray, 
     return np.where(speed > 10, speed / 10, 1.0)
 
 
-def _plainly(
-    model: LoadedModel,
-    a: Sequence[Prompt],
-    b: Sequence[Prompt],
-    alphas: Float[np.ndarray, " steps"],
-    layer: int,
-    read: Read,
-    alone: bool,
-) -> Float[Tensor, "pairs steps units"]:
+def _plainly(check: _Check, pairs: Some, alone: bool) -> dict[Read, Float[Tensor, "pairs steps units"]]:
     """What the reference path gives on pairs whose A prompts are equally long, all points in one plain forward.
 
     With `alone` each point in a forward of its own. Raises `MeasureError` where a plain forward fails, the model does
@@ -441,8 +548,9 @@ def _plainly(
     """
     try:
         if not alone:
-            return _in_one(model, a, b, alphas, layer, read)
-        return torch.cat([_in_one(model, a, b, alphas[[step]], layer, read) for step in range(len(alphas))], dim=1)
+            return _in_one(check, pairs, _few(pairs))
+        found = [_in_one(check, pairs, [step]) for step in _few(pairs)]
+        return {read: torch.cat([one[read] for one in found], dim=1) for read in check.reads}
     except MeasureError:
         raise
     except Exception as error:
@@ -450,70 +558,57 @@ def _plainly(
             raise
         what = (str(error).strip().splitlines() or ["no word"])[0].rstrip(".")
         raise MeasureError(
-            f"{model.name}: a plain forward of {len(a[0])} tokens failed ({type(error).__name__}: {what}); expected a "
-            "causal language model that runs on token ids alone."
+            f"{check.model.name}: a plain forward of {len(pairs.a[0])} tokens failed ({type(error).__name__}: {what}); "
+            "expected a causal language model that runs on token ids alone."
         ) from error
 
 
-def _in_one(
-    model: LoadedModel,
-    a: Sequence[Prompt],
-    b: Sequence[Prompt],
-    alphas: Float[np.ndarray, " steps"],
-    layer: int,
-    read: Read,
-) -> Float[Tensor, "pairs steps units"]:
-    known: dict[Prompt, Tensor] = {}
+def _in_one(check: _Check, pairs: Some, some: list[int]) -> dict[Read, Float[Tensor, "pairs steps units"]]:
+    model, layer, reads, a, b = check.model, check.layer, check.reads, pairs.a, pairs.b
+    states: dict[Prompt, Tensor] = {}
     other = _other_end(model, a[0])
     for length in {len(prompt) for prompt in (*a, *b)}:
         group = [prompt for prompt in dict.fromkeys((*a, *b, other)) if len(prompt) == length]
-        states = forward.reference_states(model, torch.tensor(group, device=model.device), layer)
-        known.update(zip(group, states, strict=True))
-    _check_causal(model, known[a[0]], known[other])
-    ends = [torch.stack([known[prompt][-1] for prompt in side]) for side in (a, b)]
-    points = paths.segment(ends[0], ends[1], alphas)
-    ids = torch.tensor(a, device=model.device).repeat_interleave(len(alphas), 0)
-    if placement.fits(model, ids):
+        found = forward.reference_states(model, torch.tensor(group, device=model.device), layer)
+        states.update(zip(group, found, strict=True))
+    _check_causal(model, states[a[0]], states[other])
+    tail = check.course.tail(a[0], b[0])
+    points = check.course.drawn(Contexts(states, as_tuple=False), pairs, tail, some).points
+    ids = torch.tensor(a, device=model.device).repeat_interleave(len(some), 0)
+    rows = points.flatten(0, 1)
+    # States are told apart from those patched by their position, the last.
+    if placement.fits(model, ids) and tail == LAST:
         with placement.held(model, layer):
-            return forward.reference_read(model, ids, points.flatten(0, 1), layer, read).view(*points.shape[:2], -1)
-    with placement.held(model, layer):
-        forward.reference_read(model, ids[0, -placement.FEW_TOKENS :], points[0, 0], layer, read)
-    return forward.reference_read(model, ids, points.flatten(0, 1), layer, read).view(*points.shape[:2], -1)
+            out = _plain_reads(model, ids, rows, layer, reads, tail)
+    else:
+        with placement.held(model, layer):
+            point = points[0, 0].reshape(-1, points.shape[-1])[0]
+            forward.reference_read(model, ids[0, -placement.FEW_TOKENS :], point, layer, "final_norm")
+        out = _plain_reads(model, ids, rows, layer, reads, tail)
+    return {read: out[read].view(*points.shape[:2], -1) for read in reads}
 
 
-def _check_finite(
-    model: LoadedModel,
-    found: Float[Tensor, "pairs steps units"],
-    a: Sequence[Prompt],
-    b: Sequence[Prompt],
-    alphas: Float[np.ndarray, " steps"],
-    layer: int,
-    read: Read,
-) -> None:
+def _check_finite(check: _Check, pairs: Some, found: Float[Tensor, "pairs steps units"], read: Read) -> None:
     """Raise `MeasureError` where the reference path gives what is no number: that is no doubt about the fast one."""
     distances = from_start(found)
     if not np.isfinite(distances).all():
-        known = contexts(model, (*a, *b), layer, "reference")
-        points = paths.segment(known.last(a), known.last(b), alphas)
-        finite.check(model, distances, list(a), list(b), points, layer, read)
+        known = contexts(check.model, (*pairs.a, *pairs.b), check.layer, "reference")
+        tail = check.course.tail(pairs.a[0], pairs.b[0])
+        points = check.course.drawn(known, pairs, tail, _few(pairs)).points
+        finite.check(check.model, distances, list(pairs.a), list(pairs.b), points, check.layer, read)
 
 
 def _agreement(model: LoadedModel) -> float:
     return AGREEMENT_TF32 if model.tf32 else AGREEMENT[model.dtype]
 
 
-def _segments(
-    model: LoadedModel,
-    a: Sequence[Prompt],
-    b: Sequence[Prompt],
-    alphas: Float[np.ndarray, " steps"],
-    layer: int,
-    read: Read,
-    path: Path,
-) -> Float[Tensor, "pairs steps units"]:
-    known = contexts(model, (*a, *b), layer, path)
-    points = paths.segment(known.last(a), known.last(b), alphas)
-    return outputs(model, known, a, points, layer, [read], path)[read]
+def _segments(check: _Check, pairs: Some, path: Path) -> Found:
+    known = contexts(check.model, (*pairs.a, *pairs.b), check.layer, path)
+    tail = check.course.tail(pairs.a[0], pairs.b[0])
+    points = check.course.drawn(known, pairs, tail, list(range(pairs.count))).points
+    return outputs(
+        check.model, known, pairs.a, points, check.layer, check.reads, path, *([tail] if tail != LAST else [])
+    )
 
 
 def _other_end(model: LoadedModel, prompt: Prompt) -> Prompt:

@@ -8,11 +8,16 @@ import math
 import operator
 import re
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from measure.shown import shown
 
-Read = Literal["final_norm", "residual", "logits"]
+_Read = Literal["final_norm", "residual", "logits"]
+# One of these, or `block:N`: the residual stream after block N, counted from 1.
+Read = str
+Interpolation = Literal["linear", "slerp", "arc"]
+Distance = Literal["l2", "symmetric", "projection", "cosine", "kl", "js"]
+Part = Literal["mlp", "attention"]
 Protocol = Literal["paper", "strict"]
 Precision = Literal["float32", "tf32", "bfloat16", "float16", "float64"]
 # Which checkpoints fetched by a run stay on the disk.
@@ -22,7 +27,13 @@ Pairing = Literal[
 ]  # fmt: skip
 Rows = Literal["all", "independent"]
 
-READS: tuple[str, ...] = get_args(Read)
+READS: tuple[str, ...] = get_args(_Read)
+BLOCK_READ = re.compile(r"block:([1-9]\d{0,5})", re.ASCII)
+INTERPOLATIONS: tuple[str, ...] = get_args(Interpolation)
+DISTANCES: tuple[str, ...] = get_args(Distance)
+# Those between next-token distributions: read at the logits.
+OF_DISTRIBUTIONS = ("kl", "js")
+PARTS: tuple[str, ...] = get_args(Part)
 PROTOCOLS: tuple[str, ...] = get_args(Protocol)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 PAIRINGS: tuple[str, ...] = get_args(Pairing)
@@ -59,6 +70,32 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
         raise MeasureError(f"{name}={value!r} is not known; choose one of {', '.join(choices)}.")
 
 
+def block_of(read: Read) -> int | None:
+    """The block after which `block:N` reads; None for the other reads."""
+    found = BLOCK_READ.fullmatch(read)
+    return int(found[1]) if found else None
+
+
+def check_read(read: object) -> Read:
+    """`read`. Raises `MeasureError` unless it is one of `READS`, or names a block."""
+    if isinstance(read, str) and (read in READS or BLOCK_READ.fullmatch(read)):
+        return read
+    raise MeasureError(
+        f"read={read!r} is not known; choose one of {', '.join(READS)}, or block:N for the residual stream after "
+        "block N, such as block:5."
+    )
+
+
+def check_distance(distance: str, read: Read) -> None:
+    """Raise `MeasureError` for a distance that is not known, or has no meaning on what is read."""
+    check_choice("distance", distance, DISTANCES)
+    if distance in OF_DISTRIBUTIONS and read != "logits":
+        raise MeasureError(
+            f"distance={distance!r} is taken between next-token distributions, and read={read!r} holds none; use "
+            "read='logits'."
+        )
+
+
 def check_integer(name: str, value: object) -> int:
     """`value` as a plain int, NumPy's integers included. Raises `MeasureError` for anything else."""
     try:
@@ -92,6 +129,19 @@ def check_plane(size: int, extent: object) -> tuple[float, float]:
     return low, high
 
 
+# Of a field that specs did not have at first: at its default, ids, keys and baselines are as if it were not there.
+_ADDED = {"added": True}
+
+
+def fields_of(spec: AnySpec) -> dict[str, Any]:
+    """Every field of a spec by its name, those that were added later only where they say something."""
+    whole = dataclasses.asdict(spec)
+    for field in dataclasses.fields(spec):
+        if field.metadata.get("added") and getattr(spec, field.name) == field.default:
+            del whole[field.name]
+    return whole
+
+
 @dataclass(frozen=True)
 class Spec:
     """What every measurement names: a model, its weights, where it is patched and read, and what prompts come from.
@@ -115,7 +165,7 @@ class Spec:
     precision: Precision = "float32"
 
     def __post_init__(self) -> None:
-        check_choice("read", self.read, READS)
+        check_read(self.read)
         check_choice("protocol", self.protocol, PROTOCOLS)
         check_choice("precision", self.precision, PRECISIONS)
         if not _WEIGHTS.fullmatch(self.weights):
@@ -142,6 +192,8 @@ def _short(field: str, value: object) -> str:
     """A field's part of an id: no character of it that a file name cannot hold."""
     if field == "weights":
         return str(value).replace(":", "-" if "_after_" in str(value) else "")
+    if field == "read":
+        return f"{field}{value}".replace(":", "")
     text = str(value)
     if field == "corpus" and UNSAFE_IN_FILE_NAMES.search(text):
         # The end of its name for the reader; the hash tells two folders, repositories or revisions apart.
@@ -161,25 +213,34 @@ class CurveSpec(Spec):
     `pairs` counts the pairs drawn: chained under protocol `paper` (every second one is disjoint and used for
     inference), disjoint and measured in both directions under `strict`. A file's pairs are all taken, both ways.
     `rows` says which of them are measured: `all`, or those that inference uses alone, `independent`.
+    `path` says how X goes from A to B (`measure.paths.between`), `distance` what is taken between outputs
+    (`measure.distances`).
     """
 
     steps: int = 50
     pairs: int = DEFAULT_PAIRS
     pairing: Pairing = "random"
     rows: Rows = "all"
+    path: Interpolation = dataclasses.field(default="linear", metadata=_ADDED)
+    distance: Distance = dataclasses.field(default="l2", metadata=_ADDED)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_steps(self.steps)
         check_choice("pairing", self.pairing, PAIRINGS)
         check_choice("rows", self.rows, ROWS)
+        check_choice("path", self.path, INTERPOLATIONS)
+        check_distance(self.distance, self.read)
         if self.pairs < 2:
             raise MeasureError(f"pairs={self.pairs}: at least 2 pairs are needed for a median with an interval.")
 
 
 @dataclass(frozen=True)
 class PredictionSpec(CurveSpec):
-    """Curves with the next-token distributions along them; `span` steps apart two points are compared."""
+    """Curves with the next-token distributions along them; `span` steps apart two points are compared.
+
+    What holds them against r takes r for d / d(1) of the Euclidean distance.
+    """
 
     steps: int = 51
     pairs: int = FEWER_PAIRS

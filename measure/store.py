@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 import os
@@ -14,7 +13,7 @@ from pathlib import Path
 from measure import files
 from measure.known import source_hash
 from measure.results import Result, write_atomically
-from measure.spec import MeasureError, Spec
+from measure.spec import MeasureError, Spec, fields_of
 
 
 def key(spec: Spec, conditions: Mapping[str, str]) -> str:
@@ -22,7 +21,7 @@ def key(spec: Spec, conditions: Mapping[str, str]) -> str:
 
     `conditions` are hashes of weights and prompts, versions and the device type.
     """
-    content = {"kind": type(spec).__name__, "spec": dataclasses.asdict(spec), "source": source_hash(), **conditions}
+    content = {"kind": type(spec).__name__, "spec": fields_of(spec), "source": source_hash(), **conditions}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -102,11 +102,11 @@ MEASURING = (
         (
             112,
             "residual read after the norm",
-            'Outputs(residual if read == "residual" else found, residual)',
-            "Outputs(found, residual)",
+            'Outputs(residual if read == "residual" else found, residual, ',
+            "Outputs(found, residual, ",
         ),
         (113, "gates counted from 1 on", "kept.append(inputs[0] > 0)", "kept.append(inputs[0] > 1)", CROSSINGS),
-        (114, "reference patches first position", "states[:, -1] = point", "states[:, 0] = point"),
+        (114, "reference patches first position", "states[:, -tail.length] = point", "states[:, 0] = point"),
         (
             115,
             "dead patch in the reference",
@@ -116,8 +116,8 @@ MEASURING = (
         (
             116,
             "reference reads a block early",
-            "_hook(model, model.depth, keep)",
-            "_hook(model, model.depth - 1, keep)",
+            'model.depth if read == "residual" else block_of(read)',
+            'model.depth - 1 if read == "residual" else block_of(read)',
         ),
     ),
     *faults(

@@ -118,11 +118,11 @@ def test_a_field_really_added_to_a_spec_leaves_baselines_valid(monkeypatch: pyte
 
     @dataclass(frozen=True)
     class Wider(CurveSpec):
-        distance: str = "l2"
+        norming: str = "no"
 
     monkeypatch.setitem(KINDS, "curves", Wider)
     assert compare(text(curves(Wider("rung", layer=2))), accepted).state is State.AS_ACCEPTED
-    assert compare(text(curves(Wider("rung", layer=2, distance="kl"))), accepted).state is State.REFUSED
+    assert compare(text(curves(Wider("rung", layer=2, norming="yes"))), accepted).state is State.REFUSED
     monkeypatch.setattr(Curves, "kept_metrics", (*Curves.kept_metrics, "end_distance"))
     monkeypatch.setitem(baselines.TOLERANCE[PROCESSORS], "end_distance", 1e-5)
     found = compare(text(curves(Wider("rung", layer=2))), accepted)
