@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         SliceSpec,
     )
     from measure.stats import Effect, Fact, Interval, Trend, Verdict
+    from measure.sweeps import Sweep, sweep
 
 # Where each public name lives; a name that is its own home is a module.
 _HOMES = {
@@ -45,6 +46,7 @@ _HOMES = {
     "Predictions": "predictions",
     "SliceSpec": "spec",
     "Slices": "slices",
+    "Sweep": "sweeps",
     "Trend": "stats",
     "Verdict": "stats",
     "catalog": "catalog",
@@ -53,6 +55,7 @@ _HOMES = {
     "pairs": "own_pairs",
     "slice2d": "measurements",
     "stats": "stats",
+    "sweep": "sweeps",
 }
 
 __all__ = [
@@ -71,6 +74,7 @@ __all__ = [
     "Predictions",
     "SliceSpec",
     "Slices",
+    "Sweep",
     "Trend",
     "Verdict",
     "catalog",
@@ -79,6 +83,7 @@ __all__ = [
     "pairs",
     "slice2d",
     "stats",
+    "sweep",
 ]
 
 

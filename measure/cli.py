@@ -1,4 +1,4 @@
-"""The command face, `measure models | curve | slice | plan | fetch | report | history | ...`: parses and prints."""
+"""The command face, `measure models | curve | sweep | slice | ...`: parses and prints."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from measure import catalog, signals
+from measure import catalog, signals, sweep_command
 from measure.ladder.recipe import Recipe, rung
 from measure.shown import one_line, shown
-from measure.spec import PRECISIONS, READS, MeasureError
+from measure.spec import DISTANCES, INTERPOLATIONS, PRECISIONS, READS, MeasureError
 
 if TYPE_CHECKING:
     from measure.ladder.train import Text
@@ -111,10 +111,11 @@ def _parser(*, pairs_from: bool = False) -> argparse.ArgumentParser:
     parser = _Parser("measure", description="Measure stable regions in the residual stream.")
     commands = parser.add_subparsers(
         required=True,
-        metavar="models | curve | slice | plan | fetch | report | history | review | refresh | ladder",
+        metavar="models | curve | sweep | slice | plan | fetch | report | history | review | refresh | ladder",
     )
     _add_models(commands)
     _add_curve(commands, pairs_from)
+    _add_sweep(commands, pairs_from)
     _add_slice(commands)
     _add_plan(commands)
     _add_fetch(commands)
@@ -191,12 +192,8 @@ def _add_curve(commands: Any, pairs_from: bool) -> None:
         'measure curve ladder-olmo-1.1m " The house was very" " The house was in" --save curve.png\n'
         "  measure curve smollm2-135m-instruct --pairs-from printed --layer 1 7 --save pairs.csv --save pairs.pdf",
     )
-    _add_measuring(command, *(() if pairs_from else ("prompt_a", "prompt_b")))
-    command.add_argument(
-        "--pairs-from",
-        metavar="FILE",
-        help="in place of two prompts: printed (the paper's six pairs), words, or a file with columns a, b and label",
-    )
+    _add_pairs(command, pairs_from)
+    command.add_argument("--read", default="final_norm", metavar="READ", help=f"{_READ} (default final_norm)")
     command.add_argument(
         "--layer",
         default="1",
@@ -206,12 +203,28 @@ def _add_curve(commands: Any, pairs_from: bool) -> None:
     command.add_argument("--steps", type=int, default=50, help="points of the curve (default 50)")
 
 
+_READ = f"what is read: {', '.join(READS)}, or block:N"
+
+
+def _add_pairs(command: argparse.ArgumentParser, pairs_from: bool) -> None:
+    """What the commands that measure curves share."""
+    _add_measuring(command, *(() if pairs_from else ("prompt_a", "prompt_b")))
+    command.add_argument(
+        "--pairs-from",
+        metavar="FILE",
+        help="in place of two prompts: printed (the paper's six pairs), words, or a file with columns a, b and label",
+    )
+    command.add_argument("--path", choices=INTERPOLATIONS, default="linear", help="how A goes to B (default linear)")
+    command.add_argument(
+        "--distance", choices=DISTANCES, default="l2", help="between outputs (default l2); kl and js read the logits"
+    )
+
+
 def _add_measuring(command: argparse.ArgumentParser, *prompts: str) -> None:
     """What the measuring commands share."""
     command.add_argument("model", help="catalog name, folder or hub id, each with an optional @revision")
     for name in prompts:
         command.add_argument(name)
-    command.add_argument("--read", choices=READS, default="final_norm", help="what is read (default final_norm)")
     command.add_argument("--bos", action="store_true", help="put the tokenizer's BOS in front of the prompts")
     command.add_argument("--allow-pickle", action="store_true", help="load pickled weights if there are no safetensors")
     command.add_argument("--precision", choices=PRECISIONS, default="float32", help="computed in (default float32)")
@@ -254,12 +267,34 @@ def _curve(options: argparse.Namespace) -> int:
         layer=layer,
         read=options.read,
         steps=options.steps,
+        path=options.path,
+        distance=options.distance,
         bos=options.bos,
         precision=options.precision,
     )
     found = measured if isinstance(measured, dict) else {measured.provenance["layer"]: measured}
     _print(*tables.lines(found, asked.labels if asked else None))
     _saved(options.save, lambda name: tables.write_curves(found, name, asked.labels if asked else None))
+    return 0
+
+
+def _add_sweep(commands: Any, pairs_from: bool) -> None:
+    command = _command(commands, "sweep", _sweep, sweep_command.TEXT, sweep_command.EXAMPLE)
+    _add_pairs(command, pairs_from)
+    command.add_argument("--read", default="all", metavar="READ,...", help=f"{_READ}; or all (default all)")
+    sweep_command.add_options(command)
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    from measure import own_pairs, tables
+
+    tables.check_names(options.save)
+    sweep_command.check(options)
+    asked = own_pairs.pairs(options.pairs_from) if options.pairs_from else None
+    sides = (asked.a, asked.b) if asked else (options.prompt_a, options.prompt_b)
+    found = sweep_command.measured(options, _model(options), _layer(options.layer), sides)
+    _print(*found.lines(options.metric))
+    _saved(options.save, lambda name: sweep_command.written(found, name, options.metric))
     return 0
 
 
@@ -282,6 +317,7 @@ def _add_slice(commands: Any) -> None:
         'measure slice ladder-olmo-1.1m " The house was very" " The house was in" " He said that" --save slice.png',
     )
     _add_measuring(command, "prompt_a", "prompt_b", "prompt_c")
+    command.add_argument("--read", choices=READS, default="final_norm", help="what is read (default final_norm)")
     command.add_argument("--layer", type=int, default=1, help="blocks before the patch, from 1 (default 1)")
     command.add_argument("--size", type=int, default=32, help="cells a side (default 32)")
     command.add_argument(

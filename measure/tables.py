@@ -114,11 +114,10 @@ def write_curves(found: ByLayer, name: str, labels: Sequence[str] | None = None)
         import pandas
 
         table = pandas.concat([curves.frame(labels) for curves in found.values()], ignore_index=True)
-        write_atomically(Path(name), _table_bytes(table, ending))
-        return [name]
+        return [write_table(name, table)]
     if ending in FIGURES:
         nothing = all(curves.degenerate.all() for curves in found.values())
-        return [] if nothing else [_draw(name, lambda: draw(found, labels))]
+        return [] if nothing else [write_figure(name, lambda: draw(found, labels))]
     several = len(found) > 1
     places = {layer: _named(name, f"-layer{layer}") if several else name for layer in found}
     return [str(found[layer].save(place)) for layer, place in places.items()]
@@ -128,7 +127,13 @@ def write_slices(found: Slices, name: str) -> list[str]:
     """Write slices as numbers or a figure, by the ending of `name`; returns what was written, nothing if degenerate."""
     if Path(name).suffix.lower() not in FIGURES:
         return [str(found.save(name))]
-    return [] if found.degenerate[0] else [_draw(name, found.plot)]
+    return [] if found.degenerate[0] else [write_figure(name, found.plot)]
+
+
+def write_table(name: str, table: DataFrame) -> str:
+    """Write a table as the ending of `name` says; returns what was written."""
+    write_atomically(Path(name), _table_bytes(table, Path(name).suffix.lower()))
+    return name
 
 
 def _named(name: str, more: str) -> str:
@@ -169,7 +174,8 @@ def draw(found: ByLayer, labels: Sequence[str] | None = None) -> None:
         figure.legend(handles, names, loc="outside right center", fontsize=8, frameon=False)
 
 
-def _draw(name: str, drawn: Callable[[], object]) -> str:
+def write_figure(name: str, drawn: Callable[[], object]) -> str:
+    """Write what `drawn` draws on a new figure, as the ending of `name` says; returns what was written."""
     from matplotlib import pyplot
 
     buffer = io.BytesIO()

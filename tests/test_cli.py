@@ -173,7 +173,7 @@ def test_the_command_is_installed() -> None:
         [Path(sys.executable).with_name("measure"), "--help"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0
-    assert "models | curve | slice | plan | fetch | report | history | review | refresh | ladder" in " ".join(
+    assert "models | curve | sweep | slice | plan | fetch | report | history | review | refresh | ladder" in " ".join(
         done.stdout.split()
     )
 
