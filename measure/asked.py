@@ -25,6 +25,7 @@ from measure.spec import (
     check_choice,
     check_distance,
     check_integer,
+    check_interventions,
     check_read,
 )
 
@@ -69,7 +70,7 @@ def _from_end(name: str, given: Any) -> int:
     return found
 
 
-def course_of(path: Any, points: Any, distance: Any, patched: Any, steps: int) -> Course:
+def course_of(path: Any, points: Any, distance: Any, patched: Any, steps: int, interventions: Any = ()) -> Course:
     """What is asked for, as far as it can be told without the model."""
     if not isinstance(path, str):
         raise MeasureError(f"path={path!r} is a {type(path).__name__}; choose one of {', '.join(INTERPOLATIONS)}.")
@@ -78,10 +79,11 @@ def course_of(path: Any, points: Any, distance: Any, patched: Any, steps: int) -
     own = None if points is None else _points(points)
     if own is not None:
         _check_alone(path, where, own.shape[1], steps)
-    if (path, own, distance, where) == ("linear", None, "l2", -1):
+    changed = check_interventions(interventions)
+    if (path, own, distance, where, changed) == ("linear", None, "l2", -1, ()):
         return USUAL
     kind: Any = path
-    return Course(kind, distance, own, where)
+    return Course(kind, distance, own, where, interventions=changed)
 
 
 def _patched(given: Any) -> Any:
@@ -190,6 +192,6 @@ def of_spec(spec: CurveSpec, model: LoadedModel) -> Course:
     block = block_of(spec.read)
     if block is not None:
         check_reads(model, [spec.layer], [spec.read])
-    if (spec.path, spec.distance) == ("linear", "l2"):
+    if (spec.path, spec.distance, spec.interventions) == ("linear", "l2", ()):
         return USUAL
-    return Course(spec.path, spec.distance)
+    return Course(spec.path, spec.distance, interventions=spec.interventions)

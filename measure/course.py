@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -14,7 +14,7 @@ from measure import paths
 from measure.distances import Own, name_of
 from measure.forward import Tail
 from measure.prompts import Prompt
-from measure.spec import Interpolation
+from measure.spec import Interpolation, Intervention
 
 # Of pairs that have no path so many are named in an error or a record.
 NAMED = 3
@@ -30,6 +30,7 @@ class Some:
     count: int
 
 
+@runtime_checkable
 class Known(Protocol):
     """States of prompts after the patched block."""
 
@@ -63,11 +64,7 @@ class Course:
     points: Float[Tensor, "pairs points width"] | None = None
     patched: int | Literal["difference"] = -1
     read_at: int = -1
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether X goes straight, and the last position is patched and read."""
-        return self.path == "linear" and self.points is None and self.patched == -1
+    interventions: tuple[Intervention, ...] = ()
 
     @property
     def null(self) -> Interpolation:
@@ -88,6 +85,8 @@ class Course:
             found["patched"] = self.patched
         if self.read_at != -1:
             found["read_at"] = self.read_at
+        if self.interventions:
+            found["interventions"] = [str(one) for one in self.interventions]
         return found
 
     def tail(self, a: Prompt, b: Prompt) -> Tail:
@@ -100,7 +99,8 @@ class Course:
         """What else than layer and read the check of the fast path hangs on; empty as usual."""
         shape = "own" if self.points is not None else "" if self.path == "linear" else self.path
         place = "" if (self.patched, self.read_at) == (-1, -1) else f"{self.patched} read at {self.read_at}"
-        return "".join(f" | {part}" for part in (shape, place) if part)
+        changed = ", ".join(map(str, self.interventions))
+        return "".join(f" | {part}" for part in (shape, place, changed) if part)
 
     def drawn(self, known: Known, pairs: Some, tail: Tail, some: Sequence[int] | None = None) -> Drawn:
         """The points of some pairs, or those numbered `some` of them."""

@@ -21,7 +21,7 @@ def check(
     distances: Float[np.ndarray, "prompts points"],
     a: list[Prompt],
     b: list[Prompt],
-    points: Float[Tensor, "prompts points width"],
+    points: Float[Tensor, "prompts points *length width"],
     layer: int,
     read: Read,
 ) -> None:

@@ -60,7 +60,7 @@ def states_of(output: Any) -> Tensor:
     return found
 
 
-def _replaced(output: Any, states: Tensor) -> Any:
+def replaced(output: Any, states: Tensor) -> Any:
     """What a block returned, with other states."""
     return type(output)([states, *output[1:]]) if type(output) in (tuple, list) else states
 
@@ -407,7 +407,7 @@ def reference_reads(
             states[:, -tail.length :] = point
         else:
             states[:, -tail.length] = point
-        return _replaced(output, states)
+        return replaced(output, states)
 
     def keep(place: int) -> Callable[[nn.Module, Any, Any], None]:
         return lambda _module, _inputs, output: kept.update({place: states_of(output)})

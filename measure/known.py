@@ -142,6 +142,7 @@ MEASURING_MODULES = (
     "forward",
     "distances",
     "course",
+    "parts",
     "asked",
     "finite",
     "placement",

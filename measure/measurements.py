@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from measure import distances, finite, forward, paths, progress, prompts, runs
+from measure import distances, finite, forward, parts, paths, progress, prompts, runs
 from measure.asked import check_reads, course_of, for_pairs, of_spec, positions_of, reads_of
 from measure.course import NAMED, USUAL, Course, Some
 from measure.crossings import Crossings
@@ -35,6 +35,7 @@ from measure.spec import (
     CrossingSpec,
     CurveSpec,
     Interpolation,
+    Intervention,
     MeasureError,
     Precision,
     PredictionSpec,
@@ -71,6 +72,7 @@ def interpolate(
     distance: str | Own = "l2",
     patched: int | Literal["difference"] = -1,
     read_at: int = -1,
+    interventions: Sequence[Intervention] = (),
     bos: bool = False,
     tokenizer: Any = None,
     precision: Precision = "float32",
@@ -89,6 +91,7 @@ def interpolate(
     distance: str | Own = "l2",
     patched: int | Literal["difference"] = -1,
     read_at: int = -1,
+    interventions: Sequence[Intervention] = (),
     bos: bool = False,
     tokenizer: Any = None,
     precision: Precision = "float32",
@@ -107,6 +110,7 @@ def interpolate(
     distance: str | Own = "l2",
     patched: int | Literal["difference"] = -1,
     read_at: int | Sequence[int] = -1,
+    interventions: Sequence[Intervention] = (),
     bos: bool = False,
     tokenizer: Any = None,
     precision: Precision = "float32",
@@ -124,6 +128,7 @@ def interpolate(
     distance: str | Own = "l2",
     patched: int | Literal["difference"] = -1,
     read_at: int | Sequence[int] = -1,
+    interventions: Sequence[Intervention] = (),
     bos: bool = False,
     tokenizer: Any = None,
     precision: Precision = "float32",
@@ -154,6 +159,9 @@ def interpolate(
     `patched`: the position that is patched, from the end, or `difference`: all from the first in which the prompts of a
     pair differ. `read_at`: the position that is read, from the end, no earlier than the patched one.
 
+    `interventions`: `Scaled(part, blocks, factor)` and `Frozen(part, blocks)`, what the `mlp` or `attention` of blocks,
+    (first, last), adds to the residual stream, times a number in every run, or as in p_A's clean run.
+
     Several layers, or `"all"`, are measured on one loading, their clean runs once; several reads in one run.
 
     Returns `Curves` with `.distance` and `.relative` of shape (pairs, steps); of several layers a dict by layer, of
@@ -164,7 +172,7 @@ def interpolate(
     check_steps(steps)
     check_choice("precision", precision, PRECISIONS)
     reads, positions = reads_of(read, distance), positions_of(read_at)
-    course = course_of(path, points, distance, patched, steps)
+    course = course_of(path, points, distance, patched, steps, interventions)
     # What is None is refused below, but for B beside points.
     given: dict[str, Any] = {"prompts_a": prompts_a, "prompts_b": prompts_b}
     given = {"prompts_a": prompts_a} if points is not None and prompts_b is None else given
@@ -529,7 +537,9 @@ def crossings(
 
 
 def _choice(model: LoadedModel, pairs: Pairs, layer: int, reads: Sequence[Read], points: int, course: Course) -> Choice:
-    return runs.choose_path(model, pairs.a, pairs.b, layer, reads, points, None, course)
+    parts.check(model, course.interventions, layer)
+    with parts.intervened(model, course.interventions):
+        return runs.choose_path(model, pairs.a, pairs.b, layer, reads, points, None, course)
 
 
 def _along_segments(
@@ -581,7 +591,7 @@ def _along_layers(
             _fill(found[layer][read], rows, len(pairs), _distances(part, read))
         progress.advance(len(rows))
 
-    with as_measured(model.network, tf32=model.tf32):
+    with parts.intervened(model, course.interventions), as_measured(model.network, tf32=model.tf32):
         for rows in _chunks(model, pairs, asked, count, course):
             a, b = pairs.a[rows[0]], pairs.b[rows[0]]
             positions = max(runs.positions_of(model, len(a), count, course.tail(a, b).length), len(a) + len(b))

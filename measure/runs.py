@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from measure import catalog, finite, forward, linear, placement
+from measure import catalog, finite, forward, linear, parts, placement
 from measure.course import USUAL, Course, Some
 from measure.forward import LAST, Tail
 from measure.models import LoadedModel, as_measured
@@ -138,16 +138,17 @@ def outputs(
         alone = len(prompts) * rows * tail.length == 1
         more = linear.filling(earlier.shape[1] + points.shape[1], points) if alone else 0
         cut = in_rows(run.reshape(len(run), -1, tail.length * run.shape[2]), rows, more)
-        out = forward.run_from_layer(
-            model,
-            earlier.repeat_interleave(rows, 0),
-            cut.reshape(len(cut), -1, run.shape[2]),
-            layer,
-            direct,
-            as_tuple=known.as_tuple,
-            blocks=tuple(blocks.values()),
-            tail=tail,
-        )
+        with parts.frozen([prompt for prompt in prompts for _ in range(rows)], tail.length, cut.shape[1]):
+            out = forward.run_from_layer(
+                model,
+                earlier.repeat_interleave(rows, 0),
+                cut.reshape(len(cut), -1, run.shape[2]),
+                layer,
+                direct,
+                as_tuple=known.as_tuple,
+                blocks=tuple(blocks.values()),
+                tail=tail,
+            )
         residual = together(out.residual, *points.shape[:2])
         found: Found = {"residual": residual, direct: together(out.read, *points.shape[:2])}
         found |= {read: together(out.blocks[place], *points.shape[:2]) for read, place in blocks.items()}
@@ -208,7 +209,8 @@ def _reference_row(
     tail: Tail = LAST,
 ) -> dict[Read, Float[Tensor, "points units"]]:
     ids = torch.tensor(prompt, device=model.device)
-    found = [_plain_reads(model, ids, point, layer, reads, tail) for point in points]
+    with parts.frozen([prompt]):
+        found = [_plain_reads(model, ids, point, layer, reads, tail) for point in points]
     return {read: torch.stack([one[read] for one in found]) for read in reads}
 
 
@@ -575,16 +577,17 @@ def _in_one(check: _Check, pairs: Some, some: list[int]) -> dict[Read, Float[Ten
     tail = check.course.tail(a[0], b[0])
     points = check.course.drawn(Contexts(states, as_tuple=False), pairs, tail, some).points
     ids = torch.tensor(a, device=model.device).repeat_interleave(len(some), 0)
-    rows = points.flatten(0, 1)
+    rows, frozen = points.flatten(0, 1), parts.frozen([prompt for prompt in a for _ in some])
     # States are told apart from those patched by their position, the last.
     if placement.fits(model, ids) and tail == LAST:
-        with placement.held(model, layer):
+        with frozen, placement.held(model, layer):
             out = _plain_reads(model, ids, rows, layer, reads, tail)
     else:
         with placement.held(model, layer):
             point = points[0, 0].reshape(-1, points.shape[-1])[0]
             forward.reference_read(model, ids[0, -placement.FEW_TOKENS :], point, layer, "final_norm")
-        out = _plain_reads(model, ids, rows, layer, reads, tail)
+        with frozen:
+            out = _plain_reads(model, ids, rows, layer, reads, tail)
     return {read: out[read].view(*points.shape[:2], -1) for read in reads}
 
 

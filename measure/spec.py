@@ -129,6 +129,72 @@ def check_plane(size: int, extent: object) -> tuple[float, float]:
     return low, high
 
 
+@dataclass(frozen=True)
+class _OfBlocks:
+    """A part of some blocks, the first and the last of which are counted from 1 and are both meant."""
+
+    part: Part
+    blocks: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        check_choice("part", self.part, PARTS)
+        try:
+            first, last = (check_integer("blocks", one) for one in self.blocks)
+        except (TypeError, ValueError) as error:
+            raise MeasureError(
+                f"blocks={self.blocks!r} is no range ({str(error).rstrip('.')}); expected two integers, the first "
+                "block and the last."
+            ) from None
+        if not 1 <= first <= last:
+            raise MeasureError(
+                f"blocks={self.blocks!r}: expected the first block and the last, counted from 1, such as (1, 4)."
+            )
+        object.__setattr__(self, "blocks", (first, last))
+
+
+@dataclass(frozen=True)
+class Scaled(_OfBlocks):
+    """What MLPs or attention of a range of blocks add to the residual stream, times `factor`, in every run."""
+
+    factor: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        found = self.factor
+        if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
+            raise MeasureError(f"factor={found!r}: expected a finite number, 0 to take the part away.")
+        object.__setattr__(self, "factor", float(found))
+
+    def __str__(self) -> str:
+        return f"scaled-{self.part}-{self.blocks[0]}-{self.blocks[1]}-{self.factor:g}"
+
+
+@dataclass(frozen=True)
+class Frozen(_OfBlocks):
+    """What MLPs or attention of a range of blocks add to the residual stream, as in prompt A's clean run."""
+
+    def __str__(self) -> str:
+        return f"frozen-{self.part}-{self.blocks[0]}-{self.blocks[1]}"
+
+
+Intervention = Scaled | Frozen
+
+
+def check_interventions(given: Any) -> tuple[Intervention, ...]:
+    """Interventions that go together. Raises `MeasureError` for what is none, and for two on one part of a block."""
+    found = (given,) if isinstance(given, Scaled | Frozen) else given
+    if isinstance(found, str) or not isinstance(found, list | tuple):
+        raise MeasureError(f"interventions is a {type(given).__name__}; expected a list of Scaled and Frozen.")
+    seen: dict[tuple[str, int], Intervention] = {}
+    for one in found:
+        if not isinstance(one, Scaled | Frozen):
+            raise MeasureError(f"interventions holds a {type(one).__name__}; expected Scaled or Frozen.")
+        for block in range(one.blocks[0], one.blocks[1] + 1):
+            if (other := seen.setdefault((one.part, block), one)) is not one:
+                raise MeasureError(f"{other} and {one} both change the {one.part} of block {block}; give one of them.")
+    return tuple(found)
+
+
 # Of a field that specs did not have at first: at its default, ids, keys and baselines are as if it were not there.
 _ADDED = {"added": True}
 
@@ -192,6 +258,8 @@ def _short(field: str, value: object) -> str:
     """A field's part of an id: no character of it that a file name cannot hold."""
     if field == "weights":
         return str(value).replace(":", "-" if "_after_" in str(value) else "")
+    if field == "interventions":
+        return "-".join(str(one) for one in value)  # type: ignore[attr-defined]
     if field == "read":
         return f"{field}{value}".replace(":", "")
     text = str(value)
@@ -214,7 +282,7 @@ class CurveSpec(Spec):
     inference), disjoint and measured in both directions under `strict`. A file's pairs are all taken, both ways.
     `rows` says which of them are measured: `all`, or those that inference uses alone, `independent`.
     `path` says how X goes from A to B (`measure.paths.between`), `distance` what is taken between outputs
-    (`measure.distances`).
+    (`measure.distances`), `interventions` which parts of blocks are scaled or frozen.
     """
 
     steps: int = 50
@@ -223,6 +291,7 @@ class CurveSpec(Spec):
     rows: Rows = "all"
     path: Interpolation = dataclasses.field(default="linear", metadata=_ADDED)
     distance: Distance = dataclasses.field(default="l2", metadata=_ADDED)
+    interventions: tuple[Intervention, ...] = dataclasses.field(default=(), metadata=_ADDED)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -231,6 +300,7 @@ class CurveSpec(Spec):
         check_choice("rows", self.rows, ROWS)
         check_choice("path", self.path, INTERPOLATIONS)
         check_distance(self.distance, self.read)
+        object.__setattr__(self, "interventions", check_interventions(self.interventions))
         if self.pairs < 2:
             raise MeasureError(f"pairs={self.pairs}: at least 2 pairs are needed for a median with an interval.")
 

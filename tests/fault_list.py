@@ -110,7 +110,7 @@ MEASURING = (
         (
             115,
             "dead patch in the reference",
-            "return _replaced(output, states)",
+            "return replaced(output, states)",
             "return output",
         ),
         (

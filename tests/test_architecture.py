@@ -32,7 +32,7 @@ RANKS = [
     {"shelf"},
     {"predictions", "crossings", "slices", "prompts", "models", "store", "claims"},
     {"baselines", "training_order", "forward", "inputs", "own_pairs", "tables", "ladder", "recording"},
-    {"regression", "finite", "placement", "course", "figure_parts", "over_runs", "drift"},
+    {"regression", "finite", "placement", "course", "parts", "figure_parts", "over_runs", "drift"},
     {"page_names"},
     {"runs", "asked", "snapshot", "page_history", "page_results", "page_runs", "page_paper", "paper_figures"},
     {"measurements", "fetching", "page_view", "review"},
