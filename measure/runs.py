@@ -154,9 +154,14 @@ def outputs(
         found |= {read: together(out.blocks[place], *points.shape[:2]) for read, place in blocks.items()}
         return found | {read: norm_only(model, residual, read, known, path) for read in reads if read not in found}
     wanted: list[Read] = list(dict.fromkeys((*reads, "residual")))
-    sides = zip(prompts, points, strict=True)
-    by_prompt = [_reference_row(model, prompt, row, layer, wanted, tail) for prompt, row in sides]
-    return {read: torch.stack([row[read] for row in by_prompt]) for read in wanted}
+    # Blocks by one forward for each point; other reads one after the other, as who counts in the forwards expects.
+    groups = [[read] for read in wanted if block_of(read) is None] + [[read for read in wanted if block_of(read)]]
+    whole: Found = {}
+    for group in filter(None, groups):
+        sides = zip(prompts, points, strict=True)
+        rows_found = [_reference_row(model, prompt, row, layer, group, tail) for prompt, row in sides]
+        whole |= {read: torch.stack([row[read] for row in rows_found]) for read in group}
+    return whole
 
 
 def _in_tail(
