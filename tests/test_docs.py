@@ -97,7 +97,9 @@ def test_the_readmes_example_runs() -> None:
 
 def test_the_example_of_use_prints_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    [code] = blocks("docs/usage.md", "python")
+    code, *others = blocks("docs/usage.md", "python")
+    for other in others:
+        run(other)
     curves = run(code)["curves"]
     for given in (curves, curves.null):
         for metric in ("max_slope", "edge_speed"):
