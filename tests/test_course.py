@@ -120,6 +120,7 @@ def test_a_pair_without_an_arc_is_degenerate_and_told(b: torch.Tensor, message: 
     found = measure.interpolate(network, [[5], [5]], [[6], [7]], path="slerp", steps=3)
     assert list(found.degenerate) == [True, False]
     assert np.isnan(found.max_slope[0])
+    assert np.isnan(found.distance[0]).all()
     assert np.isnan(found.null.edge_speed[0])
     assert f"1 of 2 pairs have no path and are degenerate (pair 1: {message}" in caplog.text
     # Straight through the origin there is a way.
