@@ -61,14 +61,18 @@ def _several(curves: Curves, labels: Sequence[str]) -> list[str]:
         cells = [f"{getattr(curves, m)[row]:>13.3f} {f'({getattr(curves.null, m)[row]:.3f})':>8}" for m in _SHOWN]
         told = "degenerate: both prompts give the same output" if curves.degenerate[row] else "  ".join(cells)
         shown.append(f"{label[:width]:<{width}}  {told}")
-    kinds = list(dict.fromkeys(map(figures.kind_of, labels)))
-    groups = {kind: [figures.kind_of(label) == kind for label in labels] for kind in kinds}
-    if not 1 < len(kinds) <= min(MOST_KINDS, len(labels) - 1):
-        groups = {"": [True] * len(labels)}
-    return shown + [line for kind, rows in groups.items() for line in _medians(_alone(curves, rows), kind)]
+    return shown + [line for kind, rows in kinds(labels).items() for line in _medians(alone(curves, rows), kind)]
 
 
-def _alone(curves: Curves, chosen: Sequence[bool]) -> Curves:
+def kinds(labels: Sequence[str]) -> dict[str, list[bool]]:
+    """Which pairs are of each kind of labels (D1, D2, S1: two); all of one without a name where they have no kinds."""
+    named = list(dict.fromkeys(map(figures.kind_of, labels)))
+    if not 1 < len(named) <= min(MOST_KINDS, len(labels) - 1):
+        return {"": [True] * len(labels)}
+    return {kind: [figures.kind_of(label) == kind for label in labels] for kind in named}
+
+
+def alone(curves: Curves, chosen: Sequence[bool]) -> Curves:
     """Some pairs for themselves: prompts that they share with others are no reason to leave them out."""
     found = curves.take(np.flatnonzero(chosen))
     if found.prompts is None:
@@ -119,7 +123,7 @@ def write_curves(found: ByLayer, name: str, labels: Sequence[str] | None = None)
         nothing = all(curves.degenerate.all() for curves in found.values())
         return [] if nothing else [write_figure(name, lambda: draw(found, labels))]
     several = len(found) > 1
-    places = {layer: _named(name, f"-layer{layer}") if several else name for layer in found}
+    places = {layer: named(name, f"-layer{layer}") if several else name for layer in found}
     return [str(found[layer].save(place)) for layer, place in places.items()]
 
 
@@ -136,7 +140,8 @@ def write_table(name: str, table: DataFrame) -> str:
     return name
 
 
-def _named(name: str, more: str) -> str:
+def named(name: str, more: str) -> str:
+    """The name of a file with something put before its ending."""
     return str(Path(name).with_name(Path(name).stem + more + Path(name).suffix))
 
 
