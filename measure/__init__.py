@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from measure import catalog, claims, stats
     from measure.claims import Claim
+    from measure.comparison import Comparison
     from measure.crossings import Crossings
     from measure.measurements import interpolate, slice2d
     from measure.own_pairs import pairs
@@ -30,10 +31,12 @@ if TYPE_CHECKING:
     )
     from measure.stats import Effect, Fact, Interval, Trend, Verdict
     from measure.sweeps import Sweep, sweep
+    from measure.two_models import compare
 
 # Where each public name lives; a name that is its own home is a module.
 _HOMES = {
     "Claim": "claims",
+    "Comparison": "comparison",
     "ConfigSpec": "spec",
     "CrossingSpec": "spec",
     "Crossings": "crossings",
@@ -55,6 +58,7 @@ _HOMES = {
     "Verdict": "stats",
     "catalog": "catalog",
     "claims": "claims",
+    "compare": "two_models",
     "interpolate": "measurements",
     "pairs": "own_pairs",
     "slice2d": "measurements",
@@ -64,6 +68,7 @@ _HOMES = {
 
 __all__ = [
     "Claim",
+    "Comparison",
     "ConfigSpec",
     "CrossingSpec",
     "Crossings",
@@ -85,6 +90,7 @@ __all__ = [
     "Verdict",
     "catalog",
     "claims",
+    "compare",
     "interpolate",
     "pairs",
     "slice2d",

@@ -109,14 +109,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def _parser(*, pairs_from: bool = False) -> argparse.ArgumentParser:
     parser = _Parser("measure", description="Measure stable regions in the residual stream.")
-    commands = parser.add_subparsers(
-        required=True,
-        metavar="models | curve | sweep | slice | plan | fetch | report | history | review | refresh | ladder",
-    )
+    names = "models | curve | sweep | slice | compare | plan | fetch | report | history | review | refresh | ladder"
+    commands = parser.add_subparsers(required=True, metavar=names)
     _add_models(commands)
     _add_curve(commands, pairs_from)
     _add_sweep(commands, pairs_from)
     _add_slice(commands)
+    _add_compare(commands)
     _add_plan(commands)
     _add_fetch(commands)
     _add_report(commands)
@@ -240,6 +239,10 @@ def _model(options: argparse.Namespace) -> Any:
     return load(options.model, precision=options.precision, allow_pickle=True)
 
 
+_COMPARED = (
+    "keep a row a metric (.csv, .parquet, .json), a figure (.png, .svg, .pdf), or both models' curves (.npz, as "
+    "NAME-a.npz and NAME-b.npz); several times"
+)
 _SAVED = "keep numbers (.npz), of curves a table (.csv, .parquet, .json), or a figure (.png, .svg, .pdf); several times"
 
 
@@ -358,6 +361,116 @@ def _slice(options: argparse.Namespace) -> int:
     # Letters are about twice as high as wide.
     print(*("".join(2 * letter for letter in row) for row in reversed(slices.letters(0))), sep="\n")
     _saved(options.save, lambda name: tables.write_slices(slices, name))
+    return 0
+
+
+def _add_compare(commands: Any) -> None:
+    command = _command(
+        commands,
+        "compare",
+        _compare,
+        "Compare the curves of two models, a base and what was made of it, on the same pairs of prompts; or measure "
+        "again what Plateau Lab exported, and tell the largest difference.",
+        "measure compare ladder-olmo-0.2m@step64-tokens0M ladder-olmo-0.2m --save compared.csv --save compared.png\n"
+        "  measure compare ./base ./tuned --pairs-from mine.csv --layer all\n"
+        "  measure compare plateau-examples-selected.jsonl\n"
+        "  measure compare EleutherAI/pythia-1.4b-deduped@step64000",
+    )
+    command.add_argument(
+        "models",
+        nargs="+",
+        metavar="MODEL",
+        help="two models, named as for measure curve; or a .jsonl of Plateau Lab, and a model for the one it names; or "
+        "a Pythia of which others have published widths",
+    )
+    prompts = command.add_mutually_exclusive_group()
+    prompts.add_argument(
+        "--pairs-from",
+        metavar="FILE",
+        help="printed (the paper's six pairs), words, or a file with columns a, b, label",
+    )
+    prompts.add_argument(
+        "--pairs", type=int, metavar="N", help="draw so many disjoint pairs from the shipped prose (default 100)"
+    )
+    command.add_argument("--seed", type=int, default=0, help="of the pairs that are drawn (default 0)")
+    command.add_argument(
+        "--layer", default="1", metavar="N ...", help="blocks before the patch, from 1; or all (default 1)"
+    )
+    command.add_argument("--steps", type=int, default=50, help="points of the curve (default 50)")
+    command.add_argument("--read", default="final_norm", help="what is read, as for measure curve (default final_norm)")
+    command.add_argument("--bos", action="store_true", help="put the tokenizer's BOS in front of the prompts")
+    command.add_argument("--allow-pickle", action="store_true", help="load pickled weights if there are no safetensors")
+    command.add_argument("--precision", choices=PRECISIONS, default="float32", help="computed in (default float32)")
+    command.add_argument("--save", metavar="FILE", action="append", default=[], help=_COMPARED)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from measure import comparison, own_pairs, plateau_lab, published, tables
+    from measure.two_models import compare
+
+    if plateau_lab.is_export(options.models[0]):
+        return _redo(options)
+    tables.check_names(options.save)
+    if len(options.models) == 1 and (told := published.named(options.models[0])):
+        _check_usual(options, "save")
+        _print(*published.lines_of(told))
+        return 0
+    if len(options.models) != 2:
+        raise MeasureError(
+            f"compare takes two models, {len(options.models)} were given; name a base and a tuned one, or one file "
+            "that Plateau Lab exported, NAME.jsonl."
+        )
+    first, second = options.models
+    found = compare(
+        first,
+        second,
+        own_pairs.pairs(options.pairs_from) if options.pairs_from else None,
+        pairs=options.pairs,
+        layer=_layer(options.layer),
+        read=options.read,
+        steps=options.steps,
+        bos=options.bos,
+        precision=options.precision,
+        seed=options.seed,
+        allow_pickle=options.allow_pickle,
+    )
+    by_layer = found if isinstance(found, dict) else {found.a.provenance["layer"]: found}
+    _print(*comparison.lines(by_layer))
+    _saved(options.save, lambda name: comparison.write(by_layer, name))
+    return 0
+
+
+def _check_usual(options: argparse.Namespace, *more: str) -> None:
+    """Raise `MeasureError` for options that are of two models, where there is a file or a published one."""
+    usual: dict[str, Any] = {"pairs_from": None, "pairs": None, "seed": 0, "layer": "1", "steps": 50, "bos": False}
+    usual |= {"read": "final_norm", **{name: [] for name in more}}
+    for name, value in usual.items():
+        if getattr(options, name) != value:
+            raise MeasureError(f"--{name.replace('_', '-')} is for two models; {options.models[0]} says its own.")
+
+
+def _redo(options: argparse.Namespace) -> int:
+    """What a file of Plateau Lab holds, measured again."""
+    from measure import plateau_lab
+
+    if len(options.models) > 2:
+        raise MeasureError(f"a file and at most one model to measure it on; found {' '.join(options.models[1:])}.")
+    usual = {
+        "pairs_from": None,
+        "pairs": None,
+        "seed": 0,
+        "layer": "1",
+        "steps": 50,
+        "read": "final_norm",
+        "bos": False,
+    }
+    for name, value in usual.items():
+        if getattr(options, name) != value:
+            raise MeasureError(f"--{name.replace('_', '-')} is for two models; {options.models[0]} says its own.")
+    plateau_lab.check_names(options.save)
+    found = plateau_lab.redo(*options.models, precision=options.precision, allow_pickle=options.allow_pickle)
+    _print(*plateau_lab.lines(found))
+    _saved(options.save, lambda name: plateau_lab.write(found, name))
     return 0
 
 

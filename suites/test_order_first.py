@@ -4,9 +4,9 @@ Along 20 revisions of Pythia-1.4B-deduped each pair's rank by width became the f
 the median width was still near a straight line's and fell between 1,000 and 2,000 (billy000400/marsv, dir19).
 
 Here: at each revision between the first and the last, how far the pairs' order by max slope beyond the null has come
-towards its final one, and how far the median has, both as shares of their whole way (`measure/training_order.py`). The order
-must be ahead by a tenth of the way, on the mean over those revisions. A share of growth means nothing without growth,
-so the model must jump more at the end than at first.
+towards its final one, and how far the median has, both as shares of their whole way (`measure/training_order.py`).
+The order must be ahead by a tenth of the way, on the mean over those revisions. A share of growth means nothing without
+growth, so the model must jump more at the end than at first.
 """
 
 from __future__ import annotations

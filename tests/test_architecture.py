@@ -42,6 +42,8 @@ RANKS = [
     {"plugin"},
     {"refresh"},
     {"plan"},
+    {"comparison", "same_tokens"},
+    {"two_models", "plateau_lab", "published"},
     {"cli"},
 ]
 # Inside the ladder: what may import what.

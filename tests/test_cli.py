@@ -116,7 +116,13 @@ def test_a_mistake_is_one_message_on_stderr(capsys: pytest.CaptureFixture[str]) 
 
 @pytest.mark.parametrize(
     "command",
-    [["models"], ["curve"], ["slice"], *(["ladder", part] for part in ("train", "tokenizer", "card", "verify"))],
+    [
+        ["models"],
+        ["curve"],
+        ["slice"],
+        ["compare"],
+        *(["ladder", part] for part in ("train", "tokenizer", "card", "verify")),
+    ],
 )
 def test_every_command_has_help_with_an_example(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -173,9 +179,8 @@ def test_the_command_is_installed() -> None:
         [Path(sys.executable).with_name("measure"), "--help"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0
-    assert "models | curve | sweep | slice | plan | fetch | report | history | review | refresh | ladder" in " ".join(
-        done.stdout.split()
-    )
+    told = "models | curve | sweep | slice | compare | plan | fetch | report | history | review | refresh | ladder"
+    assert told in " ".join(done.stdout.split())
 
 
 def test_of_a_folder_of_records_the_last_run_is_shown(
