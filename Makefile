@@ -38,6 +38,7 @@ pretrained-sample: setup
 	rm -rf .store/sample reports/pretrained/figures
 	$(BIN)/pytest suites/ --models $(PRETRAINED) --records .store/sample/pretrained.jsonl; \
 	$(BIN)/measure report .store/sample/pretrained.jsonl --out reports/pretrained --figures png --only $(PRETRAINED_FIGURES)
+	$(BIN)/python -m tests.smaller reports/pretrained/figures
 	rm -rf .store/sample
 
 # Two processes of one thread each: small models gain nothing from more threads.
@@ -64,6 +65,7 @@ sample: setup
 	rm -rf .store/sample reports/ladder/figures
 	$(BIN)/pytest suites/ --models ladder --store .store/sample --records .store/sample/paper.jsonl
 	$(BIN)/measure report .store/sample/paper.jsonl --out reports/ladder --figures png --only $(SAMPLE)
+	$(BIN)/python -m tests.smaller reports/ladder/figures
 	$(BIN)/pytest suites/ --models ladder --store .store/sample --records .store/sample/strict.jsonl --protocol strict -k test_claim
 	$(BIN)/measure report .store/sample/strict.jsonl --out .store/sample/strict
 	cp .store/sample/strict/claims.txt reports/ladder/claims-strict.txt
