@@ -38,6 +38,8 @@ BOUNDARIES = 1.5
 MISSED = 0.05
 # An accepted negative stands here with its verdict, model by model.
 EXPECTED: dict[str, str] = {
+    # Without BOS it has no plateau: two-sided drift, not surely no more than its null's.
+    "gemma3-270m": "inconclusive",
     # Not surely by the margin: sign changes in flat parts, above its null's; flat share of the segment, above its
     # null's.
     "ladder-olmo-0.2m": "inconclusive",
