@@ -1,4 +1,4 @@
-"""Claim: the MLPs after the patch make the plateau, attention less (not in the paper; found on a small character model).
+"""Claim: the MLPs after the patch make the plateau, attention less (not in the paper; found on a small model).
 
 In a 12-block character model the median width goes from 0.36 back to 0.80, a straight line's, when the MLPs of the four
 blocks after the patch are scaled by 0, and to 0.31 when they are amplified (billy000400/marsv, dir13); freezing MLPs
