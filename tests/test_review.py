@@ -340,7 +340,8 @@ def test_records_that_are_none(
     assert (status, "1 line is no whole record, passed over" in out) == (10, True)
     monkeypatch.chdir(project.path / "suites")
     assert "there is no suites/test_it.py here; run `measure review` in the root" in run(capsys, str(path))[2]
-    monkeypatch.chdir(project.path.parent)
+    (project.path / "elsewhere").mkdir()
+    monkeypatch.chdir(project.path / "elsewhere")
     assert "reports/runs holds no records of a run" in run(capsys)[2]
 
 
