@@ -287,7 +287,8 @@ def alike(specs: Iterable[AnySpec]) -> list[list[Any]]:
     """Specs of one model by what differs in the read alone: such are measured together."""
     found: dict[AnySpec, list[AnySpec]] = defaultdict(list)
     for spec in specs:
-        found[dataclasses.replace(spec, read="final_norm") if isinstance(spec, Spec) else spec].append(spec)
+        # At the logits every distance has a meaning.
+        found[dataclasses.replace(spec, read="logits") if isinstance(spec, Spec) else spec].append(spec)
     return list(found.values())
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import measure
-from measure import asked, baselines, measurements, paths, store
+from measure import asked, baselines, engine, measurements, paths, store
 from measure.course import Course
 from measure.models import LoadedModel, adopt
 from measure.prompts import Pairs
@@ -244,6 +244,16 @@ def test_a_spec_that_asks_for_another_path_is_another() -> None:
         CurveSpec("m", distance="kl")
     with pytest.raises(MeasureError, match="path='bent' is not known"):
         CurveSpec("m", path="bent")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("distance", ["kl", "js"])
+def test_a_spec_with_a_distance_between_distributions_is_measured(distance: Any) -> None:
+    spec = CurveSpec("ladder-olmo-0.2m", read="logits", distance=distance, steps=3, pairs=2)
+    usual = CurveSpec("ladder-olmo-0.2m", steps=3, pairs=2)
+    assert engine.alike([spec, usual]) == [[spec], [usual]]
+    (found,) = engine.measure([spec], None, lambda *_: None).values()
+    assert isinstance(found, measure.Curves)
+    assert found.provenance["distance"] == distance
 
 
 def test_a_spec_is_measured_along_its_path(olmo: LoadedModel) -> None:
