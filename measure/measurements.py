@@ -663,6 +663,7 @@ def _run_segments(
     a, path = list(some.a), asked.choice.path
     tail = course.tail(a[0], some.b[0])
     drawn = course.drawn(known, some, tail)
+    parts.run_clean(a)
     watch: AbstractContextManager[list[Tensor]] = forward.gate_signs(model, layer) if gates else nullcontext([])
     with watch as signs:
         found = runs.outputs(model, known, a, drawn.points, layer, asked.reads, path, tail)

@@ -85,6 +85,14 @@ class Active:
 _ACTIVE: ContextVar[Active | None] = ContextVar("interventions", default=None)
 
 
+def run_clean(prompts: Sequence[Prompt]) -> None:
+    """Run now the clean runs that frozen parts are taken from: who watches a forward is not to see them in it."""
+    active = _ACTIVE.get()
+    for prompt in prompts if active is not None and active.frozen else ():
+        assert active is not None
+        active.of(prompt)
+
+
 @contextmanager
 def frozen(prompts: Sequence[Prompt], length: int | None = None, times: int = 1) -> Iterator[None]:
     """`Active.held`, where anything is frozen."""

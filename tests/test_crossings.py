@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from measure import forward, measurements, paths
+from measure.course import Course
 from measure.crossings import Crossings
 from measure.models import LoadedModel, adopt
 from measure.prompts import Pairs
 from measure.runs import Choice
-from measure.spec import MeasureError
+from measure.spec import Frozen, MeasureError
 from tests.conftest import BUILDERS, DEPTH, tiny_model
 
 STEPS, LAYER = 17, 2
@@ -74,6 +75,21 @@ def test_points_cut_into_rows_give_the_same_counts(
     cut = both["final_norm"]
     for name in ("crossings", "coarse", "end_crossings"):
         assert np.abs(getattr(cut, name) - getattr(whole, name)).sum() <= 2
+
+
+@pytest.mark.parametrize("path", ["fast", "reference"])
+def test_clean_runs_that_parts_are_frozen_at_are_not_counted(
+    path: Any, olmo: LoadedModel, pairs: Pairs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the last MLP adds comes behind every gate, so that freezing it changes no sign."""
+    monkeypatch.setattr(measurements.runs, "choose_path", lambda *_: Choice(path))
+    asked: dict[str, Any] = {"layer": LAYER, "reads": ["final_norm"], "steps": STEPS, "origin": {}}
+    course = Course(interventions=(Frozen("mlp", (DEPTH, DEPTH)),))
+    found = measurements.crossings(olmo, pairs, course=course, **asked)["final_norm"]
+    plain = measurements.crossings(olmo, pairs, **asked)["final_norm"]
+    np.testing.assert_array_equal(found.crossings, plain.crossings)
+    np.testing.assert_array_equal(found.coarse, plain.coarse)
+    assert np.abs(found.distance - plain.distance).max() > 1e-3
 
 
 def test_no_hook_stays_behind(olmo: LoadedModel, pairs: Pairs) -> None:
