@@ -340,6 +340,7 @@ def measure_specs(
         drawn = drawn.independent() if spec.rows == "independent" else drawn
         asked: dict[str, Any] = {"layer": spec.layer, "reads": reads, "steps": spec.steps, "origin": origin}
         asked["course"] = of_spec(spec, model)
+        check_reads(model, [spec.layer], reads)
         if isinstance(spec, PredictionSpec):
             found = predictions(model, drawn, span=spec.span, **asked)
         elif isinstance(spec, CrossingSpec):

@@ -234,6 +234,12 @@ def _kind(spec: Spec) -> str:
     return next(name for name, kind in KINDS.items() if kind is type(spec))
 
 
+def test_every_spec_of_several_is_held_against_its_read(olmo: LoadedModel) -> None:
+    specs = [CurveSpec("m", layer=2, steps=3, read=read) for read in ("final_norm", "block:1")]
+    with pytest.raises(MeasureError, match="block 1 runs before the patch after block 2"):
+        measurements.measure_specs(specs, olmo, EVEN, origin={})
+
+
 def test_a_spec_that_asks_for_another_path_is_another() -> None:
     usual, bent = CurveSpec("m"), CurveSpec("m", path="slerp", distance="kl", read="logits")
     assert (usual.id, bent.id) == ("m", "m-readlogits-pathslerp-distancekl")
