@@ -348,6 +348,7 @@ class SliceSpec(Spec):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_plane(self.size, self.extent)
+        check_choice("read", self.read, READS)
         if self.triples < 1:
             raise MeasureError(f"triples={self.triples}: at least one triple of prompts is needed.")
 

@@ -272,3 +272,8 @@ def test_a_spec_is_measured_along_its_path(olmo: LoadedModel) -> None:
     np.testing.assert_array_equal(found.distance, expected.distance)  # type: ignore[attr-defined]
     assert found.provenance["spec"]["path"] == "slerp"
     assert (found.provenance["interpolation"], found.provenance["distance"]) == ("slerp", "symmetric")
+
+
+def test_a_slice_has_no_block_to_be_read_after() -> None:
+    with pytest.raises(MeasureError, match="read='block:2' is not known; choose one of final_norm, residual, logits"):
+        measure.SliceSpec("m", read="block:2")
