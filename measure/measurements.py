@@ -254,7 +254,8 @@ def as_text(given: Iterable[PromptsInput]) -> np.ndarray | None:
     """Prompts that were given as text, (prompts, sides); None where they are ids, or can be gone through but once."""
     sides = [[side] if isinstance(side, str) else side for side in given]
     if all(isinstance(side, Sequence) and all(isinstance(text, str) for text in side) for side in sides):
-        return np.array(sides).T
+        # Beside points of one's own there is no prompt B.
+        return np.array([*sides, [""] * len(sides[0])][: max(2, len(sides))]).T
     return None
 
 

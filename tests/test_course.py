@@ -18,7 +18,7 @@ from measure.course import Course
 from measure.models import LoadedModel, adopt
 from measure.prompts import Pairs
 from measure.spec import KINDS, CrossingSpec, CurveSpec, MeasureError, PredictionSpec, Spec, fields_of
-from tests.conftest import DEPTH, random_prompts, tiny_network
+from tests.conftest import DEPTH, WordTokenizer, random_prompts, tiny_network
 
 A, B = [[5, 6, 7, 8], [9, 4, 5, 6, 7]], [[9, 10, 11, 12], [9, 4, 9, 3, 2]]
 EVEN = Pairs(tuple(map(tuple, A)), tuple(map(tuple, B)), (0, 1))
@@ -137,6 +137,13 @@ def test_points_of_ones_own_need_no_second_prompt() -> None:
     assert found.provenance["interpolation"] == "points of one's own"
     repeated = measure.interpolate(network, [A[0], A[0], A[1]], points=np.stack([line] * 3), layer=2)
     assert list(repeated.units) == [0, -1, 1]
+
+
+def test_beside_points_of_ones_own_the_text_of_b_is_empty(olmo: LoadedModel, tmp_path: Path) -> None:
+    points = np.random.default_rng(0).normal(size=(2, 3, WIDTH))
+    found = measure.interpolate(olmo, [" 5 6", " 7 8"], points=points, tokenizer=WordTokenizer(1))
+    assert found.frame()[["prompt_a", "prompt_b"]].to_numpy().tolist() == [[" 5 6", ""], [" 7 8", ""]]
+    assert measure.Curves.load(found.save(tmp_path / "own.npz")).prompts is not None
 
 
 def test_a_later_position_follows_the_patch() -> None:
