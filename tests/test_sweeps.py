@@ -91,6 +91,8 @@ def test_where_nothing_moves_that_is_said() -> None:
         ({"read": "block:9"}, "has 4 blocks"),
         ({"layer": 9}, "has 4 blocks"),
         ({"read": ["block:2", "logits"], "distance": "kl"}, "use read='logits'"),
+        ({"distance": "l1"}, "distance='l1' is not known; choose one of l2, symmetric"),
+        ({"distance": 3}, "distance=3 is a int; expected one of l2"),
     ],
 )
 def test_what_cannot_be_swept_is_refused(arguments: dict[str, Any], message: str) -> None:
