@@ -98,8 +98,11 @@ class Sweep:
         if not len(known):
             return [f"no pair has a {metric.replace('_', ' ')}: both prompts of each give the same output"]
         low, high = float(known.min()), float(known.max())
-        count = len(next(iter(self.curves.values())))
+        units = next(iter(self.curves.values())).units
+        count, left_out = int((units >= 0).sum()), int((units < 0).sum())
         head = f"median {metric.replace('_', ' ')} of {count} pair{'' if count == 1 else 's'}"
+        if left_out:
+            head += f" ({left_out} more share a prompt with an earlier one and are left out)"
         heads = [_short(read) for read in self.reads]
         shown = [f"{head}; patched after block (down), read after block (right)"]
         width = max(2, *map(len, heads))

@@ -78,6 +78,13 @@ def test_the_terminal_shows_low_values_light_and_high_ones_dark() -> None:
     assert lines[2].endswith(f"{matrix[0, -1]:.3f}")
 
 
+def test_a_pair_that_shares_a_prompt_is_not_counted_among_those_of_the_median() -> None:
+    found = measure.sweep(tiny_network("qwen2"), [*A, A[0]], [*B, B[1]], steps=5, layer=[3])
+    assert found.lines()[0].startswith(
+        "median edge speed of 3 pairs (1 more share a prompt with an earlier one and are left out); patched after"
+    )
+
+
 def test_where_nothing_moves_that_is_said() -> None:
     assert measure.sweep(tiny_network("qwen2"), A[:1], A[:1], steps=5).lines() == [
         "no pair has a edge speed: both prompts of each give the same output"
