@@ -111,6 +111,8 @@ def _points(given: Any) -> Tensor:
     """Points of one's own, (pairs, points, width), on the processor."""
     what = "points"
     try:
+        if not isinstance(given, Tensor) and np.iscomplexobj(given):
+            raise TypeError("complex numbers")
         found = (
             given.detach().cpu() if isinstance(given, Tensor) else torch.from_numpy(np.array(given, dtype=np.float64))
         )

@@ -146,7 +146,10 @@ def _asked(own: Own, outputs: np.ndarray, ends: np.ndarray) -> np.ndarray:
     what = f"(pairs, points, units) = {outputs.shape} and (pairs, 2, units)"
     try:
         found = own(outputs.copy(), ends.copy())
-        values = np.asarray(found.detach().cpu() if isinstance(found, Tensor) else found, dtype=np.float64)
+        given = np.asarray(found.detach().cpu() if isinstance(found, Tensor) else found)
+        if np.iscomplexobj(given):
+            raise TypeError("complex numbers")
+        values = np.asarray(given, dtype=np.float64)
     except Exception as error:  # whatever somebody's own code may raise
         raise MeasureError(
             f"distance={name}: called with arrays of shape {what} it failed ({type(error).__name__}: {error}); "

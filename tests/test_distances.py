@@ -136,6 +136,7 @@ def test_somebodys_own_distance_may_begin_anywhere() -> None:
         (lambda x, ends: x[..., 0] * np.nan, "it gave what is no finite number"),
         (lambda x, ends: 1 / 0, "it failed (ZeroDivisionError: division by zero)"),
         (lambda x: x, "it failed (TypeError"),
+        (lambda x, ends: x[..., 0] + 1j, "it failed (TypeError: complex numbers)"),
     ],
 )
 def test_a_distance_that_is_none_is_refused(distance: Any, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
