@@ -140,11 +140,24 @@ def for_pairs(course: Course, model: LoadedModel, pairs: Pairs, read_at: int) ->
                 f"points has shape {tuple(course.points.shape)}; expected (pairs, points, width) = {expected}, width "
                 f"that of the residual stream of {model.name}."
             )
+        _check_range(course.points, model)
     for number, (a, b) in enumerate(zip(pairs.a, pairs.b, strict=True)):
         _check_place(course.patched, read_at, number, len(a), len(b))
         if read_at != -1 or course.patched != -1:
             _check_read_at(course, read_at, number, course.tail(a, b).length)
     return course if read_at == course.read_at else replace(course, read_at=read_at)
+
+
+def _check_range(points: Tensor, model: LoadedModel) -> None:
+    """Raise `MeasureError` where a point is finite, and no longer so in the precision that is measured in."""
+    beyond = torch.nonzero(~torch.isfinite(points.to(model.dtype)))
+    if len(beyond):
+        pair, point, _ = beyond[0].tolist()
+        dtype = str(model.dtype).removeprefix("torch.")
+        raise MeasureError(
+            f"points[{pair}, {point}] holds a number beyond what {dtype} can hold; give smaller ones, or take "
+            "precision='float64'."
+        )
 
 
 def _check_place(patched: Any, read_at: int, number: int, a: int, b: int) -> None:

@@ -187,6 +187,7 @@ def test_a_patch_at_the_last_position_is_the_usual_one() -> None:
         ({"points": np.zeros((2, 3))}, "points has shape (2, 3)"),
         ({"points": np.zeros((2, 3, 5))}, "points has shape (2, 3, 5); expected (pairs, points, width) = (2, 3, 32)"),
         ({"points": np.full((2, 3, WIDTH), np.nan)}, "points[0, 0] holds NaN or infinity"),
+        ({"points": np.full((2, 3, WIDTH), 1e39)}, "points[0, 0] holds a number beyond what float32 can hold"),
         ({"points": "x"}, "points is no array of numbers"),
         ({"points": np.full((2, 3, WIDTH), 1j)}, "points is no array of numbers (complex numbers)"),
         ({"points": np.zeros((2, 3, WIDTH)), "path": "arc"}, "points of one's own take the place of a path"),
