@@ -444,7 +444,9 @@ class _Check:
         a, b, of = self.a, self.b, self.course
         longest = [row for row in range(len(a)) if len(a[row]) == tokens]
         # From a state to itself nothing moves, and any two paths agree.
-        rows = [row for row in longest if a[row] != b[row]][:2] or longest[:1]
+        rows = [row for row in longest if a[row] != b[row]] or longest[:1]
+        # Of several positions those of the most: one alone runs as the last does, and says nothing of more.
+        rows = sorted(rows, key=lambda row: -of.tail(a[row], b[row]).length)[:2]
         rows = [row for row in rows if of.tail(a[row], b[row]) == of.tail(a[rows[0]], b[rows[0]])]
         return rows[:1] if alone else rows
 

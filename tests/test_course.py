@@ -213,6 +213,17 @@ def test_a_broken_fast_path_on_another_course_is_seen(olmo: LoadedModel, monkeyp
     assert choice.path == "reference"
 
 
+def test_the_check_is_of_the_pair_with_the_most_positions(olmo: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first of two pairs as long differs in its last token alone, where masks of several positions play no part."""
+    pairs = Pairs(((9, 4, 5, 6, 7), (9, 4, 5, 6, 7)), ((9, 4, 5, 6, 2), (9, 4, 9, 3, 2)), (0, -1))
+    whole = measurements.forward._tails_mask
+    monkeypatch.setattr(measurements.forward, "_tails_mask", lambda *given: whole(*given) * 0)
+    choice = measurements.runs.choose_path(
+        olmo, pairs.a, pairs.b, 2, ["final_norm"], 5, None, Course(patched="difference")
+    )
+    assert choice.path == "reference"
+
+
 BASELINES = sorted((Path(__file__).parent.parent / "baselines").glob("*/*.json"))
 
 
