@@ -331,6 +331,8 @@ def lines(found: Sequence[Redone]) -> list[str]:
         shown += [f"  measured there in {there}, here in {one.dtype}"] if there != one.dtype else []
         shown += [f"  {read:<9} {metric:<22} {_told(value)}" for (read, metric), value in one.differences.items()]
     largest = max((one.largest for one in found if one.largest == one.largest), default=float("nan"))
+    if largest != largest:
+        return [*shown, "nothing to compare: no curve has a meaning there, and none here"]
     within = "within" if largest <= EXPECTED else "beyond"
     return [*shown, f"largest difference {_told(largest)}, {within} the {EXPECTED:g} that float32 leaves"]
 
@@ -351,7 +353,7 @@ def frame(found: Sequence[Redone]) -> DataFrame:
                 values = {"theirs": theirs, "ours": ours}
                 told = {name: np.nan if side is None else side[place] for name, side in values.items()}
                 rows.append({"record": number, "read": read, "metric": metric, "t": t, **told})
-    table = pandas.DataFrame(rows)
+    table = pandas.DataFrame(rows, columns=["record", "read", "metric", "t", "theirs", "ours"])
     return table.assign(difference=table["ours"] - table["theirs"])
 
 

@@ -93,6 +93,16 @@ def test_what_has_no_meaning_there_and_here_is_not_compared(model: str, tmp_path
 
 
 @ways
+def test_where_nothing_moves_there_is_nothing_to_compare(model: str, tmp_path: Path) -> None:
+    one = record(tiny_network("llama"), A, A, texts=TEXTS)
+    for row in one["effect"]["rows"]:
+        row["values"] = dict.fromkeys(row["values"])
+    found = plateau_lab.redo(exported(tmp_path, one), model)
+    assert plateau_lab.lines(found)[-1] == "nothing to compare: no curve has a meaning there, and none here"
+    assert list(plateau_lab.frame(found)) == ["record", "read", "metric", "t", "theirs", "ours", "difference"]
+
+
+@ways
 def test_the_command_tells_and_saves(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = exported(tmp_path, measured(steps=5), measured(kind="linear", steps=7))
     table, figure = str(tmp_path / "redone.csv"), str(tmp_path / "redone.png")
