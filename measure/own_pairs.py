@@ -220,7 +220,7 @@ def rows(spec: CurveSpec) -> int:
     """How many rows are measured for a spec of pairs that are held, before a tokenizer has seen them."""
     written = _HELD[spec.corpus]
     alone = spec.rows == "independent" or type(spec) is not CurveSpec
-    count = max(independent(written.a, written.b)) + 1 if alone else len(written)
+    count = max(independent(written.a, written.b, spec.seed)) + 1 if alone else len(written)
     return count if spec.protocol == "paper" else 2 * count
 
 

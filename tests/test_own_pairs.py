@@ -249,6 +249,11 @@ def test_a_plan_counts_the_rows_that_are_written(suite: pytest.Pytester) -> None
         (PredictionSpec(MODEL, corpus=name, protocol="strict"), 14),
     ):
         assert own_pairs.rows(spec) == count
+    # Of a chain of three pairs one is a unit or two are, as the lot falls.
+    chain = own_pairs.hold(written(suite.path, [("p", "q"), ("q", "r"), ("r", "s")], "chain.csv"))
+    for seed in range(6):
+        spec = CurveSpec(MODEL, corpus=chain, rows="independent", seed=seed)
+        assert own_pairs.rows(spec) == max(own_pairs.independent(("p", "q", "r"), ("q", "r", "s"), seed)) + 1
     (found,) = plan.plan(plan.collect(None, ["--pairs-from", mine], paths=["test_it.py"]))
     (drawn,) = plan.plan(plan.collect("claim and not similar and not last", paths=["test_it.py"]))
     assert 0 < found.work.tokens < drawn.work.tokens / 20
