@@ -166,7 +166,10 @@ class Scaled(_OfBlocks):
         object.__setattr__(self, "factor", float(found))
 
     def __str__(self) -> str:
-        return f"scaled-{self.part}-{self.blocks[0]}-{self.blocks[1]}-{self.factor:g}"
+        # In full where the short form is another number: ids tell one factor from the next.
+        short = f"{self.factor:g}"
+        told = short if float(short) == self.factor else repr(self.factor)
+        return f"scaled-{self.part}-{self.blocks[0]}-{self.blocks[1]}-{told}"
 
 
 @dataclass(frozen=True)

@@ -140,6 +140,8 @@ def measured(intervention: Any) -> Any:
 def test_a_spec_names_its_interventions(olmo: LoadedModel) -> None:
     spec = CurveSpec("m", interventions=CHANGES["mlp"], steps=5)
     assert spec.id == "m-steps5-scaled-mlp-2-3-0.5"
+    names = {str(Scaled("mlp", (2, 3), factor)) for factor in (0.1234567, 0.12345671, 0.123457)}
+    assert len(names) == 3
     assert store.key(spec, {}) != store.key(CurveSpec("m", steps=5), {})
     (found,) = measurements.measure_specs([spec], olmo, PAIRS, origin={})
     expected = measured(CHANGES["mlp"])
