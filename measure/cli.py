@@ -260,7 +260,7 @@ def _curve(options: argparse.Namespace) -> int:
     from measure import own_pairs, tables
     from measure.measurements import interpolate
 
-    tables.check_names(options.save)
+    tables.check_names(options.save, source=options.pairs_from)
     asked = own_pairs.pairs(options.pairs_from) if options.pairs_from else None
     layer = _layer(options.layer)
     measured = interpolate(
@@ -291,7 +291,7 @@ def _add_sweep(commands: Any, pairs_from: bool) -> None:
 def _sweep(options: argparse.Namespace) -> int:
     from measure import own_pairs, tables
 
-    tables.check_names(options.save)
+    tables.check_names(options.save, source=options.pairs_from)
     sweep_command.check(options)
     asked = own_pairs.pairs(options.pairs_from) if options.pairs_from else None
     sides = (asked.a, asked.b) if asked else (options.prompt_a, options.prompt_b)
@@ -410,7 +410,7 @@ def _compare(options: argparse.Namespace) -> int:
 
     if plateau_lab.is_export(options.models[0]):
         return _redo(options)
-    tables.check_names(options.save)
+    tables.check_names(options.save, source=options.pairs_from)
     if len(options.models) == 1 and (told := published.named(options.models[0])):
         _check_usual(options, "save")
         _print(*published.lines_of(told))
@@ -467,7 +467,7 @@ def _redo(options: argparse.Namespace) -> int:
     for name, value in usual.items():
         if getattr(options, name) != value:
             raise MeasureError(f"--{name.replace('_', '-')} is for two models; {options.models[0]} says its own.")
-    plateau_lab.check_names(options.save)
+    plateau_lab.check_names(options.save, options.models[0])
     found = plateau_lab.redo(*options.models, precision=options.precision, allow_pickle=options.allow_pickle)
     _print(*plateau_lab.lines(found))
     _saved(options.save, lambda name: plateau_lab.write(found, name))
@@ -657,7 +657,9 @@ def _last(folder: Path) -> Path:
 
     found = records.runs(folder / records.FOLDER.name) or records.runs(folder)
     if not found:
-        raise MeasureError(f"{folder} holds no records of a run; run the suites first (`make suites`), or name a file.")
+        raise MeasureError(
+            f"{folder} holds no records of a run; run the suites first (`pytest suites/`), or name a file."
+        )
     return found[-1]
 
 

@@ -39,7 +39,8 @@ _SHARED = {
 }
 _NO_VERDICT = (
     "no verdict: each interval holds at 95 % for itself and is held against no margin; one that leaves out 0 says that "
-    "there is a difference, and not that it is large."
+    "there is a difference, and not that it is large; b - a is the median of the pairs' own differences, and not the "
+    "difference of the two medians."
 )
 
 

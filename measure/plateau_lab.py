@@ -364,9 +364,9 @@ def write(found: Sequence[Redone], name: str) -> list[str]:
     return [tables.write_figure(name, lambda: draw(found))]
 
 
-def check_names(names: Sequence[str]) -> None:
+def check_names(names: Sequence[str], source: str) -> None:
     """Raise `MeasureError` for a file that could not be written."""
-    tables.check_names(names)
+    tables.check_names(names, source=source)
     for name in names:
         if Path(name).suffix.lower() in tables.NUMBERS:
             raise MeasureError(

@@ -312,7 +312,7 @@ def _header(path: Path, rows: Sequence[Row], damaged: Sequence[str]) -> Header:
         )
     if damaged:
         raise MeasureError(f"{path} holds no whole header of a run ({damaged[0]}); run the suites again.")
-    raise MeasureError(f"{path} holds no records; run the suites first (`make suites`).")
+    raise MeasureError(f"{path} holds no records; run the suites first (`pytest suites/`).")
 
 
 def _merged(headers: Sequence[Header]) -> Header:

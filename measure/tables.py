@@ -94,8 +94,11 @@ def _numbers(curves: Curves) -> list[str]:
     return [str(number) for number in range(1, len(curves) + 1)]
 
 
-def check_names(names: Sequence[str], *, tables: bool = True) -> None:
-    """Raise `MeasureError` for a file that could not be written once all is measured: by its ending, or its place."""
+def check_names(names: Sequence[str], *, tables: bool = True, source: str | None = None) -> None:
+    """Raise `MeasureError` for a file that could not be written once all is measured: by its ending, or its place.
+
+    Also for `source`, the file that is read.
+    """
     endings = (*(TABLES if tables else ()), *NUMBERS, *FIGURES)
     for name in names:
         if not name or Path(name).is_dir():
@@ -105,6 +108,8 @@ def check_names(names: Sequence[str], *, tables: bool = True) -> None:
             raise MeasureError(f"--save {name!r}: its ending says what to write; expected one of {', '.join(endings)}.")
         if not Path(name).parent.is_dir():
             raise MeasureError(f"--save {name!r}: there is no folder {Path(name).parent}; make it, or give another.")
+        if source is not None and Path(name).exists() and Path(source).exists() and Path(name).samefile(source):
+            raise MeasureError(f"--save {name!r} is the file that is read, {source}; give another name.")
 
 
 def write_curves(found: ByLayer, name: str, labels: Sequence[str] | None = None) -> list[str]:

@@ -261,3 +261,19 @@ def test_a_result_is_saved_under_a_name(
     monkeypatch.setattr(measurements, "interpolate", lambda *_, **__: pytest.fail("measured"))
     assert cli.main(["curve", "ladder-olmo-0.2m", "a", "b", "--save", name]) == 2
     assert capsys.readouterr().err.startswith(f"measure: --save {name!r} is ")
+
+
+def test_the_file_that_pairs_come_from_is_not_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pairs = tmp_path / "mine.csv"
+    pairs.write_text("a,b\n one two, one three\n")
+    before = pairs.read_bytes()
+    for command in (
+        ["curve", "ladder-olmo-0.2m"],
+        ["sweep", "ladder-olmo-0.2m"],
+        ["compare", "ladder-olmo-0.2m", "gpt2"],
+    ):
+        asked = [*command, "--pairs-from", str(pairs), "--save", str(tmp_path / "." / "mine.csv")]
+        assert cli.main(asked) == 2
+        said = capsys.readouterr().err
+        assert f"is the file that is read, {pairs}; give another name." in said
+    assert pairs.read_bytes() == before
