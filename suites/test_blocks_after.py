@@ -37,6 +37,11 @@ EXPECTED: dict[str, str] = {
     "ladder-olmo-3m": "inconclusive",
     "ladder-qwen2-1.1m": "inconclusive",
     "ladder-qwen2-3m": "inconclusive",
+    # Under --protocol strict.
+    **claims.under_strict("ladder-olmo-1.1m", "inconclusive", "final_norm", "residual", "logits"),
+    **claims.under_strict("ladder-olmo-3m", "inconclusive", "final_norm", "residual", "logits"),
+    **claims.under_strict("ladder-qwen2-1.1m", "inconclusive", "final_norm", "residual", "logits"),
+    **claims.under_strict("ladder-qwen2-3m", "inconclusive", "final_norm", "residual", "logits"),
 }
 
 

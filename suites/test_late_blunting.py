@@ -30,6 +30,9 @@ EXPECTED: dict[str, str] = {
     "ladder-olmo-0.2m": "inconclusive",
     # Steeper still from half of its training to its end.
     "ladder-olmo-1.1m": "contradicted",
+    # Under --protocol strict.
+    **claims.under_strict("ladder-olmo-0.2m", "contradicted", "final_norm", "residual", "logits"),
+    **claims.under_strict("ladder-olmo-1.1m", "contradicted", "final_norm", "residual", "logits"),
 }
 # In max slope, and in the log of edge speed.
 BLUNTING_MARGIN = 0.02

@@ -35,6 +35,11 @@ EXPECTED: dict[str, str] = {
     "ladder-olmo-1.1m": "inconclusive",
     # Not surely by the margin: order ahead of shape; slower ends.
     "ladder-qwen2-0.2m": "inconclusive",
+    # Under --protocol strict.
+    **claims.under_strict("ladder-olmo-0.2m", "inconclusive", "final_norm", "residual", "logits"),
+    **claims.under_strict("ladder-olmo-1.1m", "inconclusive", "final_norm", "logits"),
+    **claims.under_strict("ladder-olmo-1.1m", "contradicted", "residual"),
+    **claims.under_strict("ladder-qwen2-0.2m", "inconclusive", "final_norm", "residual", "logits"),
 }
 
 
