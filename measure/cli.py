@@ -417,7 +417,7 @@ def _compare(options: argparse.Namespace) -> int:
         return 0
     if len(options.models) != 2:
         raise MeasureError(
-            f"compare takes two models, {len(options.models)} were given; name a base and a tuned one, or one file "
+            f"compare takes two models, {len(options.models)} given; name a base and a tuned one, or one file "
             "that Plateau Lab exported, NAME.jsonl."
         )
     first, second = options.models
@@ -533,6 +533,11 @@ def _fetch(options: argparse.Namespace) -> int:
         for name in named:
             _print(f"{name}: {shelf.fetch(name, accept_terms=options.accept_terms)}")
         return 0
+    if (other := next((one for one in named if not Path(one.partition("::")[0]).exists()), None)) is not None:
+        raise MeasureError(
+            f"{other!r} is no model of the package index ({', '.join(shelf.ITEMS)}) and no file or folder of suites; "
+            f"a hub model is fetched with the suites that measure it: measure fetch --models {other}."
+        )
     collected = plan.collect(options.expression, _pytest_options(options), paths=_paths(options, "fetch"))
     for line in plan.fetch(collected, allow_pickle=options.allow_pickle):
         _print(line)

@@ -277,3 +277,11 @@ def test_the_file_that_pairs_come_from_is_not_written_over(tmp_path: Path, capsy
         said = capsys.readouterr().err
         assert f"is the file that is read, {pairs}; give another name." in said
     assert pairs.read_bytes() == before
+
+
+def test_what_is_fetched_by_no_name_is_told_how(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["fetch", "smollm2"]) == 2
+    assert (
+        "'smollm2' is no model of the package index (smollm2-135m-instruct, gemma3-270m) and no file or folder of "
+        "suites; a hub model is fetched with the suites that measure it: measure fetch --models smollm2."
+    ) in capsys.readouterr().err

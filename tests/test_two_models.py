@@ -393,8 +393,8 @@ def test_drawing_takes_a_tokenizer() -> None:
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ([RUNG], "compare takes two models, 1 were given"),
-        ([RUNG, RUNG, RUNG], "compare takes two models, 3 were given"),
+        ([RUNG], "compare takes two models, 1 given"),
+        ([RUNG, RUNG, RUNG], "compare takes two models, 3 given"),
         ([RUNG, RUNG, "--save", "x.txt"], "its ending says what to write"),
         ([RUNG, RUNG, "--layer", "one"], "expected numbers of blocks from 1"),
         ([RUNG, RUNG, "--pairs-from", "gone.csv"], "there is nothing of that name"),
