@@ -51,5 +51,5 @@ def test_the_sample_of_a_pretrained_model_is_small_whole_and_of_that_model() -> 
     assert view["problems"] == []
     assert not re.search(r"/(home|root|tmp|work|Users)/", text)
     cases = [case for claim in view["claims"] for case in claim["cases"] if case["judged"]]
-    assert len(cases) == 13
+    assert len(cases) == 15
     assert all(case["control"]["state"] == "held" and not case["failed"] for case in cases)
