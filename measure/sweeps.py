@@ -148,10 +148,10 @@ def sweep(
     """
     steps = check_integer("steps", steps)
     check_steps(steps)
-    course = course_of(path, None, distance, -1, steps)
     every = isinstance(read, str) and read == "all"
     # What is read of every block may be anything; what is taken between outputs is checked as with one read.
     reads = reads_of("logits" if every else read, distance)
+    course = course_of(path, None, distance, -1, steps)
     given = {"prompts_a": prompts_a, "prompts_b": prompts_b}
     loaded, pairs = given_pairs(model, given, bos, tokenizer, precision)
     layers = checked_layers(loaded, layer)
