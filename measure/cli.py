@@ -224,10 +224,15 @@ def _add_measuring(command: argparse.ArgumentParser, *prompts: str) -> None:
     command.add_argument("model", help="catalog name, folder or hub id, each with an optional @revision")
     for name in prompts:
         command.add_argument(name)
+    _add_ways(command, _SAVED)
+
+
+def _add_ways(command: argparse.ArgumentParser, saved: str) -> None:
+    """How models are loaded and run, and where what was found is kept."""
     command.add_argument("--bos", action="store_true", help="put the tokenizer's BOS in front of the prompts")
     command.add_argument("--allow-pickle", action="store_true", help="load pickled weights if there are no safetensors")
     command.add_argument("--precision", choices=PRECISIONS, default="float32", help="computed in (default float32)")
-    command.add_argument("--save", metavar="FILE", action="append", default=[], help=_SAVED)
+    command.add_argument("--save", metavar="FILE", action="append", default=[], help=saved)
 
 
 def _model(options: argparse.Namespace) -> Any:
@@ -398,10 +403,7 @@ def _add_compare(commands: Any) -> None:
     )
     command.add_argument("--steps", type=int, default=50, help="points of the curve (default 50)")
     command.add_argument("--read", default="final_norm", help="what is read, as for measure curve (default final_norm)")
-    command.add_argument("--bos", action="store_true", help="put the tokenizer's BOS in front of the prompts")
-    command.add_argument("--allow-pickle", action="store_true", help="load pickled weights if there are no safetensors")
-    command.add_argument("--precision", choices=PRECISIONS, default="float32", help="computed in (default float32)")
-    command.add_argument("--save", metavar="FILE", action="append", default=[], help=_COMPARED)
+    _add_ways(command, _COMPARED)
 
 
 def _compare(options: argparse.Namespace) -> int:
@@ -455,18 +457,7 @@ def _redo(options: argparse.Namespace) -> int:
 
     if len(options.models) > 2:
         raise MeasureError(f"a file and at most one model to measure it on; found {' '.join(options.models[1:])}.")
-    usual = {
-        "pairs_from": None,
-        "pairs": None,
-        "seed": 0,
-        "layer": "1",
-        "steps": 50,
-        "read": "final_norm",
-        "bos": False,
-    }
-    for name, value in usual.items():
-        if getattr(options, name) != value:
-            raise MeasureError(f"--{name.replace('_', '-')} is for two models; {options.models[0]} says its own.")
+    _check_usual(options)
     plateau_lab.check_names(options.save, options.models[0])
     found = plateau_lab.redo(*options.models, precision=options.precision, allow_pickle=options.allow_pickle)
     _print(*plateau_lab.lines(found))
