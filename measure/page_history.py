@@ -48,7 +48,11 @@ def read(path: Path, keys: Iterable[history.Case], sample: str = "") -> History:
     shown = {id(entry) for entries in last.values() for entry in entries}
     runs = list(dict.fromkeys(_run(entry) for entry in kept.entries if id(entry) in shown))
     places = {run: place for place, run in enumerate(runs)}
-    lines = {case: deque(_past(entry, places[_run(entry)]) for entry in entries) for case, entries in last.items()}
+    moved = history.changes(kept.entries)
+    lines = {
+        case: deque(_past(entry, places[_run(entry)], entry.run in moved.get(case, ())) for entry in entries)
+        for case, entries in last.items()
+    }
     return History(runs, lines, kept.problems, sample)
 
 
@@ -56,8 +60,8 @@ def _run(entry: Entry) -> PastRun:
     return PastRun(page_names.when(entry.started), _cut(entry.code), _cut(entry.run))
 
 
-def _past(entry: Entry, place: int) -> Past:
-    return Past(place, entry.outcome, entry.estimate, entry.low, entry.high, entry.margin, entry.n)
+def _past(entry: Entry, place: int, changed: bool) -> Past:
+    return Past(place, entry.outcome, entry.estimate, entry.low, entry.high, entry.margin, entry.n, changed)
 
 
 def _cut(text: str) -> str:

@@ -89,7 +89,10 @@ class PastRun(NamedTuple):
 
 
 class Past(NamedTuple):
-    """What an earlier run, by its place among `View.runs`, found of a case: outcome, and the effect that decided."""
+    """What an earlier run, by its place among `View.runs`, found of a case: outcome, and the effect that decided.
+
+    `changed`: whether it stood otherwise before, by the rule of `history.changes`.
+    """
 
     run: int
     outcome: str
@@ -98,6 +101,7 @@ class Past(NamedTuple):
     high: Number
     margin: Number
     n: int | None
+    changed: bool = False
 
 
 class Printed(NamedTuple):

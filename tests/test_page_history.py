@@ -119,7 +119,7 @@ def test_what_is_no_file_is_told(tmp_path: Path) -> None:
 def test_numbers_that_were_not_found_are_none(tmp_path: Path) -> None:
     nothing = line(outcome="not measured", estimate=None, low=None, high=None, margin=None, n=0)
     view, _ = view_of(tmp_path, written_to(tmp_path / "h.jsonl", nothing))
-    assert case(view, "rung-a")["history"] == [[0, "not measured", None, None, None, None, 0]]
+    assert case(view, "rung-a")["history"] == [[0, "not measured", None, None, None, None, 0, False]]
     assert view["problems"] == []
 
 
@@ -130,3 +130,10 @@ def test_names_of_runs_stay_short_text(tmp_path: Path) -> None:
     assert code.startswith("\\x1b[2J")
     assert len(code) < 200
     assert records == "\\u202e</script>"
+
+
+def test_what_changed_is_what_the_history_says_changed(tmp_path: Path) -> None:
+    """A number that creeps leaves the interval of the run that changed last, and never that of the run before."""
+    runs = [line(day, estimate=0.5 + day / 20, low=0.4 + day / 20, high=0.6 + day / 20) for day in range(1, 7)]
+    view, _ = view_of(tmp_path, written_to(tmp_path / "h.jsonl", *runs))
+    assert [entry[7] for entry in case(view, "rung-a")["history"]] == [False, False, False, True, False, False]

@@ -108,19 +108,17 @@
     const holder = make("div", { class: "history", role: "img", "aria-label": historyText(entry.history) });
     painted(holder, () => holder.replaceChildren(stripSvg(entry.history)));
     const head = ["started", "outcome", "estimate", "low", "high", "margin", "n", "code", "records"];
-    const rows = () => entry.history.map(([run, outcome, ...numbers]) => {
+    const rows = () => entry.history.map(([run, outcome, ...rest]) => {
       const [started, hash, records] = report.runs[run];
-      return [started, outcome, ...numbers, hash, records];
+      return [started, outcome, ...rest.slice(0, 5), hash, records];
     });
     return make("div", {}, holder, make("p", { class: "small soft" }, historyText(entry.history), " ", saveButtons(label, {
       csv: () => csv(head, rows()), svg: () => inPrint(() => stripSvg(entry.history)) })));
   }
 
-  // An estimate that left the interval of the run before, or another outcome.
+  // Whether a run stood otherwise than before; of the first one shown nothing is known.
   function turned(history, at) {
-    const [, outcome, estimate] = history[at], [, before, , low, high] = history[at - 1] || [];
-    if (!at) return false;
-    return outcome !== before || (known(estimate) && known(low) && known(high) && (estimate < low || estimate > high));
+    return at > 0 && history[at][7];
   }
 
   function historyText(history) {
