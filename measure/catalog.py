@@ -284,6 +284,15 @@ def alone() -> list[Model]:
     return [model for model in studied() if model.origin in ("index", "added") and len(model.revisions) == 1]
 
 
+# Of those with revisions or sizes, the ones of which claims on depth are asked.
+_DEEP = ("ladder-olmo-1.1m", "ladder-olmo-3m", "ladder-qwen2-1.1m", "ladder-qwen2-3m", "qwen2-1.5b", "olmo-1b")
+
+
+def deep(least: int) -> tuple[str, ...]:
+    """Names of the models of which claims on depth are asked; of those `alone`, with `least` blocks or more."""
+    return (*_DEEP, *(model.name for model in alone() if model.layers >= least))
+
+
 def relatives() -> dict[str, list[Model]]:
     """By name, families of models that the user put in: two or more of one kind and one tokenizer, smallest first."""
     by_family: dict[str, list[Model]] = {}

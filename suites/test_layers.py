@@ -24,11 +24,8 @@ from measure.stats import Effect, Verdict
 CLAIM = "After a later layer curves are smoother and still jump (Figs. 23-24)"
 
 PAPER_LAYER = 7
-MODELS = (
-    *("ladder-olmo-1.1m", "ladder-olmo-3m", "ladder-qwen2-1.1m", "ladder-qwen2-3m", "qwen2-1.5b", "olmo-1b"),
-    # Between the first layer and the last there must be one.
-    *(model.name for model in catalog.alone() if model.layers > 2),
-)
+# Between the first layer and the last there must be one.
+MODELS = catalog.deep(3)
 # An accepted negative stands here with its verdict, model by model.
 EXPECTED: dict[str, str] = {
     # Much smoother after the seventh, and there hardly slower at its ends than its null.

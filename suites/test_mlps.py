@@ -25,10 +25,7 @@ from measure.spec import CurveSpec, Scaled
 from measure.stats import Effect, Verdict
 
 CLAIM = "The MLPs after the patch make the plateau, attention less (not in the paper)"
-MODELS = (
-    *("ladder-olmo-1.1m", "ladder-olmo-3m", "ladder-qwen2-1.1m", "ladder-qwen2-3m", "qwen2-1.5b", "olmo-1b"),
-    *(model.name for model in catalog.alone() if model.layers > 3),
-)
+MODELS = catalog.deep(4)
 # An accepted negative stands here with its verdict, model by model.
 EXPECTED: dict[str, str] = {
     # Both trends hold; not surely by the margin: with MLPs over without, MLPs over attention.
