@@ -1,6 +1,6 @@
 """Tell: the records of a run -> one self-contained page. Measures and judges nothing; the script draws what is here.
 
-Names, prompts and tokens come from outside. They travel as JSON alone, no `<` in it, and the script sets them as text;
+Names, prompts and tokens come from outside. They travel as packed JSON alone, and the script sets them as text;
 the page's policy forbids every request and any script but its own. The names of the records stand escaped in its head,
 so that a page can be told from that of another run.
 """
@@ -13,11 +13,13 @@ import json
 import os
 import re
 import shlex
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape, unescape
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -36,6 +38,7 @@ _DAMAGED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError,
 # Of a page so much holds its head.
 _HEAD = 100_000
 _META = re.compile(r'<meta name="records" content="([^"]*)" data-tests="(\d{1,9})">')
+_PACKED = re.compile(r'<script type="application/zlib" id="report">([^<]*)</script>')
 
 
 @dataclass(frozen=True)
@@ -176,7 +179,7 @@ def html(shown: View, source: Source) -> str:
         "style": style,
         "library": library,
         "script": script,
-        "report": embedded(msgspec.to_builtins(shown)),
+        "report": packed(msgspec.to_builtins(shown)),
     }
     return "".join(parts.get(part, part) if odd else part for odd, part in _split(_file("page.html")))
 
@@ -188,14 +191,14 @@ def _split(template: str) -> Iterable[tuple[bool, str]]:
 
 # The page's script, in the order in which its parts build on one another; `page.js` puts the page together.
 SCRIPTS = (
-    *("elements", "prompts", "charts", "drawing", "saving", "figures"),
+    *("report", "elements", "prompts", "charts", "drawing", "saving", "figures"),
     *("top", "slices", "baselines", "cases", "page"),
 )
 
 
 def _script() -> str:
     parts = "".join(_file(f"{name}.js") for name in SCRIPTS)
-    return f'"use strict";\n(() => {{\n{parts}}})();\n'
+    return f'"use strict";\n(async () => {{\n{parts}}})();\n'
 
 
 def _file(name: str) -> str:
@@ -211,10 +214,22 @@ def _whole(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def embedded(content: object) -> str:
-    """JSON that can stand inside a script element: no `<` in it can end the element or open a comment."""
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    # The two separators were line ends in scripts before 2019.
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return _whole(text)
+def packed(content: object) -> str:
+    """Content as JSON, deflated, in base64: half its size, and nothing in it can end the element that it stands in."""
+    text = _whole(json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
+    return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
+
+
+def unpacked(text: str) -> Any:
+    """What a page, given as its text, holds of the run: the content that `packed` was given, as JSON has it.
+
+    Raises `MeasureError` for a page that holds nothing of a run, or that is damaged.
+    """
+    found = _PACKED.search(text)
+    if found is None:
+        raise MeasureError("this page holds no report as this version packs it; `measure report` makes it again.")
+    try:
+        return json.loads(zlib.decompress(base64.b64decode(found[1], validate=True)))
+    except (ValueError, zlib.error) as error:
+        told = f"the report in this page is damaged ({error}); `measure report` makes it again."
+        raise MeasureError(told) from error

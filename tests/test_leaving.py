@@ -73,6 +73,7 @@ def test_a_run_tells_no_folders_and_its_results_are_found_again(pytester: pytest
         assert page.write([path], pytester.path / "out")
         for name in ("index.html", "claims.txt"):
             assert str(home) not in (pytester.path / "out" / name).read_text()
+        assert str(home) not in str(page.unpacked((pytester.path / "out" / "index.html").read_text()))
     # Another corpus of that name is another.
     (home / "other").mkdir()
     shutil.copy(home / "my corpus.jsonl", home / "other")

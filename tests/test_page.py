@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
 import zlib
 from html.parser import HTMLParser
@@ -23,11 +22,11 @@ def shown(tmp_path: Path, *runs: list[written.Line], merge: bool = False, tail: 
     paths = [written.write(tmp_path / f"run{place}.jsonl", lines, tail) for place, lines in enumerate(runs)]
     target, _ = page.write(paths, tmp_path / "out", merge=merge)
     text = target.read_text(encoding="utf-8")
-    return text, json.loads(Elements(text).report)
+    return text, page.unpacked(text)
 
 
 class Elements(HTMLParser):
-    """What a browser would make of a page: its elements, its scripts, what they fetch, and the report's JSON."""
+    """What a browser would make of a page: its elements, its scripts, and what they fetch."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -35,7 +34,6 @@ class Elements(HTMLParser):
         self.inside: dict[str, list[str]] = {"script": [], "style": []}
         self.open: str | None = None
         self.feed(text)
-        self.report = self.inside["script"][0]
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attributes)))
@@ -160,7 +158,7 @@ def test_what_comes_from_outside_never_becomes_markup(tmp_path: Path) -> None:
     assert case(view, written.HOSTILE)["subject"] == written.HOSTILE
     assert written.HOSTILE in view["results"]["plane"]["slices"]["tokens"]
     assert [tag for tag, _ in Elements(text).tags] == [tag for tag, _ in Elements(plain).tags]
-    assert "<" not in Elements(text).report
+    assert re.fullmatch(r"[A-Za-z0-9+/]+=*", Elements(text).inside["script"][0])
 
 
 def test_a_template_mark_in_a_name_is_not_filled_in(tmp_path: Path) -> None:
@@ -329,7 +327,7 @@ def test_records_that_cannot_be_shown_are_one_message_and_a_page_that_says_so(
     assert said in error
     assert str(path) in error
     assert "index.html says so too" in error
-    view = json.loads(Elements((tmp_path / "index.html").read_text(encoding="utf-8")).report)
+    view = page.unpacked((tmp_path / "index.html").read_text(encoding="utf-8"))
     assert said in view["problems"][0]
     assert view["claims"] == []
     assert said in (tmp_path / "claims.txt").read_text()
@@ -387,7 +385,8 @@ def test_the_effect_that_decides_stands_with_the_verdict(tmp_path: Path) -> None
 def test_no_records_are_one_message_and_a_page_that_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["report", str(tmp_path / "none.jsonl"), "--out", str(tmp_path)]) == 2
     assert "none.jsonl cannot be read" in capsys.readouterr().err
-    assert "none.jsonl cannot be read" in (tmp_path / "index.html").read_text(encoding="utf-8")
+    (said,) = page.unpacked((tmp_path / "index.html").read_text(encoding="utf-8"))["problems"]
+    assert "none.jsonl cannot be read" in said
 
 
 def test_the_table_of_claims_stands_beside_the_page_as_the_run_printed_it(tmp_path: Path) -> None:
@@ -479,3 +478,27 @@ def test_a_page_of_2000_records_is_small(tmp_path: Path) -> None:
     text, view = shown(tmp_path, lines)
     assert len(text) < 15e6
     assert sum(len(claim["cases"]) for claim in view["claims"]) == 500
+
+
+def test_the_report_is_packed_without_loss_and_always_alike(tmp_path: Path) -> None:
+    text, view = shown(tmp_path, hostile_run())
+    again, _ = shown(tmp_path, hostile_run())
+    assert text == again
+    content = {"a": [1, 2.5, None, "é\u2028 </script> &"], "b": "\ud800"}
+    packed = f'<script type="application/zlib" id="report">{page.packed(content)}</script>'
+    assert page.unpacked(packed) == content
+    (holder,) = [attributes for tag, attributes in Elements(text).tags if attributes.get("id") == "report"]
+    assert holder["type"] == "application/zlib"
+    assert len(page.packed(view)) < 0.6 * len(str(view))
+
+
+def test_a_page_that_holds_no_report_or_a_damaged_one_is_told() -> None:
+    with pytest.raises(
+        MeasureError, match=r"^this page holds no report as this version packs it; `measure report` makes"
+    ):
+        page.unpacked('<script type="application/json" id="report">{}</script>')
+    for cut in ("eJyr", "=", "é"):
+        with pytest.raises(
+            MeasureError, match=r"^the report in this page is damaged \(.*\); `measure report` makes it"
+        ):
+            page.unpacked(f'<script type="application/zlib" id="report">{cut}</script>')

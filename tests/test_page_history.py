@@ -11,7 +11,7 @@ import pytest
 
 from measure import page, page_history
 from tests import written_runs as written
-from tests.test_page import Elements, case
+from tests.test_page import case
 
 KEY = (written.GROWTH, "rung-a")
 
@@ -32,7 +32,7 @@ def written_to(path: Path, *lines: Any) -> Path:
 def view_of(tmp_path: Path, history: Path) -> tuple[dict[str, Any], str]:
     run = written.write(tmp_path / "run.jsonl", written.whole_run())
     target, said = page.write([run], tmp_path / "out", earlier=history)
-    view: dict[str, Any] = json.loads(Elements(target.read_text(encoding="utf-8")).report)
+    view: dict[str, Any] = page.unpacked(target.read_text(encoding="utf-8"))
     return view, said
 
 

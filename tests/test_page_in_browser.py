@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -348,6 +349,48 @@ def test_the_page_of_records_that_cannot_be_read_opens(browser: Any, tmp_path: P
     assert "none.jsonl cannot be read" in watched.page.locator("header").inner_text()
     assert watched.complaints == []
     watched.context.close()
+
+
+def instead(browser: Any, file: Path, before: str = "") -> str:
+    """What a page says that cannot unpack its report, and that it says it to a reader of screens too."""
+    opened = browser.new_page()
+    complaints: list[str] = []
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.add_init_script(before)
+    opened.goto(file.as_uri())
+    said = opened.get_by_role("alert")
+    said.wait_for()
+    assert complaints == []
+    assert opened.locator("main").inner_text() == ""
+    text = str(said.inner_text())
+    opened.close()
+    return text
+
+
+def test_a_browser_that_cannot_unpack_the_report_says_which_can(browser: Any, tmp_path: Path) -> None:
+    target, _ = page.write([written.write(tmp_path / "run.jsonl", written.whole_run())], tmp_path)
+    said = instead(browser, target, "delete window.DecompressionStream;")
+    assert said.startswith("This browser cannot unpack the report (it has no DecompressionStream); open this page in")
+    assert "Chrome or Edge 80, Firefox 113, Safari 16.4, or anything newer" in said
+
+
+@pytest.mark.parametrize("damage", ["cut", "no base64", "gone"])
+def test_a_damaged_report_is_told(browser: Any, tmp_path: Path, damage: str) -> None:
+    target, _ = page.write([written.write(tmp_path / "run.jsonl", written.whole_run())], tmp_path)
+    text = target.read_text(encoding="utf-8")
+    (packed,) = re.findall(r'id="report">([^<]*)<', text)
+    damaged = {"cut": packed[:-400], "no base64": f"!{packed}", "gone": ""}[damage]
+    target.write_text(text.replace(packed, damaged), encoding="utf-8")
+    assert instead(browser, target).endswith("damaged and cannot be unpacked; measure report makes the page again.")
+
+
+def test_the_page_stays_plain_without_scripts(browser: Any, tmp_path: Path) -> None:
+    target, _ = page.write([written.write(tmp_path / "run.jsonl", written.whole_run())], tmp_path)
+    context = browser.new_context(java_script_enabled=False)
+    opened = context.new_page()
+    opened.goto(target.as_uri())
+    assert "This page draws itself by script; here scripts are switched off." in opened.locator("header").inner_text()
+    context.close()
 
 
 def test_a_run_without_tests_and_one_all_skipped_open(open_page: Any) -> None:

@@ -1,6 +1,5 @@
 // Elements, words for numbers, and pictures of intervals. Text from the report becomes text nodes, never markup.
 
-  const report = JSON.parse(document.getElementById("report").textContent);
   const SVG = "http://www.w3.org/2000/svg";
   const QUARTILES = ["q25", "median", "q75"];
   const MARK = {

@@ -5,9 +5,7 @@
   // Colours, then a place in `tokens` for each cell, two bytes each.
   async function unpack(slices) {
     if (!unpacked.has(slices)) {
-      const bytes = Uint8Array.from(atob(slices.packed), (character) => character.charCodeAt(0));
-      const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-      const whole = await new Response(stream).arrayBuffer();
+      const whole = await inflated(slices.packed).arrayBuffer();
       const cells = slices.largest.length * slices.size ** 2;
       unpacked.set(slices, { rgb: new Uint8Array(whole, 0, 3 * cells), tokens: new DataView(whole, 3 * cells) });
     }
