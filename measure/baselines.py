@@ -11,48 +11,21 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypedDict
 
 import msgspec
-import numpy as np
 
-from measure import files, metrics
-from measure.results import Curves
+from measure import files, kept, kinds
+from measure.kinds import ACROSS, PROCESSORS, Kind
+from measure.results import Rows
 from measure.rows import QUARTILES
 from measure.shown import Places
-from measure.slices import SLICE_METRICS, Slices
-from measure.spec import KINDS, CurveSpec, MeasureError
+from measure.spec import PATHS, MeasureError
 
 FORMAT = 2
-DIGITS = 6
-PROCESSORS = "on processors"
-ACROSS = "across devices"
-# Largest accepted change of a point of the quartile curves, and of a quartile of each metric (`metrics.TABLE`).
-# `scale`: of d(1) and ||F(A)||, which r hides, relative to the number itself.
-_CURVES = (*metrics.CURVES, *metrics.PREDICTIONS, *metrics.CROSSINGS)
-_ACROSS = {"curve": 2e-4, "scale": 2e-4} | {one.name: one.devices for one in _CURVES}
-# The same where both were measured on a processor: threads, instruction sets and libraries move a number by rounding.
-_PROCESSORS = {"curve": 1e-5, "scale": 1e-5} | {one.name: one.processors for one in _CURVES}
-TOLERANCE = {PROCESSORS: _PROCESSORS, ACROSS: _ACROSS}
-TOLERANCE_FROM = (
-    "ten times what threads, instruction sets and libraries of processors moved them by, counts aside; across devices "
-    "twice the 1e-4 allowed between processor and accelerator (tests/test_baselines.py)"
-)
-# Of each triple: a cell whose colour is within rounding of the bound may fall on either side of it.
-_SLICES_ACROSS = {one.name: one.devices for one in metrics.SLICES} | {
-    "foot": 1e-3,
-    "red": 2e-4,
-    "green": 2e-4,
-    "blue": 2e-4,
-    "scale": 2e-4,
-}
-_COLOURS = {"red": 1e-5, "green": 1e-5, "blue": 1e-5, "scale": 1e-5, "foot": 1e-5}
-SLICE_TOLERANCE = {PROCESSORS: _SLICES_ACROSS | _COLOURS, ACROSS: _SLICES_ACROSS}
-SLICE_TOLERANCE_FROM = "five cells of 1,024 for what is counted; for colours what curves are allowed"
-COARSE = 4
 ENVIRONMENT = (
     "measure",
     "torch",
@@ -67,46 +40,45 @@ ENVIRONMENT = (
     "path",
 )
 
-# Of a spec what may be a path.
-PATHS = ("model", "corpus")
-
 Content = dict[str, Any]
 
 
-def describe(result: Curves | Slices, places: Places | None = None) -> Content:
+def describe(result: Rows, places: Places | None = None) -> Content:
     """What a baseline keeps of a result; `places` writes the paths in its spec, as they stand without it."""
-    slices = isinstance(result, Slices)
+    kind = kinds.named(result.kind)
     named = dict(result.provenance["spec"])
     if places is not None:
         named |= {name: places.path(named[name]) for name in PATHS if name in named}
-    spec, defaults = _parted(result.kind, named)
-    described = _describe_slices(result) if isinstance(result, Slices) else _describe_curves(result)
+    spec, defaults = _parted(kind, named)
+    described = kind.described(result) if kind.described is not None else _described(kind, result)
     return {
         "format": FORMAT,
-        "kind": "slices" if slices else "curves",
+        "kind": kind.held,
         "spec": spec,
         "defaults": defaults,
         "prompts_sha256": result.provenance["prompts_sha256"],
         "pairs": len(result),
         "degenerate": int(result.degenerate.sum()),
         **described,
-        "tolerance": {
-            **(SLICE_TOLERANCE if slices else _tolerances_of(described)),
-            "from": SLICE_TOLERANCE_FROM if slices else TOLERANCE_FROM,
-        },
+        "tolerance": {**_tolerances_of(kind, described), "from": kind.tolerance_from},
         "environment": {name: result.provenance[name] for name in ENVIRONMENT},
     }
 
 
-def _tolerances_of(described: Content) -> dict[str, dict[str, float]]:
-    """Of the numbers that are there; a metric of another kind of measurement has no place in the file."""
-    held = {"curve", "scale", *described["metrics"], *described["null_metrics"]}
-    return {of: {name: value for name, value in table.items() if name in held} for of, table in TOLERANCE.items()}
+def _described(kind: Kind, result: Rows) -> Content:
+    """What is kept where a kind says nothing else: quartiles of its metrics."""
+    return {"metrics": kept.metrics_of(result, (metric.name for metric in kind.metrics))}
 
 
-def _parted(kind: str, spec: Mapping[str, Any]) -> tuple[Content, Content]:
+def _tolerances_of(kind: Kind, described: Content) -> dict[str, dict[str, float]]:
+    """Of the numbers that are there."""
+    held = {"curve", "scale"}.union(*described.values())
+    return {of: {name: value for name, value in table.items() if name in held} for of, table in kind.allowed().items()}
+
+
+def _parted(kind: Kind, spec: Mapping[str, Any]) -> tuple[Content, Content]:
     """A spec's fields that differ from their defaults, and all defaults."""
-    fields = [one for one in dataclasses.fields(KINDS[kind]) if one.default is not dataclasses.MISSING]
+    fields = [one for one in dataclasses.fields(kind.spec) if one.default is not dataclasses.MISSING]
     # A field that was added later stands in files of specs that set it alone.
     fields = [one for one in fields if not one.metadata.get("added") or spec.get(one.name, one.default) != one.default]
     # As JSON holds them: a tuple is a list.
@@ -117,55 +89,10 @@ def _parted(kind: str, spec: Mapping[str, Any]) -> tuple[Content, Content]:
 
 def asked(content: Content) -> Content:
     """Every field of the spec that a baseline was made for."""
-    later = {one.name: one.default for one in dataclasses.fields(CurveSpec) if one.metadata.get("added")}
-    later = json.loads(json.dumps(later)) if content["kind"] == "curves" else {}
+    specs = [kind.spec for kind in kinds.every() if kind.held == content["kind"]]
+    fields = [one for spec in specs for one in dataclasses.fields(spec) if one.metadata.get("added")]
+    later = json.loads(json.dumps({one.name: one.default for one in fields}))
     return {**later, **content["defaults"], **content["spec"]}
-
-
-def _describe_slices(slices: Slices) -> Content:
-    """Every triple's metrics, its colours on a coarse grid, where C stands, and the scale that colours hide."""
-    columns: dict[str, np.ndarray] = {metric: getattr(slices, metric)[:, None] for metric in SLICE_METRICS}
-    columns["foot"] = slices.reference_points[:, 2, :1]
-    for place, (channel, reference) in enumerate(zip(("red", "green", "blue"), "ABC", strict=True)):
-        columns[channel] = _coarse(slices.rgb[..., place])
-        columns[f"largest d of {reference}"] = slices.distance[:, place].max(axis=(1, 2))[:, None]
-        columns[f"||F({reference})||"] = slices.reference_norm[:, place, None]
-    return {"triples": {name: [[_number(value) for value in row] for row in rows] for name, rows in columns.items()}}
-
-
-def _coarse(field: np.ndarray) -> np.ndarray:
-    """(triples, 16): means over four bands of beta by four of alpha, so that no two places are confused."""
-    bands = [np.array_split(rows, COARSE, axis=2) for rows in np.array_split(field, COARSE, axis=1)]
-    return np.stack([cell.mean(axis=(1, 2)) for row in bands for cell in row], axis=1)
-
-
-def _describe_curves(curves: Curves) -> Content:
-    return {
-        "curve": {q: [_number(value) for value in row] for q, row in zip(QUARTILES, curves.quartiles(), strict=True)},
-        "metrics": _metrics(curves, curves.kept_metrics),
-        "null_metrics": _metrics(curves.null, curves.null_metrics),
-        "scale": {
-            "end_distance": _by_quartile(_quartiles(curves.distance[:, -1])),
-            "reference_norm": _by_quartile(_quartiles(curves.reference_norm)),
-        },
-    }
-
-
-def _quartiles(values: np.ndarray) -> np.ndarray:
-    return np.quantile(values, [0.25, 0.5, 0.75])
-
-
-def _metrics(curves: Curves, names: Iterable[str]) -> dict[str, dict[str, float | None]]:
-    return {metric: _by_quartile(curves.metric_quartiles(metric)) for metric in names}
-
-
-def _by_quartile(values: Iterable[float]) -> dict[str, float | None]:
-    return {quartile: _number(value) for quartile, value in zip(QUARTILES, values, strict=True)}
-
-
-def _number(value: float) -> float | None:
-    """Rounded, for JSON, which knows no NaN."""
-    return round(float(value), DIGITS) if math.isfinite(value) else None
 
 
 @dataclass(frozen=True)
@@ -183,34 +110,43 @@ class Compared:
 
 
 def numbers(content: Content) -> list[Compared]:
-    """Every number of a baseline that is compared."""
-    if content["kind"] == "slices":
-        return _numbers_of_slices(content)
-    found = []
-    for quartile in QUARTILES:
-        points = content["curve"][quartile]
-        found += [
-            Compared("curve", "curve", "curve", f"{quartile} curve at alpha = {i / (len(points) - 1):.3f}", value)
-            for i, value in enumerate(points)
-        ]
-    for group, called in (("metrics", ""), ("null_metrics", " of the norm-only null")):
-        for name, values in content[group].items():
-            kind = name + called
-            found += [Compared(group, name, kind, f"{quartile} of {kind}", values[quartile]) for quartile in QUARTILES]
-    for name, called in (("end_distance", "d(1)"), ("reference_norm", "||F(A)||")):
-        values = content["scale"][name]
-        found += [Compared("scale", name, called, f"{q} of {called}", values[q]) for q in QUARTILES]
-    return found
+    """Every number of a baseline that is compared, group by group."""
+    return [
+        *_of_curve(content.get("curve", {})),
+        *_of_metrics("metrics", content.get("metrics", {}), ""),
+        *_of_metrics("null_metrics", content.get("null_metrics", {}), " of the norm-only null"),
+        *_of_scale(content.get("scale", {})),
+        *_of_triples(content.get("triples", {})),
+    ]
 
 
-def _numbers_of_slices(content: Content) -> list[Compared]:
-    found = []
-    for name, rows in content["triples"].items():
+def _of_curve(curve: Content) -> Iterator[Compared]:
+    for quartile in QUARTILES if curve else ():
+        points = curve[quartile]
+        for place, value in enumerate(points):
+            what = f"{quartile} curve at alpha = {place / (len(points) - 1):.3f}"
+            yield Compared("curve", "curve", "curve", what, value)
+
+
+def _of_metrics(group: str, metrics: Content, called: str) -> Iterator[Compared]:
+    for name, values in metrics.items():
+        kind = name + called
+        for quartile in QUARTILES:
+            yield Compared(group, name, kind, f"{quartile} of {kind}", values[quartile])
+
+
+def _of_scale(scale: Content) -> Iterator[Compared]:
+    for name, called in (("end_distance", "d(1)"), ("reference_norm", "||F(A)||")) if scale else ():
+        for quartile in QUARTILES:
+            yield Compared("scale", name, called, f"{quartile} of {called}", scale[name][quartile])
+
+
+def _of_triples(triples: Content) -> Iterator[Compared]:
+    for name, rows in triples.items():
         for triple, row in enumerate(rows, 1):
             for cell, value in enumerate(row, 1):
                 place = f", cell {cell} of {len(row)}" if len(row) > 1 else ""
-                found.append(Compared("triples", name, name, f"{name} of triple {triple}{place}", value))
-    return found
+                yield Compared("triples", name, name, f"{name} of triple {triple}{place}", value)
 
 
 _Numbers = list[float | None]
@@ -253,6 +189,14 @@ class _OfSlices(_Common):
     triples: dict[str, list[_Numbers]]
 
 
+class _OfMetrics(_Common):
+    metrics: dict[str, _Quartiles]
+
+
+# By the form of a file, what it must hold; of kinds that say nothing else their metrics.
+_FORMS: dict[str, type[Any]] = {"curves": _OfCurves, "slices": _OfSlices}
+
+
 # Each text is asked for several times in a row; nobody changes what is read.
 @lru_cache(maxsize=4)
 def parse(text: str) -> Content:
@@ -270,7 +214,7 @@ def parse(text: str) -> Content:
     if found not in (1, FORMAT):
         raise MeasureError(f"the baseline file is not of format {FORMAT}")
     kind = content.setdefault("kind", "curves")
-    shape: Any = _OfSlices if kind == "slices" else _OfCurves
+    shape = _FORMS.get(kind, _OfMetrics) if isinstance(kind, str) else _OfCurves
     missing = shape.__required_keys__ - content.keys()
     if missing:
         raise MeasureError(f"the baseline file lacks {', '.join(sorted(missing))}")

@@ -29,9 +29,10 @@ from jaxtyping import Float
 
 from measure import stats
 from measure.accepted import Accepted
+from measure.kinds import of as kind_of
 from measure.options import MOST_DRAWS
 from measure.results import Curves, Result
-from measure.spec import CurveSpec, MeasureError, NotMeasuredError, Read, Spec
+from measure.spec import MeasureError, NotMeasuredError, Read, Spec
 from measure.stats import Effect, Interval, Trend, Verdict
 
 # In max slope, a straight line's being 1.
@@ -393,7 +394,7 @@ def counterfeits(spec: S, draw: int = 0, kinds: Sequence[str] = KINDS) -> dict[s
     The later blocks are those after `spec.layer`, so that A and B stay what they were.
     """
     # Other measurements take the independent pairs alone as they are.
-    alone: dict[str, Any] = {"rows": "independent"} if type(spec) is CurveSpec else {}
+    alone: dict[str, Any] = {"rows": "independent"} if kind_of(spec).chooses_rows else {}
     found: dict[str, S] = {}
     for kind in kinds:
         weights = f"{_LATER[kind]}_after_{spec.layer}:{draw}" if kind in _LATER else f"scrambled:{draw}"

@@ -6,7 +6,9 @@ import contextlib
 import dataclasses
 import errno
 import hashlib
+import inspect
 import json
+import secrets
 import traceback
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,22 +20,31 @@ from typing import Any
 
 import torch
 
-from measure import catalog, hub, inputs, measurements, models, own_pairs, progress, prompts, runs, stale, structure
+from measure import (
+    catalog,
+    hub,
+    inputs,
+    kinds,
+    known,
+    measurements,
+    models,
+    own_pairs,
+    progress,
+    prompts,
+    runs,
+    stale,
+)
 from measure.baselines import ENVIRONMENT
 from measure.catalog import Shape
 from measure.fetching import Fetcher
 from measure.results import Result
 from measure.spec import (
-    KINDS,
     AnySpec,
-    ConfigSpec,
-    CurveSpec,
     Keep,
     MeasureError,
     NotMeasuredError,
     Pairing,
     Protocol,
-    SliceSpec,
     Spec,
     fields_of,
 )
@@ -54,9 +65,7 @@ def load_of(spec: AnySpec) -> Load:
     # Without a revision main is meant.
     name, revision = catalog.split(spec.model)
     name = name if revision in ("", "main") else spec.model
-    if isinstance(spec, ConfigSpec):
-        return name, "config", ""
-    return name, spec.weights, spec.precision
+    return (name, spec.weights, spec.precision) if kinds.is_run(spec) else (name, "config", "")
 
 
 class Engine:
@@ -147,7 +156,7 @@ class Engine:
         Also two folders with the same weights and the same configuration, wherever they lie.
         """
         for spec, (result, _) in found.items():
-            if not isinstance(result, Result) or not isinstance(spec, Spec) or spec.weights != "stored":
+            if not (isinstance(result, Result) and kinds.is_run(spec) and spec.weights == "stored"):
                 continue
             reference = catalog.resolve(spec.model)
             if reference.source == "hub":
@@ -211,7 +220,7 @@ def _known(links: Mapping[Spec, str], store: Store | None) -> _Found:
 
 def _if_of(spec: Spec, result: Result | None) -> Result | None:
     """What a store held for a spec, if that is a result of it; what is not is measured again."""
-    if result is None or KINDS.get(result.kind) is not type(spec):
+    if result is None or result.kind != kinds.of(spec).name:
         return None
     said = result.provenance
     if said.get("spec") != json.loads(json.dumps(fields_of(spec))):
@@ -238,7 +247,7 @@ def _links_once_loaded(specs: Sequence[AnySpec], model: models.LoadedModel, befo
 
 def links_of(specs: Sequence[AnySpec]) -> dict[Spec, str]:
     """By spec of one model, the address under which a store links its result to what is known without loading."""
-    measurable = [spec for spec in specs if isinstance(spec, Spec)]
+    measurable = [spec for spec in specs if kinds.is_run(spec)]
     if not measurable:
         return {}
     first = measurable[0]
@@ -255,14 +264,14 @@ def links_of(specs: Sequence[AnySpec]) -> dict[Spec, str]:
         # A corpus that cannot be read is the business of the specs that name it, when they are measured.
         with contextlib.suppress(MeasureError):
             origin = _origin(spec, corpus_of(spec, reference.source))
-            found[spec] = key(spec, {**conditions, **origin, **_by_own_pairs(spec)})
+            found[spec] = key(spec, {**conditions, **origin, **_by_own_pairs(spec), **_by_own_source(spec)})
     return found
 
 
 def _measure_group(group: list[AnySpec], store: Store | None, begin: Begin, *, allow_pickle: bool) -> _Found:
     first = group[0]
     model, links = None, {}
-    if isinstance(first, Spec):
+    if kinds.is_run(first):
         begin(f"loading {first.model}")
         before = _identity(first) if catalog.resolve(first.model).source != "hub" else ""
         model = models.load(first.model, weights=first.weights, precision=first.precision, allow_pickle=allow_pickle)
@@ -288,7 +297,7 @@ def alike(specs: Iterable[AnySpec]) -> list[list[Any]]:
     found: dict[AnySpec, list[AnySpec]] = defaultdict(list)
     for spec in specs:
         # At the logits every distance has a meaning.
-        found[dataclasses.replace(spec, read="logits") if isinstance(spec, Spec) else spec].append(spec)
+        found[dataclasses.replace(spec, read="logits") if kinds.is_run(spec) else spec].append(spec)
     return list(found.values())
 
 
@@ -296,8 +305,8 @@ def _outcomes(
     specs: list[AnySpec], model: models.LoadedModel | None, store: Store | None, links: Mapping[Spec, str]
 ) -> Mapping[Any, tuple[Outcome, str]]:
     if model is None:
-        return {spec: (structure.shape_of(models.read_own_config(spec.model)), "measured") for spec in specs}
-    return _measure_alike([spec for spec in specs if isinstance(spec, Spec)], model, store, links)
+        return {spec: (kinds.of(spec).measuring()(spec), "measured") for spec in specs}
+    return _measure_alike([spec for spec in specs if kinds.is_run(spec)], model, store, links)
 
 
 def _kept(error: Exception) -> MeasureError:
@@ -350,6 +359,7 @@ def _measure_alike(
         "transformers": versions["transformers"],
         "device": model.device.type,
         **_by_own_pairs(first),
+        **_by_own_source(first),
     }
     addresses = {spec: key(spec, conditions) for spec in specs}
     stored = {
@@ -387,12 +397,17 @@ def prompts_of(spec: Spec, result: Result, tokenizer: Any) -> tuple[tuple[prompt
 
 def _corpus_for(spec: Spec, source: str) -> prompts.Corpus:
     """What a spec's prompts are drawn from; nothing for those that this package ships in pairs."""
-    return prompts.NO_CORPUS if isinstance(spec, CurveSpec) and prompts.file_of(spec.pairing) else _corpus(source)
+    return prompts.NO_CORPUS if _written(spec) else _corpus(source)
+
+
+def _written(spec: Spec) -> Path | None:
+    """The file of this package that a spec's prompts stand in; None for those that are drawn."""
+    return prompts.file_of(spec.pairing) if kinds.takes_pairs(spec) else None
 
 
 def _origin(spec: Spec, source: str) -> dict[str, str]:
     """Where a spec's prompts come from: a file of this package, or a corpus."""
-    written = prompts.file_of(spec.pairing) if isinstance(spec, CurveSpec) else None
+    written = _written(spec)
     if written:
         return {"corpus": written.name, "corpus_sha256": hashlib.sha256(written.read_bytes()).hexdigest()}
     corpus = _corpus(source)
@@ -402,6 +417,16 @@ def _origin(spec: Spec, source: str) -> dict[str, str]:
 def _by_own_pairs(spec: Spec) -> dict[str, str]:
     """What else a result on pairs of one's own is kept under; nothing for others."""
     return {"own_pairs": own_pairs.source_hash()} if own_pairs.is_held(spec.corpus) else {}
+
+
+def _by_own_source(spec: Spec) -> dict[str, str]:
+    """What else a result is kept under whose kind is measured outside of this package's measuring modules: the file."""
+    found = inspect.unwrap(kinds.of(spec).measuring())
+    if found.__module__ in {f"measure.{name}" for name in known.MEASURING_MODULES}:
+        return {}
+    path = inspect.getsourcefile(found)
+    # What was typed in cannot be found again.
+    return {"measured_by": known.hash_once(Path(path)) if path and Path(path).is_file() else secrets.token_hex()}
 
 
 def corpus_of(spec: Spec, source: str) -> str:
@@ -434,9 +459,9 @@ class _Content:
 
 
 def _drawn(spec: Spec, content: _Content, tokenizer: _Tokenizer) -> prompts.Pairs | prompts.Triples:
-    if isinstance(spec, SliceSpec):
+    if kinds.takes_triples(spec):
         return _triples(content, tokenizer, spec.protocol, spec.triples, spec.seed)
-    assert isinstance(spec, CurveSpec)
+    assert kinds.takes_pairs(spec)
     if own_pairs.is_held(spec.corpus):
         return own_pairs.drawn(spec, content.corpus, tokenizer.tokenizer)
     return _pairs(content, tokenizer, spec.protocol, spec.pairs, spec.seed, spec.pairing)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
-from measure import catalog, engine, forward, own_pairs, prompts, runs
-from measure.spec import PROMPT_TOKENS, AnySpec, CrossingSpec, CurveSpec, PredictionSpec, SliceSpec, Spec
+from measure import catalog, engine, forward, kinds, own_pairs, prompts, runs
+from measure.spec import PROMPT_TOKENS, AnySpec, Spec
 
 # What Python, torch and the other libraries take before a model is loaded.
 _BASE_BYTES = 800_000_000
@@ -57,25 +57,25 @@ def work(model: catalog.Model, group: Sequence[Spec]) -> Work:
 
 def run_points(spec: Spec) -> tuple[int, int]:
     """How many contexts are run, and how many points in each."""
-    if isinstance(spec, SliceSpec):
-        return 3 * spec.triples, spec.size**2 + 3
-    assert isinstance(spec, CurveSpec)
+    kind = kinds.of(spec)
+    points = kind.points(spec)
+    if kinds.takes_triples(spec):
+        return 3 * spec.triples, points
+    assert kinds.takes_pairs(spec)
     if own_pairs.is_held(spec.corpus):
-        return own_pairs.rows(spec), spec.steps
+        return own_pairs.rows(spec), points
     written = prompts.file_of(spec.pairing)
     pairs = prompts.most_written(spec.pairing) if written else spec.pairs
-    independent = isinstance(spec, PredictionSpec | CrossingSpec) and not written
-    return pairs // 2 if independent else pairs, spec.steps
+    return pairs // 2 if kind.independent and not written else pairs, points
 
 
 def logit_points(spec: AnySpec) -> int:
     """At how many points logits are taken."""
-    if not isinstance(spec, Spec):
+    if not kinds.is_run(spec):
         return 0
     contexts, points = run_points(spec)
-    if isinstance(spec, SliceSpec):
-        return contexts // 3 * points
-    return contexts * points if spec.read == "logits" or isinstance(spec, PredictionSpec) else 0
+    share = kinds.of(spec).logits or int(spec.read == "logits")
+    return contexts // share * points if share else 0
 
 
 def rate(device: str, tries: int = 8) -> float:
@@ -97,7 +97,7 @@ def seconds(work: Work, rate: float) -> float:
 def seconds_of(name: str, specs: Iterable[AnySpec], rate: float) -> float:
     """About how long the specs of one model take at a rate, none of them being known."""
     model = catalog.models()[name]
-    groups = engine.alike(spec for spec in specs if isinstance(spec, Spec))
+    groups = engine.alike(spec for spec in specs if kinds.is_run(spec))
     return seconds(sum((work(model, group) for group in groups), Work()), rate)
 
 

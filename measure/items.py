@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from measure.spec import AnySpec, ConfigSpec, Spec
+from measure.spec import AnySpec
 
 # The folder of accepted verdicts, beside those of baselines.
 VERDICTS = "verdicts"
@@ -20,7 +20,7 @@ ORDER = pytest.StashKey[int]()
 
 def specs_in(value: object) -> Iterator[AnySpec]:
     """Every spec inside a test's parameter: itself, or in a sequence, a mapping or a dataclass of them."""
-    if isinstance(value, Spec | ConfigSpec):
+    if isinstance(value, AnySpec):
         yield value
     elif isinstance(value, Mapping):
         for item in value.values():

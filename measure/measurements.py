@@ -17,13 +17,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from measure import distances, finite, forward, parts, paths, progress, prompts, runs
+from measure import distances, finite, forward, kinds, parts, paths, progress, prompts, runs
 from measure.asked import check_reads, course_of, for_pairs, of_spec, positions_of, reads_of
+from measure.catalog import Shape
 from measure.course import NAMED, USUAL, Course, Some
 from measure.crossings import Crossings
 from measure.distances import Own
 from measure.inputs import PromptsInput, check_flag, given_tokenizer, token_ids
-from measure.models import LoadedModel, adopt, as_measured, load
+from measure.models import LoadedModel, adopt, as_measured, load, read_own_config
 from measure.predictions import Predictions
 from measure.prompts import Pairs, Prompt, Triples
 from measure.results import DEGENERATE, Curves, Result
@@ -32,6 +33,7 @@ from measure.slices import Slices
 from measure.spec import (
     PRECISIONS,
     READS,
+    ConfigSpec,
     CrossingSpec,
     CurveSpec,
     Interpolation,
@@ -50,6 +52,7 @@ from measure.spec import (
     check_steps,
     fields_of,
 )
+from measure.structure import shape_of
 
 _LOG = logging.getLogger("measure")
 # Logits of some pairs' points held at a time: 32 MB in float32.
@@ -329,28 +332,58 @@ def measure_specs(
 
     On a model already loaded for them and prompts already drawn for them.
     """
-    spec, reads = specs[0], [spec.read for spec in specs]
-    found: Mapping[Read, Result]
-    if isinstance(spec, SliceSpec):
-        assert isinstance(drawn, Triples)
-        at = np.linspace(*spec.extent, spec.size)
-        found = slices(model, drawn, layer=spec.layer, reads=reads, at=at, origin=origin)
-    else:
-        assert isinstance(drawn, Pairs)
-        assert isinstance(spec, CurveSpec)
-        drawn = drawn.independent() if spec.rows == "independent" else drawn
-        asked: dict[str, Any] = {"layer": spec.layer, "reads": reads, "steps": spec.steps, "origin": origin}
-        asked["course"] = of_spec(spec, model)
-        check_reads(model, [spec.layer], reads)
-        if isinstance(spec, PredictionSpec):
-            found = predictions(model, drawn, span=spec.span, **asked)
-        elif isinstance(spec, CrossingSpec):
-            found = crossings(model, drawn, **asked)
-        else:
-            found = all_curves(model, drawn, **asked)
-    for spec in specs:
-        found[spec.read].provenance["spec"] = fields_of(spec)
+    kind, first = kinds.of(specs[0]), specs[0]
+    if isinstance(drawn, Pairs) and kinds.takes_pairs(first):
+        drawn = drawn.independent() if kind.independent or first.rows == "independent" else drawn
+    found: list[Result] = list(kind.measuring()(specs, model, drawn, origin))
+    for spec, result in zip(specs, found, strict=True):
+        if not result.provenance:
+            result.provenance.update(_provenance(model, drawn, spec.layer, spec.read, Choice("reference"), origin))
+        result.provenance["spec"] = fields_of(spec)
+    return found
+
+
+def of_curves(specs: Sequence[CurveSpec], model: LoadedModel, drawn: Pairs, origin: dict[str, Any]) -> list[Curves]:
+    """The kind `curves`; see `measure_specs`."""
+    found = all_curves(model, drawn, **_asked(specs, model, origin))
     return [found[spec.read] for spec in specs]
+
+
+def of_predictions(
+    specs: Sequence[PredictionSpec], model: LoadedModel, drawn: Pairs, origin: dict[str, Any]
+) -> list[Predictions]:
+    """The kind `predictions`; see `measure_specs`."""
+    found = predictions(model, drawn, span=specs[0].span, **_asked(specs, model, origin))
+    return [found[spec.read] for spec in specs]
+
+
+def of_crossings(
+    specs: Sequence[CrossingSpec], model: LoadedModel, drawn: Pairs, origin: dict[str, Any]
+) -> list[Crossings]:
+    """The kind `crossings`; see `measure_specs`."""
+    found = crossings(model, drawn, **_asked(specs, model, origin))
+    return [found[spec.read] for spec in specs]
+
+
+def of_slices(specs: Sequence[SliceSpec], model: LoadedModel, drawn: Triples, origin: dict[str, Any]) -> list[Slices]:
+    """The kind `slices`; see `measure_specs`."""
+    spec, reads = specs[0], [spec.read for spec in specs]
+    at = np.linspace(*spec.extent, spec.size)
+    found = slices(model, drawn, layer=spec.layer, reads=reads, at=at, origin=origin)
+    return [found[spec.read] for spec in specs]
+
+
+def of_config(spec: ConfigSpec) -> Shape:
+    """The kind `config`: the dimensions in a model's own config."""
+    return shape_of(read_own_config(spec.model))
+
+
+def _asked(specs: Sequence[CurveSpec], model: LoadedModel, origin: dict[str, Any]) -> dict[str, Any]:
+    """What curves are measured by, of specs that differ in their read alone."""
+    spec, reads = specs[0], [spec.read for spec in specs]
+    check_reads(model, [spec.layer], reads)
+    course = of_spec(spec, model)
+    return {"layer": spec.layer, "reads": reads, "steps": spec.steps, "origin": origin, "course": course}
 
 
 # What is kept of each pair: named arrays whose first axis is the pairs'.

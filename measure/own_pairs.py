@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from measure import places, prompts, text_files
+from measure import kinds, places, prompts, text_files
+from measure.kinds import OfPairs
 from measure.prompts import Corpus, Pairs
-from measure.spec import AnySpec, ConfigSpec, CurveSpec, MeasureError, SliceSpec
+from measure.spec import AnySpec, MeasureError
 
 SETS = ("printed", "words")
 
@@ -169,12 +170,9 @@ def source_hash() -> str:
 
 def lacking(spec: AnySpec) -> str | None:
     """What a spec takes in the place of pairs that could be anyone's; None for one that draws random pairs."""
-    if isinstance(spec, ConfigSpec):
-        return "the dimensions of models, and no prompts"
-    if isinstance(spec, SliceSpec):
+    if kinds.takes_triples(spec):
         return _TRIPLES
-    assert isinstance(spec, CurveSpec)
-    return _TAKES.get(spec.pairing)
+    return _TAKES.get(spec.pairing) if kinds.takes_pairs(spec) else "the dimensions of models, and no prompts"
 
 
 def all_lack(specs: Sequence[AnySpec]) -> str | None:
@@ -188,7 +186,7 @@ def all_lack(specs: Sequence[AnySpec]) -> str | None:
     return next(what for what in found if what is not None and (None not in found or what == _TRIPLES))
 
 
-def drawn(spec: CurveSpec, corpus: Corpus, tokenizer: Any) -> Pairs:
+def drawn(spec: OfPairs, corpus: Corpus, tokenizer: Any) -> Pairs:
     """Every pair of a corpus of pairs, in its order; under protocol `strict` all in both directions, BOS by convention.
 
     Raises `MeasureError` where this tokenizer takes the two prompts of every pair for one.
@@ -216,10 +214,10 @@ def independent(a: tuple[Any, ...], b: tuple[Any, ...], seed: int = 0) -> tuple[
     return tuple(numbers.get(place, -1) for place in range(len(a)))
 
 
-def rows(spec: CurveSpec) -> int:
+def rows(spec: OfPairs) -> int:
     """How many rows are measured for a spec of pairs that are held, before a tokenizer has seen them."""
     written = _HELD[spec.corpus]
-    alone = spec.rows == "independent" or type(spec) is not CurveSpec
+    alone = spec.rows == "independent" or kinds.of(spec).independent
     count = max(independent(written.a, written.b, spec.seed)) + 1 if alone else len(written)
     return count if spec.protocol == "paper" else 2 * count
 

@@ -39,7 +39,7 @@ def result(row: ResultRow, sets: Mapping[Prompts, int] | None = None) -> ResultV
     """
     # Of counterfeits that keep A and B the curves are drawn, and what refutes them: all they have were half the page.
     whole = "_after_" not in row.weights[0]
-    drawn = whole or row.type == "CurveSpec"
+    drawn = whole or (row.logit is None and row.crossings is None)
     spec = row.spec
     return ResultView(
         id=row.id,

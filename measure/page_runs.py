@@ -6,14 +6,14 @@ import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from measure import page_names
-from measure.baselines import ACROSS, TOLERANCE
+from measure.kinds import ACROSS, curves
 from measure.records import Run
 from measure.rows import Header, Number, Numbers, ResultRow, TestRow
 from measure.view_rows import Before, CaseView, ChangedVerdict, ClaimView, Compared, Pair
 
 # A curve that two runs have in common moved when a point of its quartiles did, by what baselines accept whatever the
 # devices: records have too few digits for less.
-MOVED = TOLERANCE[ACROSS]["curve"]
+MOVED = curves.OWN[ACROSS]["curve"]
 # Of the claim's title and the case's subject.
 Key = tuple[str, str]
 

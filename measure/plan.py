@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from measure import catalog, engine, estimates, hub, models, prompts, selection
+from measure import catalog, engine, estimates, hub, kinds, models, prompts, selection
 from measure.plugin import HARNESS
 from measure.refresh import run_pytest
-from measure.spec import AnySpec, MeasureError, Spec
+from measure.spec import AnySpec, MeasureError
 from measure.store import Store
 
 
@@ -78,7 +78,7 @@ def _plan_model(name: str, loads: dict[engine.Load, list[AnySpec]], store: Store
         stored += len(held)
         missing = [spec for spec in specs if spec not in held]
         for group in engine.alike(missing):
-            if isinstance(group[0], Spec):
+            if kinds.is_run(group[0]):
                 work += estimates.work(model, group)
     for revision in dict.fromkeys(load[0] for load in loads):
         weights = any(engine.needs_weights(load) for load in loads if load[0] == revision)
@@ -102,7 +102,7 @@ def _stored(load: engine.Load, specs: Sequence[AnySpec], store: Store | None) ->
     reference = catalog.resolve(load[0])
     if store is None or load[1] == "config":
         return set()
-    corpora = {engine.corpus_of(spec, reference.source) for spec in specs if isinstance(spec, Spec)}
+    corpora = {engine.corpus_of(spec, reference.source) for spec in specs if kinds.is_run(spec)}
     if not all(map(prompts.is_at_hand, corpora)):
         return set()
     try:
@@ -130,7 +130,7 @@ def _to_fetch(model: catalog.Model, name: str, *, weights: bool) -> tuple[int, b
 
 def corpora_to_fetch(collected: _Collected) -> dict[str, int]:
     """Bytes of the corpora that are not at hand, by name."""
-    specs = [(load, spec) for load, group in collected.gathered.items() for spec in group if isinstance(spec, Spec)]
+    specs = [(load, spec) for load, group in collected.gathered.items() for spec in group if kinds.is_run(spec)]
     named = {engine.corpus_of(spec, catalog.resolve(load[0]).source) for load, spec in specs}
     return {name: prompts.bytes_to_fetch(name) for name in sorted(named)}
 
@@ -190,7 +190,7 @@ def fetch(collected: _Collected, *, allow_pickle: bool = False) -> Iterable[str]
         source = catalog.resolve(load[0]).source
         if source == "hub":
             needed[load[0]] = needed.get(load[0], False) or engine.needs_weights(load)
-        named = dict.fromkeys(engine.corpus_of(spec, source) for spec in specs if isinstance(spec, Spec))
+        named = dict.fromkeys(engine.corpus_of(spec, source) for spec in specs if kinds.is_run(spec))
         corpora.update({corpus: None for corpus in named if not prompts.is_at_hand(corpus)})
     for name, weights in needed.items():
         found = models.fetch(catalog.resolve(name), weights=weights, allow_pickle=allow_pickle)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from measure import kinds
 from measure.exits import EXIT_CLAIM_FAILED
 from measure.items import (
     ORDER,
@@ -35,13 +36,7 @@ from measure.items import (
 )
 from measure.options import OWN_PAIRS, add_options, check_sample, is_default_sample, is_usual_sample
 from measure.progress import Pace
-from measure.spec import (
-    READS,
-    UNSAFE_IN_FILE_NAMES,
-    AnySpec,
-    ConfigSpec,
-    MeasureError,
-)
+from measure.spec import READS, UNSAFE_IN_FILE_NAMES, AnySpec, MeasureError
 
 if TYPE_CHECKING:
     from syrupy.assertion import SnapshotAssertion
@@ -194,7 +189,7 @@ def _select_models(config: pytest.Config, items: list[pytest.Item]) -> None:
     config.stash[_LEFT_OUT] = seconds
     for item in items:
         chosen = models_of(item)
-        weights = not all(isinstance(spec, ConfigSpec) for spec in specs_of(item))
+        weights = any(map(kinds.is_run, specs_of(item)))
         if not (names is None or chosen <= names):
             dropped.append(item)
         if names is None and (reason := selection.not_measured(chosen, choice, weights=weights, seconds=seconds)):
@@ -212,7 +207,7 @@ def _left_out(config: pytest.Config, items: list[pytest.Item], choice: str) -> d
     found: dict[str, dict[AnySpec, None]] = {}
     for item in items:
         for spec in specs_of(item):
-            if not isinstance(spec, ConfigSpec):
+            if kinds.is_run(spec):
                 asked = effective(config, spec, strict_read_of(item))
                 found.setdefault(spec.model.partition("@")[0], {})[asked] = None
     return selection.left_out({name: tuple(specs) for name, specs in found.items()}, choice)
@@ -358,7 +353,7 @@ def _skip_where_it_cannot_be(asked: AnySpec, config: pytest.Config) -> None:
 
     choice, named = config.getoption("--models"), config.stash[_NAMED]
     model = asked.model.partition("@")[0]
-    weights = not isinstance(asked, ConfigSpec)
+    weights = kinds.is_run(asked)
     reason = selection.not_measured([model], choice, weights=weights) if named is None else None
     if reason:
         pytest.skip(reason)

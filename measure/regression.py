@@ -11,9 +11,10 @@ from typing import Any
 
 from measure import baselines, files
 from measure.baselines import Compared, Content
+from measure.kinds import ACROSS, PROCESSORS
 from measure.rows import BaselineRow, Farthest, Offer, Quartiles, Side, Spread, State
 from measure.shown import Places
-from measure.spec import MeasureError
+from measure.spec import PATHS, MeasureError
 
 HASH = 12
 # Of the hash by which a file is known again.
@@ -161,7 +162,7 @@ def _tolerance(table: dict[str, Any], accepted: Compared) -> float:
 def _other_spec(measured: Content, accepted: Content) -> list[str]:
     """Why the baseline is one of another spec: a field that only one of the two has stands at its default there."""
     new, old = baselines.asked(measured), baselines.asked(accepted)
-    old |= {name: new[name] for name in baselines.PATHS if name in old and _is_path_of(old[name], new.get(name))}
+    old |= {name: new[name] for name in PATHS if name in old and _is_path_of(old[name], new.get(name))}
     lines = [*_changes({n: new[n] for n in new if n in old}, {n: old[n] for n in old if n in new})]
     lines += [
         f"  {name}: {new[name]!r}, which the baseline knows nothing of; it was made with what is now the default, "
@@ -216,10 +217,9 @@ def _not_comparable(measured: Content, accepted: Content) -> list[str]:
 
 
 def _lengths(content: Content) -> list[int]:
-    """Points of each quartile curve; of slices how many triples there are of each number."""
-    if content["kind"] == "slices":
-        return sorted({len(rows) for rows in content["triples"].values()})
-    return sorted({len(row) for row in content["curve"].values()})
+    """Points of each quartile curve; of slices how many triples there are of each number; nothing of other numbers."""
+    groups = [content[name] for name in ("curve", "triples") if name in content]
+    return sorted({len(row) for group in groups for row in group.values()})
 
 
 def _counted(measured: Content, accepted: Content) -> list[str]:
@@ -257,13 +257,12 @@ def _circumstances(measured: Content, accepted: Content) -> list[str]:
 
 
 def _metric_line(measured: Content, accepted: Content) -> str:
-    """How far the medians of the two metrics that claims rest on went."""
-    if measured["kind"] == "slices":
+    """How far the medians of the two metrics that claims rest on went, of other kinds those of their first two."""
+    if "triples" in measured:
         old, new = ([row[0] for row in content["triples"]["solid_share"]] for content in (accepted, measured))
         return f"solid share of cells by triple: {old} -> {new}"
-    known = [
-        name for name in ("max_slope", "edge_drift") if name in measured["metrics"] and name in accepted["metrics"]
-    ]
+    common = [name for name in measured["metrics"] if name in accepted["metrics"]]
+    known = [name for name in ("max_slope", "edge_drift") if name in common] or common[:2]
     return ", ".join(
         f"median {name} {accepted['metrics'][name]['median']} -> {measured['metrics'][name]['median']}"
         for name in known
@@ -292,7 +291,7 @@ def _changes(new: dict[str, Any], old: dict[str, Any]) -> list[str]:
 def _notes(measured: Content, accepted: Content) -> list[str]:
     """What is to be known of a baseline that is as accepted."""
     told = []
-    for devices in (baselines.PROCESSORS, baselines.ACROSS):
+    for devices in (PROCESSORS, ACROSS):
         new, old = measured["tolerance"][devices], accepted["tolerance"][devices]
         differ = [f"{name} {old[name]:g} (code {new[name]:g})" for name in new if old.get(name, new[name]) != new[name]]
         if differ:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_type_hints
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped, jaxtyped
+from jaxtyping import Bool, Float, Int, Shaped, jaxtyped
 
 from measure import figures, files, metrics, stats
 from measure.metrics import first_crossing
@@ -64,14 +64,24 @@ def _sweep_once(folder: Path) -> None:
 class Result:
     """What every measurement returns: frozen arrays and their provenance, to and from one `.npz` file.
 
-    Each subclass is a dataclass of NumPy arrays and a `provenance`; `kind` names it in its files.
+    Each subclass is a dataclass of NumPy arrays and a `provenance`; `kind` names it in its files. Raises `MeasureError`
+    where another class has that name.
     """
 
     kind: ClassVar[str]
     provenance: dict[str, Any]
     _kinds: ClassVar[dict[str, type[Result]]] = {}
 
-    def __init_subclass__(cls, kind: str) -> None:
+    def __init_subclass__(cls, kind: str = "") -> None:
+        if not kind:
+            return
+        other = cls._kinds.get(kind, cls)
+        # A module that is imported anew makes its classes anew.
+        if (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise MeasureError(
+                f"{cls.__name__} has kind={kind!r}, the name of {other.__module__}.{other.__name__} in files; give it "
+                "another."
+            )
         cls.kind = kind
         cls._kinds[kind] = cls
 
@@ -177,8 +187,58 @@ def _types(kind: str) -> dict[str, Any]:
     return {one.name: hints[one.name] for one in dataclasses.fields(of) if one.name != "provenance"}
 
 
+class Rows(Result):
+    """A result of so many rows, of pairs or triples of prompts, with one number a row of each of its metrics.
+
+    A field `units` (rows,) says which rows are one independent unit of inference, as that of `Curves` does; without it
+    each row is one. `last_tokens` (rows, 2), where it is known, are the ids that the prompts of a pair end on.
+    """
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    @property
+    def degenerate(self) -> Bool[np.ndarray, " rows"]:
+        """(rows,): rows that have no metrics, none where a kind says nothing else."""
+        return np.zeros(len(self), dtype=bool)
+
+    def _units(self) -> Int[np.ndarray, " rows"]:
+        return np.asarray(getattr(self, "units", np.arange(len(self))))
+
+    @property
+    def unit_ends(self) -> Int[np.ndarray, "units 2"] | None:
+        """The ids that A and B of each independent unit end on, (units, 2), those of its first row; None: not known."""
+        ends = getattr(self, "last_tokens", None)
+        if ends is None:
+            return None
+        units = self._units()
+        used = np.flatnonzero(units >= 0)
+        _, first = np.unique(units[used], return_index=True)
+        return np.asarray(ends[used[first]])
+
+    def by_unit(self, metric: str) -> Float[np.ndarray, " units"]:
+        """One value of `metric` per independent unit, (units,): rows of a unit are averaged, NaN where one is NaN.
+
+        Two results on the same prompts have the same units in the same order, so that they can be compared in pairs.
+        """
+        values, units = getattr(self, metric), self._units()
+        used = units >= 0
+        counts = np.bincount(units[used])
+        return np.bincount(units[used], weights=values[used]) / counts
+
+    def metric_quartiles(self, metric: str) -> Float[np.ndarray, " quartiles"]:
+        """25, 50 and 75 % quantiles of a metric over all rows that have it, (3,)."""
+        values = getattr(self, metric)
+        finite = values[np.isfinite(values)]
+        return np.quantile(finite, [0.25, 0.5, 0.75]) if len(finite) else np.full(3, np.nan)
+
+    def interval(self, metric: str) -> stats.Interval:
+        """Median of `metric` over independent units, with its 95 % interval."""
+        return stats.median_interval(self.by_unit(metric), ends=self.unit_ends)
+
+
 @dataclass(frozen=True, eq=False)
-class Curves(Result, kind="curves"):
+class Curves(Rows, kind="curves"):
     """Interpolation curves of many pairs.
 
     `alphas` (steps,); `distance` (pairs, steps): d(alpha) = ||F(A) - F(X(alpha))|| in the units of the read;
@@ -372,25 +432,6 @@ class Curves(Result, kind="curves"):
         share = self.by_unit(metric) / np.where(null > 0, null, np.nan)
         return np.log(np.maximum(share, LEAST_SHARE))
 
-    @property
-    def unit_ends(self) -> Int[np.ndarray, "units 2"] | None:
-        """The ids that A and B of each independent unit end on, (units, 2), those of its first row; None: not known."""
-        if self.last_tokens is None:
-            return None
-        used = np.flatnonzero(self.units >= 0)
-        _, first = np.unique(self.units[used], return_index=True)
-        return self.last_tokens[used[first]]
-
-    def by_unit(self, metric: str) -> Float[np.ndarray, " units"]:
-        """One value of `metric` per independent unit, (units,): rows of a unit are averaged, NaN where one is NaN.
-
-        Two results on the same prompts have the same units in the same order, so that they can be compared in pairs.
-        """
-        values = getattr(self, metric)
-        used = self.units >= 0
-        counts = np.bincount(self.units[used])
-        return np.bincount(self.units[used], weights=values[used]) / counts
-
     def quartiles(self) -> Float[np.ndarray, "3 steps"]:
         """Pointwise 25, 50 and 75 % quantiles of r over all pairs, degenerate ones left out, (3, steps)."""
         kept = self.relative[~self.degenerate]
@@ -398,22 +439,12 @@ class Curves(Result, kind="curves"):
             return np.full((3, len(self.alphas)), np.nan)
         return np.quantile(kept, [0.25, 0.5, 0.75], axis=0)
 
-    def metric_quartiles(self, metric: str) -> Float[np.ndarray, " quartiles"]:
-        """25, 50 and 75 % quantiles of a metric over all pairs that have it, (3,)."""
-        values = getattr(self, metric)
-        finite = values[np.isfinite(values)]
-        return np.quantile(finite, [0.25, 0.5, 0.75]) if len(finite) else np.full(3, np.nan)
-
     def summary(self) -> dict[str, dict[str, float | int]]:
         """For each metric: median and quartiles over pairs, n and degenerate counts, and the 95 % interval.
 
         `estimate` is the median over independent units (`units` of them), `low` and `high` its interval by bootstrap.
         """
         return {metric: self._summary(metric) for metric in METRICS}
-
-    def interval(self, metric: str) -> stats.Interval:
-        """Median of `metric` over independent units, with its 95 % interval."""
-        return stats.median_interval(self.by_unit(metric), ends=self.unit_ends)
 
     def _summary(self, metric: str) -> dict[str, float | int]:
         q25, median, q75 = self.metric_quartiles(metric)

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from measure import catalog, known, models, own_pairs, recording, records, rows
+from measure import catalog, kinds, known, models, own_pairs, recording, records, rows
 from measure.engine import Engine, prompts_of
 from measure.options import OWN_PAIRS
 from measure.progress import Pace
 from measure.results import Result
 from measure.rows import Header, Machine, Row
 from measure.shown import Places, one_line
-from measure.spec import DEFAULT_PAIRS, AnySpec, CurveSpec, MeasureError, PredictionSpec, SliceSpec, Spec
+from measure.spec import DEFAULT_PAIRS, AnySpec, MeasureError
 from measure.store import Store
 
 # Options that change what every spec asks for.
@@ -33,7 +33,7 @@ PAIRS: dict[str, int] = {"hub": 1000, "index": DEFAULT_PAIRS // 2}
 
 def _usual_pairs(spec: AnySpec) -> int | None:
     """The number of pairs that is usual for a spec's model; None where the spec's own stands."""
-    usual = type(spec) is CurveSpec and spec.pairs == DEFAULT_PAIRS
+    usual = kinds.takes_pairs(spec) and kinds.of(spec).chooses_rows and spec.pairs == DEFAULT_PAIRS
     known = catalog.models().get(spec.model.partition("@")[0])
     return PAIRS.get(known.source) if usual and known is not None else None
 
@@ -44,7 +44,7 @@ def decoded(tokenizer: Any, prompt: Sequence[int]) -> str:
 
 
 @cache
-def _token_texts(model: str) -> recording.Texts | None:
+def _token_texts(model: str) -> kinds.Texts | None:
     """The texts of a model's tokens by their ids; None where it has no fast tokenizer at hand."""
     from tokenizers import Tokenizer
 
@@ -149,16 +149,16 @@ class Harness:
                 reporter.ensure_newline()
                 reporter.write_line(line)
 
-    def _texts(self, spec: AnySpec) -> recording.Texts | None:
+    def _texts(self, spec: AnySpec) -> kinds.Texts | None:
         try:
-            return _token_texts(spec.model) if isinstance(spec, SliceSpec | PredictionSpec) else None
+            return _token_texts(spec.model) if kinds.of(spec).tokens else None
         # A record without the texts of tokens is better than no record.
         except (MeasureError, OSError):
             return None
 
     def _prompts(self, spec: AnySpec, outcome: object) -> Sequence[tuple[str, ...]]:
         """Each row's prompts as text, where the records keep them and they can be told."""
-        if not (isinstance(spec, Spec) and isinstance(outcome, Result) and recording.keeps_prompts(outcome)):
+        if not (kinds.is_run(spec) and isinstance(outcome, Result) and recording.keeps_prompts(spec, outcome)):
             return ()
         try:
             if spec.model not in self._tokenizers:

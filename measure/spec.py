@@ -44,6 +44,8 @@ DEFAULT_PAIRS = 800
 # Of what costs more to measure: 210 independent pairs, so that 200 are left where some have no logit difference.
 FEWER_PAIRS = 420
 PROMPT_TOKENS = 10
+# Fields of specs that may be a path.
+PATHS = ("model", "corpus")
 UNSAFE_IN_FILE_NAMES = re.compile(r'[\\/:*?|"<>]')
 # What the blocks after a layer are made into: its kind, the layer, a seed; see `counterfeits`.
 AFTER = re.compile(r"(shuffled|rows|spectrum|gaussian|neurons|attention|reordered)_after_(\d+):(\d+)")
@@ -212,7 +214,25 @@ def fields_of(spec: AnySpec) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Spec:
+class AnySpec:
+    """What can be asked of a `model`, as a frozen dataclass; what becomes of it its kind says, see `measure.kinds`."""
+
+    model: str
+
+    @property
+    def id(self) -> str:
+        """Short name, usable as a file name: model, kind if not a curve, then whatever differs from the defaults."""
+        kind = type(self).__name__.removesuffix("Spec").lower()
+        parts = [self.model.replace("/", "--").replace("@", "-"), *([kind] if kind != "curve" else [])]
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name != "model" and value != field.default:
+                parts.append(_short(field.name, value))
+        return "-".join(parts)
+
+
+@dataclass(frozen=True)
+class Spec(AnySpec):
     """What every measurement names: a model, its weights, where it is patched and read, and what prompts come from.
 
     `model` is a catalog name, a local folder or a hub id, each with an optional `@revision`.
@@ -224,7 +244,6 @@ class Spec:
     prompts are taken as they stand, in order, whatever `seed` says; a file may be on the hub, `hf://OWNER/NAME/FILE`.
     """
 
-    model: str
     weights: str = "stored"
     layer: int = 1
     read: Read = "final_norm"
@@ -244,17 +263,6 @@ class Spec:
             )
         if self.layer < 1:
             raise MeasureError(f"layer={self.layer}: layers are counted from 1, 'after the first layer' is layer=1.")
-
-    @property
-    def id(self) -> str:
-        """Short name, usable as a file name: model, kind if not a curve, then whatever differs from the defaults."""
-        kind = type(self).__name__.removesuffix("Spec").lower()
-        parts = [self.model.replace("/", "--").replace("@", "-"), *([kind] if kind != "curve" else [])]
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.name != "model" and value != field.default:
-                parts.append(_short(field.name, value))
-        return "-".join(parts)
 
 
 def _short(field: str, value: object) -> str:
@@ -357,23 +365,5 @@ class SliceSpec(Spec):
 
 
 @dataclass(frozen=True)
-class ConfigSpec:
+class ConfigSpec(AnySpec):
     """The dimensions in a model's own config; needs no weights."""
-
-    model: str
-
-    @property
-    def id(self) -> str:
-        """Short name."""
-        return f"{self.model.replace('/', '--').replace('@', '-')}-config"
-
-
-AnySpec = Spec | ConfigSpec
-
-# What is measured by each spec, by the kind that its result has in files.
-KINDS: dict[str, type[Spec]] = {
-    "curves": CurveSpec,
-    "predictions": PredictionSpec,
-    "crossings": CrossingSpec,
-    "slices": SliceSpec,
-}

@@ -26,7 +26,7 @@ RANKS = [
         "progress",
     },
     {"results", "catalog", "hub_errors", "ladder.recipe", "ladder.seeds", "token_files"},
-    {"view_rows", "records", "report", "known"},
+    {"view_rows", "records", "report", "known", "kinds", "kept"},
     {"hub", "structure", "items", "options", "terminal", "hookspec", "history"},
     {"gguf_files", "accepted"},
     {"shelf"},
@@ -77,6 +77,8 @@ def rank(name: str) -> int:
             return number
     if name.startswith("ladder."):
         return rank("ladder")
+    if name.startswith("kinds."):
+        return rank("predictions") + 1
     raise AssertionError(f"measure/{name} has no rank: give it one in {__file__} and in the README's map")
 
 
@@ -87,6 +89,8 @@ def test_imports_go_down(name: str) -> None:
             assert LADDER.index(other.split(".")[1]) < LADDER.index(name.split(".")[1]), f"{name} imports {other}"
         elif other == "ladder" and name.startswith("ladder."):
             continue
+        elif other.startswith("kinds.") and name.startswith("kinds."):
+            assert other == "kinds.curves", f"{name} imports {other}"
         else:
             assert rank(other) < rank(name), f"{name} imports {other}"
 

@@ -13,11 +13,11 @@ import pytest
 import torch
 
 import measure
-from measure import asked, baselines, engine, measurements, paths, store
+from measure import asked, baselines, engine, kinds, measurements, paths, store
 from measure.course import Course
 from measure.models import LoadedModel, adopt
 from measure.prompts import Pairs
-from measure.spec import KINDS, CrossingSpec, CurveSpec, MeasureError, PredictionSpec, Spec, fields_of
+from measure.spec import CrossingSpec, CurveSpec, MeasureError, PredictionSpec, SliceSpec, Spec, fields_of
 from tests.conftest import DEPTH, WordTokenizer, random_prompts, tiny_network
 
 A, B = [[5, 6, 7, 8], [9, 4, 5, 6, 7]], [[9, 10, 11, 12], [9, 4, 9, 3, 2]]
@@ -230,7 +230,7 @@ BASELINES = sorted((Path(__file__).parent.parent / "baselines").glob("*/*.json")
 def spec_of(content: dict[str, Any]) -> Spec:
     whole = {**content["defaults"], **content["spec"]}
     if content.get("kind", "curves") == "slices":
-        return KINDS["slices"](**{**whole, "extent": tuple(whole["extent"])})
+        return SliceSpec(**{**whole, "extent": tuple(whole["extent"])})
     kind = PredictionSpec if "span" in whole else CrossingSpec if content["defaults"]["steps"] == 129 else CurveSpec
     return kind(**whole)
 
@@ -245,14 +245,8 @@ def test_ids_and_keys_of_every_baseline_are_as_if_nothing_had_been_added(monkeyp
         spec, whole = spec_of(content), {**content["defaults"], **content["spec"]}
         assert json.loads(json.dumps(fields_of(spec))) == whole
         assert not {"path", "distance"} & set(spec.id.split("-"))
-        found, defaults = baselines._parted(
-            "slices" if content.get("kind") == "slices" else _kind(spec), fields_of(spec)
-        )
+        found, defaults = baselines._parted(kinds.of(spec), fields_of(spec))
         assert (found, defaults) == (content["spec"], content["defaults"])
-
-
-def _kind(spec: Spec) -> str:
-    return next(name for name, kind in KINDS.items() if kind is type(spec))
 
 
 def test_every_spec_of_several_is_held_against_its_read(olmo: LoadedModel) -> None:

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from measure import baselines, regression
-from measure.baselines import ACROSS, PROCESSORS
+from measure import baselines, kinds, regression
+from measure.kinds import ACROSS, PROCESSORS
 from measure.regression import compare, rewritten
 from measure.results import Curves
 from measure.rows import State
 from measure.slices import Slices
-from measure.spec import KINDS, CurveSpec, MeasureError, SliceSpec
+from measure.spec import CurveSpec, MeasureError, SliceSpec
 from tests import small_results as small
 
 Edit = Callable[[dict[str, Any]], object]
@@ -120,11 +120,13 @@ def test_a_field_really_added_to_a_spec_leaves_baselines_valid(monkeypatch: pyte
     class Wider(CurveSpec):
         norming: str = "no"
 
-    monkeypatch.setitem(KINDS, "curves", Wider)
+    known = kinds.named("curves")
+    monkeypatch.setitem(kinds._BY_NAME, "curves", replace(known, spec=Wider))
     assert compare(text(curves(Wider("rung", layer=2))), accepted).state is State.AS_ACCEPTED
     assert compare(text(curves(Wider("rung", layer=2, norming="yes"))), accepted).state is State.REFUSED
     monkeypatch.setattr(Curves, "kept_metrics", (*Curves.kept_metrics, "end_distance"))
-    monkeypatch.setitem(baselines.TOLERANCE[PROCESSORS], "end_distance", 1e-5)
+    more = {devices: {**table, "end_distance": 1e-5} for devices, table in known.allowed().items()}
+    monkeypatch.setitem(kinds._BY_NAME, "curves", replace(known, spec=Wider, tolerance=more))
     found = compare(text(curves(Wider("rung", layer=2))), accepted)
     assert (found.state, found.lacking) == (State.INCOMPLETE, (("metrics", "end_distance"),))
 
@@ -148,11 +150,13 @@ def test_the_tolerance_is_of_the_devices_that_both_were_measured_on() -> None:
 
 
 def test_every_kept_number_has_a_tolerance_on_every_class_of_devices() -> None:
-    for table in baselines.TOLERANCE.values():
-        kept = set().union(*(kind.kept_metrics for kind in (Curves, *Curves.__subclasses__())))  # type: ignore[attr-defined]
-        assert kept <= table.keys()
-        assert all(0 < allowed < np.inf for allowed in table.values())
-    assert all(baselines.TOLERANCE[PROCESSORS][name] <= value for name, value in baselines.TOLERANCE[ACROSS].items())
+    for kind in filter(lambda kind: kind.runs, kinds.every()):
+        kept = {metric.name for metric in kind.metrics} | set(getattr(kind.result, "kept_metrics", ()))
+        across = kind.allowed()[ACROSS]
+        for table in kind.allowed().values():
+            assert kept <= table.keys()
+            assert all(0 < allowed < np.inf for allowed in table.values())
+        assert all(allowed <= across[name] for name, allowed in kind.allowed()[PROCESSORS].items())
 
 
 # How a baseline takes the form of the code

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from measure import catalog, recording, records
+from measure.kept import rounded
 from measure.rows import EffectRow, FactRow, ResultRow, Revision, TrendRow, VerdictRow
 from measure.spec import ConfigSpec, CrossingSpec, CurveSpec, MeasureError, PredictionSpec, SliceSpec
 from measure.stats import Effect, Fact, Interval, Trend, Verdict
@@ -139,8 +140,8 @@ def test_a_shape_and_a_failure_are_results_too() -> None:
     [(1 / 3, 0.33333), (123456.0, 123460.0), (1e-12, 1e-12), (float("nan"), None), (float("-inf"), None), (0.0, 0.0)],
 )
 def test_numbers_have_five_digits(value: float, kept: float | None) -> None:
-    assert recording.rounded(value) == kept
-    assert recording.rounded(np.array([[value]])) == ((kept,),)
+    assert rounded(value) == kept
+    assert rounded(np.array([[value]])) == ((kept,),)
 
 
 def test_a_model_is_told_with_its_revisions_and_their_tokens() -> None:
