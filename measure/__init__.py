@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from measure import catalog, claims, stats
+    from measure import catalog, claims, kinds, stats
     from measure.claims import Claim
     from measure.comparison import Comparison
     from measure.crossings import Crossings
@@ -60,6 +60,7 @@ _HOMES = {
     "claims": "claims",
     "compare": "two_models",
     "interpolate": "measurements",
+    "kinds": "kinds",
     "pairs": "own_pairs",
     "slice2d": "measurements",
     "stats": "stats",
@@ -92,6 +93,7 @@ __all__ = [
     "claims",
     "compare",
     "interpolate",
+    "kinds",
     "pairs",
     "slice2d",
     "stats",

@@ -20,7 +20,7 @@ import msgspec
 
 from measure import files, kept, kinds
 from measure.kinds import ACROSS, PROCESSORS, Kind
-from measure.results import Rows
+from measure.results import RowResult
 from measure.rows import QUARTILES
 from measure.shown import Places
 from measure.spec import PATHS, MeasureError
@@ -43,7 +43,7 @@ ENVIRONMENT = (
 Content = dict[str, Any]
 
 
-def describe(result: Rows, places: Places | None = None) -> Content:
+def describe(result: RowResult, places: Places | None = None) -> Content:
     """What a baseline keeps of a result; `places` writes the paths in its spec, as they stand without it."""
     kind = kinds.named(result.kind)
     named = dict(result.provenance["spec"])
@@ -65,7 +65,7 @@ def describe(result: Rows, places: Places | None = None) -> Content:
     }
 
 
-def _described(kind: Kind, result: Rows) -> Content:
+def _described(kind: Kind, result: RowResult) -> Content:
     """What is kept where a kind says nothing else: quartiles of its metrics."""
     return {"metrics": kept.metrics_of(result, (metric.name for metric in kind.metrics))}
 

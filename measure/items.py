@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from measure.spec import AnySpec
+from measure import kinds
+from measure.spec import AnySpec, MeasureError
 
 # The folder of accepted verdicts, beside those of baselines.
 VERDICTS = "verdicts"
@@ -141,6 +142,18 @@ def check_marker(item: pytest.Item) -> None:
                 f"{item.nodeid}: the marker claim needs the claim's text, and its place at most, as in "
                 '@pytest.mark.claim("Sharpness grows with training", place="Fig. 4").'
             )
+
+
+def check_kinds(items: list[pytest.Item]) -> None:
+    """Raise `UsageError` for a spec whose kind nobody registered."""
+    for item in items:
+        try:
+            for spec in specs_of(item):
+                kinds.of(spec)
+        except MeasureError as error:
+            # Else pytest would go on to `pytest_collection_finish` with them.
+            items.clear()
+            raise pytest.UsageError(f"{item.nodeid}: {error}") from None
 
 
 def check_told_apart(items: Sequence[pytest.Item]) -> None:

@@ -10,13 +10,13 @@ import numpy as np
 from jaxtyping import Float
 
 from measure import stats
-from measure.results import Rows
+from measure.results import RowResult
 from measure.rows import QUARTILES, Metric, Number, Quartiles
 
 # Significant digits in a record; places after the point in a baseline.
 DIGITS = 5
 PLACES = 6
-# Rows of a result up to which each one is kept, with its prompts: the paper's S1 to S3 and D1 to D3, both ways.
+# RowResult of a result up to which each one is kept, with its prompts: the paper's S1 to S3 and D1 to D3, both ways.
 FEW = 12
 
 
@@ -32,7 +32,7 @@ def _digits(value: float) -> Number:
     return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
 
 
-def metric(result: Rows, name: str) -> Metric:
+def metric(result: RowResult, name: str) -> Metric:
     """A metric as a record keeps it: quartiles over rows, the median over independent units with its interval."""
     q25, median, q75 = map(rounded, result.metric_quartiles(name))
     return Metric(q25, median, q75, **_told(result.interval(name)))
@@ -59,6 +59,6 @@ def by_quartile(values: Iterable[float]) -> dict[str, Number]:
     return {quartile: place(value) for quartile, value in zip(QUARTILES, values, strict=True)}
 
 
-def metrics_of(result: Rows, names: Iterable[str]) -> dict[str, dict[str, Number]]:
+def metrics_of(result: RowResult, names: Iterable[str]) -> dict[str, dict[str, Number]]:
     """Metrics by name as a baseline keeps them."""
     return {name: by_quartile(result.metric_quartiles(name)) for name in names}

@@ -21,6 +21,7 @@ from measure.items import (
     ORDER,
     READ,
     baseline_folder,
+    check_kinds,
     check_marker,
     check_told_apart,
     is_of_a_suite,
@@ -146,6 +147,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Refuse what cannot be told apart, apply --models, and bring the tests of a model together."""
     from measure import catalog
 
+    check_kinds(items)
     for item in items:
         # Elsewhere a marker of this name is somebody else's.
         if is_of_a_suite(item):

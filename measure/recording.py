@@ -12,7 +12,7 @@ import numpy as np
 
 from measure import catalog, kept, kinds, stats
 from measure.kinds import Kind, Texts
-from measure.results import Result, Rows
+from measure.results import Result, RowResult
 from measure.rows import (
     BaselineRow,
     EffectRow,
@@ -102,7 +102,7 @@ def of_verdict(verdict: stats.Verdict) -> VerdictRow:
 
 def keeps_prompts(spec: AnySpec, outcome: object) -> bool:
     """Whether the row of an outcome holds its prompts as text: results of few rows, and triples."""
-    return isinstance(outcome, Rows) and (kinds.takes_triples(spec) or len(outcome) <= kept.FEW)
+    return isinstance(outcome, RowResult) and (kinds.takes_triples(spec) or len(outcome) <= kept.FEW)
 
 
 def of_result(
@@ -136,7 +136,9 @@ def _with_outcome(row: ResultRow, kind: Kind, outcome: object, texts: Texts) -> 
 
 def _recorded(row: ResultRow, kind: Kind, outcome: object) -> ResultRow:
     """What is kept where a kind says nothing else: how many rows, and its metrics."""
-    assert isinstance(outcome, Rows), f"{kind.name} says nothing of what a record keeps of a {type(outcome).__name__}"
+    assert isinstance(outcome, RowResult), (
+        f"{kind.name} says nothing of what a record keeps of a {type(outcome).__name__}"
+    )
     return replace(
         row,
         n=len(outcome),

@@ -93,7 +93,7 @@ def _compare(measured: Content, accepted: Content) -> Comparison:
     """Two baselines of one spec on the same prompts."""
     found = deviations(measured, accepted)
     off = [deviation for deviation in found if not deviation.excess <= 1]
-    moved = [*_counted(measured, accepted), *_moved(off)]
+    moved = [*_counted(measured, accepted), *_moved(off, _noun(measured))]
     lacking, gone = _names(measured, accepted), _names(accepted, measured)
     parts = [*moved]
     if gone:
@@ -235,11 +235,16 @@ def _counted(measured: Content, accepted: Content) -> list[str]:
     return lines
 
 
-def _moved(off: list[Deviation]) -> list[str]:
+def _noun(measured: Content) -> str:
+    """What a result is called: those of other kinds are no curves."""
+    return "curve" if measured.keys() & {"curve", "triples"} else "result"
+
+
+def _moved(off: list[Deviation], noun: str) -> list[str]:
     if not off:
         return []
     curve = next((one for one in off if one.kind == "curve" and one is not off[0]), None)
-    head = [f"the curve moved: {len(off)} numbers are out of tolerance, the worst is", f"  {off[0]}"]
+    head = [f"the {noun} moved: {len(off)} numbers are out of tolerance, the worst is", f"  {off[0]}"]
     return [*head, f"  {curve}"] if curve else head
 
 
@@ -252,7 +257,7 @@ def _circumstances(measured: Content, accepted: Content) -> list[str]:
         "what else differs from when the baseline was accepted:" if changed else
         "nothing else differs (same weights, versions, device): the measuring code changed the number",
         *changed,
-        *_advice(measured["environment"]),
+        *_advice(measured["environment"], _noun(measured)),
     ]  # fmt: skip
 
 
@@ -269,13 +274,13 @@ def _metric_line(measured: Content, accepted: Content) -> str:
     )
 
 
-def _advice(environment: dict[str, Any]) -> list[str]:
+def _advice(environment: dict[str, Any], noun: str) -> list[str]:
     if "NOT" in str(environment.get("card")):
         return [
             "the rung's weights file was changed after its card was written: see `measure ladder verify`, and "
             "restore it (git checkout -- measure/ladder/weights) unless it was meant"
         ]
-    return ["if the new curve is right, accept it with --snapshot-update in a commit that says why"]
+    return [f"if the new {noun} is right, accept it with --snapshot-update in a commit that says why"]
 
 
 def _changes(new: dict[str, Any], old: dict[str, Any]) -> list[str]:

@@ -187,7 +187,7 @@ def _types(kind: str) -> dict[str, Any]:
     return {one.name: hints[one.name] for one in dataclasses.fields(of) if one.name != "provenance"}
 
 
-class Rows(Result):
+class RowResult(Result):
     """A result of so many rows, of pairs or triples of prompts, with one number a row of each of its metrics.
 
     A field `units` (rows,) says which rows are one independent unit of inference, as that of `Curves` does; without it
@@ -238,7 +238,7 @@ class Rows(Result):
 
 
 @dataclass(frozen=True, eq=False)
-class Curves(Rows, kind="curves"):
+class Curves(RowResult, kind="curves"):
     """Interpolation curves of many pairs.
 
     `alphas` (steps,); `distance` (pairs, steps): d(alpha) = ||F(A) - F(X(alpha))|| in the units of the read;

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from measure import figures, metrics, stats
-from measure.results import Rows
+from measure.results import RowResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +27,7 @@ SLICE_METRICS = tuple(one.name for one in metrics.SLICES)
 
 
 @dataclass(frozen=True, eq=False)
-class Slices(Rows, kind="slices"):
+class Slices(RowResult, kind="slices"):
     """Slices X = A + alpha (B - A) + beta (C - P) through triples A, B, C, P the foot of C on the line AB (Appendix C).
 
     `alphas`, `betas` (size,): the grid.

@@ -135,6 +135,7 @@ RUN = {
     "docs/usage.md": "tests/test_docs.py",
     "docs/records.md": "tests/test_docs.py",
     "docs/own-suite.md": "tests/test_foreign.py",
+    "docs/own-kind.md": "tests/test_new_kind.py",
 }
 
 

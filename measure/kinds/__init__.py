@@ -139,10 +139,16 @@ def _is_same(one: Kind, other: Kind) -> bool:
 
 
 def _check(kind: Kind) -> None:
+    for one in (kind.spec, kind.result):
+        # Not what it inherits: fields of its own would be none.
+        if "__dataclass_params__" not in vars(one):
+            raise MeasureError(
+                f"the kind {kind.name!r} has {one.__name__}, which is no dataclass; write @dataclass over it."
+            )
     if getattr(kind.result, "kind", kind.name) != kind.name:
         raise MeasureError(
             f"the kind {kind.name!r} has results of kind {kind.result.kind!r}; write "
-            f'class {kind.result.__name__}(Rows, kind="{kind.name}").'
+            f'class {kind.result.__name__}(RowResult, kind="{kind.name}").'
         )
     fields = {field.name for field in dataclasses.fields(kind.spec)}
     lacking = [name for name in _ASKED[kind.takes] if name not in fields]

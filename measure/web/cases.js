@@ -87,11 +87,12 @@
     const part = make("section", {}, make("h3", {}, "Metrics"));
     const names = distinct(used.flatMap((result) => Object.keys(result.metrics)));
     const pairs = make("div", { class: "metrics" }), rest = [];
+    // Of a kind that has none of them all stand open.
+    const first = names.some((name) => FIRST.includes(name));
     names.forEach((name) => {
-      const with_it = used.filter((result) => result.metrics[name] && known(result.metrics[name].median));
-      if (!with_it.length) return;
-      const shown = metricTable(name, with_it);
-      if (FIRST.includes(name)) pairs.append(shown);
+      const shown = metricTable(name, used);
+      if (!shown) return;
+      if (!first || FIRST.includes(name)) pairs.append(shown);
       else rest.push(make("details", { class: "more" }, make("summary", {}, called(name)), shown));
     });
     part.append(pairs, ...rest);
@@ -101,7 +102,10 @@
     return part;
   }
 
-  function metricTable(name, results) {
+  // A metric of the results that have it; null where none has.
+  function metricTable(name, used) {
+    const results = used.filter((result) => result.metrics[name] && known(result.metrics[name].median));
+    if (!results.length) return null;
     const scale = span(results.flatMap(({ metrics }) => QUARTILES.concat("low", "high").map((key) => metrics[name][key])));
     return table(`${called(name)}: median, quartiles (thin), 95 % interval (thick)`,
       ["Result", "Median [95 %]", "Drawn", "n"], results.map((result) => {

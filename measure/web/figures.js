@@ -182,10 +182,17 @@
     return make("p", { class: "small paper" }, "Beside the paper: ", told.flatMap((one, at) => (at ? ["; ", ...one] : one)), ".");
   }
 
+  // Of a kind that has no drawing its metrics.
+  function fillMetrics(body, entry) {
+    const used = usedOf(entry), names = distinct(used.flatMap((result) => Object.keys(result.metrics)));
+    const tables = names.map((name) => metricTable(name, used)).filter(known);
+    body.append(tables.length ? make("div", { class: "metrics" }, tables) : make("p", { class: "soft" }, "No curve is drawn of this case."));
+  }
+
   function fillCard(body, claim, entry) {
     // Where regions are asked for in slices their pictures say more than any curve.
     const drawn = fillSlices(body, claim, entry) || fillCurves(body, claim, entry);
-    if (!drawn) body.append(make("p", { class: "soft" }, "No curve is drawn of this case."));
+    if (!drawn) fillMetrics(body, entry);
     const notes = distinct(usedOf(entry).filter((result) => result.group === "trained" && result.note).map((result) => result.note));
     const parts = [effectLine(entry), controlLine(entry), ...notes.map((note) => make("p", { class: "small soft" }, note)), historyStrip(entry), paperPart(entry)];
     body.append(...parts.filter(known), make("p", { class: "small print-out" }, link(entry.anchor, `Read the curves of ${titled(entry)}`)));
