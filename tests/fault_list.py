@@ -227,8 +227,8 @@ MEASURING = (
         (
             139,
             "all rows and independent swapped",
-            'drawn.independent() if spec.rows == "independent" else drawn',
-            'drawn if spec.rows == "independent" else drawn.independent()',
+            'kind.independent or first.rows == "independent"',
+            'kind.independent or first.rows != "independent"',
             ("tests/test_store.py", "tests/test_baselines.py", "tests/test_records.py", *CURVES),
         ),
         (
@@ -458,8 +458,8 @@ RESULTS = (
         (
             223,
             "tokens of other rows",
-            "self.last_tokens[used[first]]",
-            "self.last_tokens[first]",
+            "ends[used[first]]",
+            "ends[first]",
             (*METRICS, *CLAIMS, "tests/test_ladder_seeds.py"),
         ),
         (

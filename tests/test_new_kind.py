@@ -18,7 +18,7 @@ from measure.metrics import Definition
 from measure.records import Run
 from measure.results import Curves, Result, RowResult
 from measure.rows import State
-from measure.spec import CurveSpec, MeasureError, Spec
+from measure.spec import MeasureError, Spec
 from tests.pages import blocks
 
 KIND, SUITE = blocks("docs/own-kind.md", "python")
@@ -174,23 +174,3 @@ def test_a_spec_of_no_kind_is_told_at_collection(suite: pytest.Pytester) -> None
     found = suite.runpytest()
     assert found.ret == pytest.ExitCode.USAGE_ERROR
     found.stderr.fnmatch_lines(["*test_angles.py::*: AngleSpec is no spec of a known kind; register its kind with*"])
-
-
-# Today's kinds
-
-
-def test_every_kind_says_all_that_is_asked_of_it() -> None:
-    known = {one.name: one for one in kinds.every()}
-    assert set(known) == {"curves", "predictions", "crossings", "slices", "config"}
-    for name, one in known.items():
-        assert callable(one.measuring())
-        assert one.recorded is not None
-        assert one.runs == bool(one.metrics) == (name != "config")
-        assert one.result is (Result._kinds[name] if one.runs else one.result)
-        assert all(metrics.TABLE[metric.name] is metric for metric in one.metrics)
-
-
-def test_a_spec_is_of_the_kind_of_its_own_type() -> None:
-    assert kinds.of(CurveSpec("m")).name == "curves"
-    with pytest.raises(MeasureError, match="^Spec is no spec of a known kind; register its kind with measure.kinds"):
-        kinds.of(Spec("m"))
