@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from measure import linear, structure
 from measure.models import LoadedModel, as_measured
+from measure.prefixes import Behind, KeysValues
 from measure.spec import MeasureError, Read, block_of
 
 # Positions per forward: enough rows to fill the matrix units, few enough that memory stays small.
@@ -71,7 +72,7 @@ def turn_of(model: LoadedModel, layer: int) -> int:
     return sum(block is blocks[layer - 1] for block in blocks[: layer - 1])
 
 
-def _hook(model: LoadedModel, layer: int, hook: Callable[[nn.Module, Any, Any], Any]) -> Any:
+def hook_block(model: LoadedModel, layer: int, hook: Callable[[nn.Module, Any, Any], Any]) -> Any:
     """A hook on block `layer`, for one forward."""
     turns, turn = count(), turn_of(model, layer)
     return model.block_list[layer - 1].register_forward_hook(
@@ -121,10 +122,14 @@ def _with_blocks(model: LoadedModel, blocks: list[nn.Module]) -> nn.Module:
 
 @dataclass(frozen=True, eq=False)
 class Boundary:
-    """Residual states after the patched block, `states` (prompts, tokens, width), and how blocks hand them on."""
+    """Residual states after the patched block, `states` (prompts, tokens, width), and how blocks hand them on.
+
+    `kept` holds keys and values of all blocks, where they could be had.
+    """
 
     states: Float[Tensor, "prompts tokens width"]
     as_tuple: bool
+    kept: KeysValues | None = None
 
     @property
     def last(self) -> Float[Tensor, "prompts width"]:
@@ -140,13 +145,19 @@ def run_to_layer(model: LoadedModel, ids: Int[Tensor, "prompts tokens"], layer: 
     return Boundary(states_of(tap.output), isinstance(tap.output, tuple | list))
 
 
-def run_to_layers(model: LoadedModel, ids: Int[Tensor, "prompts tokens"], layers: Sequence[int]) -> dict[int, Boundary]:
-    """`run_to_layer` for several layers, the prompts run once."""
+def run_to_layers(
+    model: LoadedModel, ids: Int[Tensor, "prompts tokens"], layers: Sequence[int], *, keep: bool = False
+) -> dict[int, Boundary]:
+    """`run_to_layer` for several layers, the prompts run once; to `keep` keys and values, through all blocks."""
+    kept = KeysValues() if keep else None
+    blocks = model.block_list if keep else model.block_list[: max(layers)]
     taps = {layer: _Tap(model.block_list[layer - 1]) for layer in layers}
-    head = _with_blocks(model, [taps.get(n, block) for n, block in enumerate(model.block_list[: max(layers)], 1)])
+    head = _with_blocks(model, [taps.get(n, block) for n, block in enumerate(blocks, 1)])
     with linear.as_it_lies(head, model.embedding):
-        head(input_ids=ids, use_cache=False)
-    return {n: Boundary(states_of(tap.output), isinstance(tap.output, tuple | list)) for n, tap in taps.items()}
+        head(input_ids=ids, use_cache=False, **({"past_key_values": kept} if keep else {}))
+    if kept is not None and not kept.is_whole(ids, model.depth):
+        kept = None
+    return {n: Boundary(states_of(tap.output), isinstance(tap.output, tuple | list), kept) for n, tap in taps.items()}
 
 
 def _points_mask(earlier: int, points: int, like: Tensor, window: int | None = None) -> Float[Tensor, "1 1 all all"]:
@@ -203,6 +214,13 @@ def _of_kinds(masks: dict[str, Tensor], kinds: set[str]) -> Tensor | dict[str, T
     return masks if len(kinds & masks.keys()) > 1 else masks.get(kinds.pop(), masks["full_attention"])
 
 
+def _of_points(mask: Tensor | dict[str, Tensor], before: int) -> Tensor | dict[str, Tensor]:
+    """What of a mask is the points', who see the positions before them too."""
+    if isinstance(mask, dict):
+        return {kind: one[:, :, before:] for kind, one in mask.items()}
+    return mask[:, :, before:]
+
+
 @dataclass(frozen=True, eq=False)
 class Outputs:
     """What came out at every point: the read, and the residual state before the final norm, whatever was read.
@@ -225,15 +243,19 @@ def run_from_layer(
     as_tuple: bool,
     blocks: Sequence[int] = (),
     tail: Tail = LAST,
+    kept: KeysValues | None = None,
 ) -> Outputs:
     """Run every point through the blocks after `layer` in its prompt's context, all in one forward.
 
     `earlier` holds the states of the prompt's positions before the patched one, after `layer` blocks. With a `tail` of
     several positions each point is that many in a row, (prompts, points * length, width); one of them is read.
-    `blocks`: after which the states are wanted too, `layer` or later.
+    `blocks`: after which the states are wanted too, `layer` or later. With the keys and values of these positions,
+    `kept`, they need not run again.
     """
     before, count = earlier.shape[1], points.shape[1]
-    states = linear.turned(torch.cat([earlier, points], dim=1))
+    # What of the positions before the points runs with them.
+    behind = before if kept is None else 0
+    states = linear.turned(torch.cat([earlier, points], dim=1) if kept is None else points)
     entry = _Entry(states, as_tuple=as_tuple)
     every: list[nn.Module] = [*[entry] * layer, *model.block_list[layer:]]
     taps = {place: _Tap(every[place - 1]) for place in dict.fromkeys((*blocks, model.depth))}
@@ -241,11 +263,13 @@ def run_from_layer(
     positions = torch.arange(before + count, device=states.device).clamp(max=before)[None]
     if tail.length > 1:
         positions[:, before:] += torch.arange(count, device=states.device) % tail.length
+    mask = _attention_mask(model, before, count // tail.length, states, tail.length)
     inputs = {
         "inputs_embeds": states,
-        "attention_mask": _attention_mask(model, before, count // tail.length, states, tail.length),
-        "position_ids": positions,
+        "attention_mask": mask if kept is None else _of_points(mask, before),
+        "position_ids": positions if kept is None else positions[:, before:],
         "use_cache": False,
+        **({} if kept is None else {"past_key_values": Behind(kept)}),
     }
     if read == "logits":
         twin = copy.copy(model.network)
@@ -254,8 +278,8 @@ def run_from_layer(
             found = twin(**inputs, logits_to_keep=count).logits
     else:
         with linear.as_it_lies(inner, states):
-            found = inner(**inputs).last_hidden_state[:, before:]
-    after = {place: _read_of(states_of(tap.output)[:, before:], tail) for place, tap in taps.items()}
+            found = inner(**inputs).last_hidden_state[:, behind:]
+    after = {place: _read_of(states_of(tap.output)[:, behind:], tail) for place, tap in taps.items()}
     residual, found = after[model.depth], _read_of(found, tail)
     return Outputs(residual if read == "residual" else found, residual, {place: after[place] for place in blocks})
 
@@ -347,7 +371,7 @@ def reference_states(
         raise _Reached
 
     rows = ids.reshape(-1, ids.shape[-1])
-    hook = _hook(model, layer, keep)
+    hook = hook_block(model, layer, keep)
     try:
         with suppress(_Reached):
             model.base(input_ids=rows, use_cache=False)
@@ -415,11 +439,11 @@ def reference_reads(
     at, rows = tail.read - tail.length, ids.reshape(-1, ids.shape[-1])
     blocks = {read: model.depth if read == "residual" else block_of(read) for read in reads}
     # In this order: where the patched block is the last one, the read must see the patch.
-    hooks = [_hook(model, layer, patch)]
-    hooks += [_hook(model, place, keep(place)) for place in dict.fromkeys(blocks.values()) if place is not None]
+    hooks = [hook_block(model, layer, patch)]
+    hooks += [hook_block(model, place, keep(place)) for place in dict.fromkeys(blocks.values()) if place is not None]
     try:
         if "logits" in reads:
-            alone = _last_alone(model.network) if at == -1 else {}
+            alone = last_alone(model.network) if at == -1 else {}
             found = {"logits": model.network(input_ids=rows, use_cache=False, **alone).logits[:, at]}
         else:
             found = {"final_norm": model.base(input_ids=rows, use_cache=False).last_hidden_state[:, at]}
@@ -430,6 +454,6 @@ def reference_reads(
     return {read: found[read].reshape(*ids.shape[:-1], -1) for read in reads}
 
 
-def _last_alone(network: nn.Module) -> dict[str, int]:
+def last_alone(network: nn.Module) -> dict[str, int]:
     """What tells a model that only the last position's logits are asked for, where it can be told."""
     return {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(network.forward).parameters else {}

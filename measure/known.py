@@ -139,6 +139,7 @@ MEASURING_MODULES = (
     "sound",
     "structure",
     "models",
+    "prefixes",
     "forward",
     "distances",
     "course",
@@ -149,6 +150,7 @@ MEASURING_MODULES = (
     "linear",
     "inputs",
     "runs",
+    "several",
     "measurements",
 )
 

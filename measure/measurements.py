@@ -7,7 +7,7 @@ import os
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from importlib import metadata
 from typing import Any, Literal, overload
@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from measure import distances, finite, forward, kinds, parts, paths, progress, prompts, runs
+from measure import distances, finite, forward, kinds, parts, paths, progress, prompts, runs, several
 from measure.asked import check_reads, course_of, for_pairs, of_spec, positions_of, reads_of
 from measure.catalog import Shape
 from measure.course import NAMED, USUAL, Course, Some
@@ -452,10 +452,9 @@ def layers_curves(
     `texts`: the prompts as text, to be kept beside the curves.
     """
     by_layer = reads if isinstance(reads, Mapping) else dict.fromkeys(layers, reads)
-    asked = {
-        layer: _Asked(one := by_layer[layer], _choice(model, pairs, layer, one, course.count(steps), course))
-        for layer in layers
-    }
+    by_layer = {layer: by_layer[layer] for layer in layers}
+    found = _choices(model, pairs, by_layer, course.count(steps), course)
+    asked = {layer: _Asked(some, found[layer]) for layer, some in by_layer.items()}
     return _curves_by(asked, model, pairs, steps, origin, course, texts)
 
 
@@ -572,9 +571,16 @@ def crossings(
 
 
 def _choice(model: LoadedModel, pairs: Pairs, layer: int, reads: Sequence[Read], points: int, course: Course) -> Choice:
-    parts.check(model, course.interventions, layer)
+    return _choices(model, pairs, {layer: reads}, points, course)[layer]
+
+
+def _choices(
+    model: LoadedModel, pairs: Pairs, reads: Mapping[int, Sequence[Read]], points: int, course: Course
+) -> dict[int, Choice]:
+    for layer in reads:
+        parts.check(model, course.interventions, layer)
     with parts.intervened(model, course.interventions):
-        return runs.choose_path(model, pairs.a, pairs.b, layer, reads, points, None, course)
+        return several.choices(model, pairs.a, pairs.b, reads, points, course)
 
 
 def _along_segments(
@@ -612,13 +618,13 @@ def _along_layers(
     count = course.count(steps)
     shared: dict[int, _Arrays] = {layer: {} for layer in asked}
     found: dict[int, dict[Read, _Arrays]] = {layer: {one: {} for one in of.reads} for layer, of in asked.items()}
-    clean = _Clean(model, list(asked))
+    clean = _Clean(model, asked)
     lacking: dict[int, str] = {}
 
     def work(layer: int, rows: list[int]) -> None:
         some = Some([pairs.a[row] for row in rows], [pairs.b[row] for row in rows], rows, count)
         of = asked[layer]
-        part = _run_segments(model, some, clean.known(layer, some, of.choice.path), layer, of, gates, course)
+        part = _run_segments(model, some, clean.known(layer, some, of.choice), layer, of, gates, course)
         lacking.update({row: why for row, why in zip(rows, part.lacking, strict=True) if why})
         if keep is not None:
             _fill(shared[layer], rows, len(pairs), keep(part))
@@ -672,24 +678,26 @@ def _check_paths(pairs: Pairs, lacking: Mapping[int, str]) -> None:
 class _Clean:
     """States of prompts after the patched blocks, for one part of the pairs at a time."""
 
-    def __init__(self, model: LoadedModel, layers: Sequence[int]) -> None:
+    def __init__(self, model: LoadedModel, asked: Mapping[int, _Asked]) -> None:
         self.model = model
-        self.layers = layers
+        self.layers = list(asked)
+        self.keep = any(of.choice.shared for of in asked.values())
         # By path and layer, those of the part before, some of whose prompts may come again.
         self.before: dict[tuple[runs.Path, int], Contexts] = {}
         self.wanted: dict[runs.Path, tuple[Prompt, ...]] = {}
 
-    def known(self, layer: int, some: Some, path: runs.Path) -> Contexts:
+    def known(self, layer: int, some: Some, choice: Choice) -> Contexts:
         """After `layer`, of the prompts of some pairs; of all layers at once where several are asked for."""
-        wanted = (*some.a, *some.b)
+        wanted, path = (*some.a, *some.b), choice.path
         if len(self.layers) == 1:
             self.before[path, layer] = runs.contexts(self.model, wanted, layer, path, self.before.get((path, layer)))
         elif self.wanted.get(path) != wanted:
             held = {of: known for (how, of), known in self.before.items() if how == path}
-            found = runs.several_contexts(self.model, wanted, self.layers, path, held)
+            found = runs.several_contexts(self.model, wanted, self.layers, path, held, keep=self.keep)
             self.before.update({(path, of): known for of, known in found.items()})
             self.wanted[path] = wanted
-        return self.before[path, layer]
+        known = self.before[path, layer]
+        return known if choice.shared else replace(known, kept={})
 
 
 def _run_segments(

@@ -12,10 +12,11 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from measure import catalog, finite, forward, linear, parts, placement
+from measure import catalog, finite, forward, linear, parts, placement, prefixes
 from measure.course import USUAL, Course, Some
 from measure.forward import LAST, Tail
 from measure.models import LoadedModel, as_measured
+from measure.prefixes import KeysValues
 from measure.prompts import Prompt
 from measure.spec import MeasureError, NotMeasuredError, Read, block_of
 
@@ -38,10 +39,14 @@ Found = dict[Read, Float[Tensor, "prompts points units"]]
 
 @dataclass(frozen=True, eq=False)
 class Contexts:
-    """States after the patched block of some prompts, (tokens, width) each, and how the model's blocks hand them on."""
+    """States after the patched block of some prompts, (tokens, width) each, and how the model's blocks hand them on.
+
+    `kept` holds keys and values of all blocks, where several layers share them: for each prompt, in which row of what.
+    """
 
     states: dict[Prompt, Float[Tensor, "tokens width"]]
     as_tuple: bool
+    kept: Mapping[Prompt, tuple[KeysValues, int]] = field(default_factory=dict)
 
     def last(self, prompts: Sequence[Prompt]) -> Float[Tensor, "prompts width"]:
         """States at the last position of each prompt."""
@@ -50,6 +55,12 @@ class Contexts:
     def earlier(self, prompts: Sequence[Prompt], tail: Tail = LAST) -> Float[Tensor, "prompts earlier width"]:
         """States at the positions before the patched one, of prompts of one length."""
         return torch.stack([self.states[prompt][: -tail.length] for prompt in prompts])
+
+    def kept_before(self, prompts: Sequence[Prompt], tokens: int) -> KeysValues | None:
+        """Keys and values at the first `tokens` positions of each prompt; None unless they are kept of all."""
+        if not tokens or any(prompt not in self.kept for prompt in prompts):
+            return None
+        return prefixes.gathered([self.kept[prompt] for prompt in prompts], tokens)
 
     def patched(self, prompts: Sequence[Prompt], tail: Tail) -> Float[Tensor, "prompts *length width"]:
         """States at the patched position of each prompt; with `tail.every` at all of them, (prompts, length, width)."""
@@ -93,23 +104,34 @@ def several_contexts(
     layers: Sequence[int],
     path: Path,
     before: Mapping[int, Contexts],
+    *,
+    keep: bool = False,
 ) -> dict[int, Contexts]:
-    """`contexts` after each of some layers; the fast path runs each prompt once for all of them."""
+    """`contexts` after each of some layers; the fast path runs each prompt once for all of them.
+
+    To `keep` keys and values each runs through all blocks, where that can be done.
+    """
     wanted = list(dict.fromkeys(prompts))
     if path == "reference":
         return {layer: contexts(model, wanted, layer, path, before.get(layer)) for layer in layers}
     held = {layer: before[layer].states if layer in before else {} for layer in layers}
     states = {layer: {prompt: held[layer][prompt] for prompt in wanted if prompt in held[layer]} for layer in layers}
+    was = before[layers[0]].kept if layers[0] in before else {}
+    kept = {prompt: was[prompt] for prompt in wanted if prompt in was}
     by_length: dict[int, list[Prompt]] = defaultdict(list)
     for prompt in wanted:
         if prompt not in states[layers[0]]:
             by_length[len(prompt)].append(prompt)
     as_tuple = {layer: layer in before and before[layer].as_tuple for layer in layers}
+    more = {"keep": True} if keep else {}
     for group in by_length.values():
-        for layer, boundary in forward.run_to_layers(model, torch.tensor(group, device=model.device), layers).items():
+        ids = torch.tensor(group, device=model.device)
+        for layer, boundary in forward.run_to_layers(model, ids, layers, **more).items():
             states[layer].update(zip(group, boundary.states, strict=True))
             as_tuple[layer] = boundary.as_tuple
-    return {layer: Contexts(states[layer], as_tuple[layer]) for layer in layers}
+            if boundary.kept is not None:
+                kept |= {prompt: (boundary.kept, row) for row, prompt in enumerate(group)}
+    return {layer: Contexts(states[layer], as_tuple[layer], kept) for layer in layers}
 
 
 def outputs(
@@ -138,6 +160,7 @@ def outputs(
         alone = len(prompts) * rows * tail.length == 1
         more = linear.filling(earlier.shape[1] + points.shape[1], points) if alone else 0
         cut = in_rows(run.reshape(len(run), -1, tail.length * run.shape[2]), rows, more)
+        kept = known.kept_before([prompt for prompt in prompts for _ in range(rows)], earlier.shape[1])
         with parts.frozen([prompt for prompt in prompts for _ in range(rows)], tail.length, cut.shape[1]):
             out = forward.run_from_layer(
                 model,
@@ -148,6 +171,7 @@ def outputs(
                 as_tuple=known.as_tuple,
                 blocks=tuple(blocks.values()),
                 tail=tail,
+                **({} if kept is None else {"kept": kept}),
             )
         residual = together(out.residual, *points.shape[:2])
         found: Found = {"residual": residual, direct: together(out.read, *points.shape[:2])}
@@ -381,6 +405,8 @@ class Choice:
     path: Path
     reason: str | None = None
     room: Room = field(default_factory=Room)
+    # Whether keys and values of the positions before the points may be shared with other layers.
+    shared: bool = False
 
     @property
     def provenance(self) -> dict[str, str]:
@@ -534,6 +560,22 @@ def _off(check: _Check, pairs: Some, expected: Mapping[Read, Float[Tensor, "pair
         if beyond.any():
             return f"the fast path differs from the reference by {off[beyond].max():.2g} of ||F(A)||"
     return None
+
+
+def agrees(
+    model: LoadedModel,
+    found: Float[Tensor, "pairs points units"],
+    expected: Float[Tensor, "pairs two units"],
+    at: int,
+) -> bool:
+    """Whether what was found at the point numbered `at` is, by rounding, what was expected at the second of two.
+
+    The first ones of both are where the path begins.
+    """
+    scale = norms(expected[:, 0])[:, None]
+    distance = from_start(found) / scale
+    off = np.abs(distance[:, at] - from_start(expected)[:, 1] / scale[:, 0])
+    return bool((off <= _agreement(model) * _amplified(distance)[:, at]).all())
 
 
 def _amplified(distance: Float[np.ndarray, "pairs steps"]) -> Float[np.ndarray, "pairs steps"]:

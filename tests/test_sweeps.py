@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pandas
 import pytest
+import torch
 
 import measure
-from measure import MeasureError, cli, forward, measurements, sweeps
+from measure import MeasureError, cli, forward, measurements, prefixes, sweeps
 from measure.models import LoadedModel
 from measure.prompts import Pairs
 from tests.conftest import DEPTH, tiny_network
@@ -37,14 +38,95 @@ def test_layers_share_their_clean_runs_and_give_what_each_gives_alone(monkeypatc
     network, ran = tiny_network("qwen2"), []
     whole = forward.run_to_layers
     monkeypatch.setattr(
-        forward, "run_to_layers", lambda model, ids, layers: [ran.append(len(ids)), whole(model, ids, layers)][1]
+        forward,
+        "run_to_layers",
+        lambda model, ids, layers, **more: [ran.append(len(ids)), whole(model, ids, layers, **more)][1],
     )
     found = measure.interpolate(network, A, B, steps=5, layer="all", read=["final_norm", "logits"])
-    assert ran == [6]
+    # Those of the pair on which the paths are compared, and all of them.
+    assert ran == [2, 6]
     for layer, by_read in found.items():
         for read, curves in by_read.items():
             alone = measure.interpolate(network, A, B, steps=5, layer=layer, read=["final_norm", "logits"])
-            np.testing.assert_array_equal(curves.distance, alone[read].distance)
+            np.testing.assert_allclose(curves.distance, alone[read].distance, rtol=1e-6, atol=1e-6)
+            np.testing.assert_allclose(curves.null_distance, alone[read].null_distance, rtol=1e-6, atol=1e-6)
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int, bool]]:
+    """Of every forward from a layer on: the layer, how many positions of a prompt ran, and whether others were kept."""
+    seen: list[tuple[int, int, bool]] = []
+    whole = forward.run_from_layer
+
+    def counted(model: Any, earlier: Any, points: Any, layer: int, *rest: Any, kept: Any = None, **more: Any) -> Any:
+        seen.append((layer, points.shape[1], kept is not None))
+        return whole(model, earlier, points, layer, *rest, kept=kept, **more)
+
+    monkeypatch.setattr(forward, "run_from_layer", counted)
+    return seen
+
+
+def test_positions_before_the_points_run_once_for_all_layers(ran: list[tuple[int, int, bool]]) -> None:
+    network = tiny_network("qwen2")
+    measure.sweep(network, A, B, steps=5, read="residual")
+    assert [layer for layer, points, kept in ran if points == 5 and kept] == [1, 1, 2, 3, 4]  # the first in the check
+    assert [layer for layer, points, kept in ran if points == 2 and kept] == [2, 3, 4]
+    ran.clear()
+    # It was seen to be right.
+    measure.sweep(network, A, B, steps=5, read="residual")
+    # Beside the norm alone, a point in a row.
+    assert [one for one in ran if one[1] > 1] == [(layer, 5, True) for layer in (1, 2, 3, 4)]
+    ran.clear()
+    measure.sweep(network, A, B, steps=5, read="residual", layer=[1, 2])
+    assert not any(kept for _, _, kept in ran)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"path": "slerp", "distance": "kl"},
+        {"points": np.random.default_rng(0).normal(size=(3, 5, 32)), "prompts_b": None},
+        {"interventions": [measure.Scaled("mlp", (2, 3), 0.5)]},
+        {"interventions": [measure.Frozen("attention", (DEPTH, DEPTH))], "layer": [1, 2, 3]},
+        {"read": ["block:4", "residual", "logits"], "layer": [3, 1, 2]},
+    ],
+)
+def test_layers_that_share_give_what_each_gives_alone(more: dict[str, Any], ran: list[tuple[int, int, bool]]) -> None:
+    network = tiny_network("qwen2")
+    asked = {"prompts_a": A, "prompts_b": B, "steps": 5, "layer": "all", **more}
+    found = measure.interpolate(network, **asked)
+    assert any(kept for _, _, kept in ran)
+    for layer, shared in found.items():
+        alone = measure.interpolate(network, **{**asked, "layer": layer})
+        for read in shared if isinstance(shared, dict) else ():
+            np.testing.assert_allclose(shared[read].distance, alone[read].distance, rtol=1e-6, atol=1e-6)
+        if not isinstance(shared, dict):
+            np.testing.assert_allclose(shared.distance, alone.distance, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("broken", ["update", "raises"])
+def test_keys_and_values_that_are_not_right_are_not_shared(
+    broken: str, monkeypatch: pytest.MonkeyPatch, ran: list[tuple[int, int, bool]]
+) -> None:
+    whole = prefixes.Behind.update
+
+    def update(self: Any, keys: Any, values: Any, number: int, *rest: Any) -> Any:
+        if broken == "raises":
+            raise RuntimeError("no cache")
+        k, v = whole(self, keys, values, number, *rest)
+        return k, torch.cat([v[:, :, :1] * (1.1 if number == 2 else 1), v[:, :, 1:]], dim=2)
+
+    network = tiny_network("qwen2")
+    right = {layer: measure.interpolate(network, A, B, steps=5, layer=layer) for layer in range(1, DEPTH + 1)}
+    network = tiny_network("qwen2")
+    monkeypatch.setattr(prefixes.Behind, "update", update)
+    found = measure.interpolate(network, A, B, steps=5, layer="all")
+    for layer, curves in found.items():
+        np.testing.assert_allclose(curves.distance, right[layer].distance, rtol=1e-6, atol=1e-6)
+        assert curves.provenance["path"] == "fast"
+    # Behind a patch after the third block it does not run.
+    shared = {layer for layer, points, kept in ran[-2 * DEPTH :] if points == 5 and kept}
+    assert shared == ({3, 4} if broken == "update" else set())
 
 
 def test_a_sweep_holds_every_block_behind_the_patch() -> None:
