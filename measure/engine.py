@@ -32,6 +32,7 @@ from measure import (
     progress,
     prompts,
     runs,
+    several,
     stale,
 )
 from measure.baselines import ENVIRONMENT
@@ -54,6 +55,8 @@ Outcome = Result | Shape | Exception
 Load = tuple[str, str, str]
 Report = Callable[[AnySpec, str], None]
 Begin = Callable[[str], None]
+# Layers that are measured together at most.
+LAYERS = 10
 
 
 def _untold(_: str) -> None:
@@ -277,14 +280,21 @@ def _measure_group(group: list[AnySpec], store: Store | None, begin: Begin, *, a
         model = models.load(first.model, weights=first.weights, precision=first.precision, allow_pickle=allow_pickle)
         links = _links_once_loaded(group, model, before)
     found: _Found = {}
-    for specs in alike(group):
+    waiting = together(alike(group))
+    while waiting:
+        specs = waiting.pop(0)
         try:
             place = f"{first.model}, spec {len(found) + 1} of {len(group)}"
             begin(f"{place}: {specs[0].id}")
             with progress.heard(partial(_at_pair, begin, place)):
                 found.update(_outcomes(specs, model, store, links))
         except Exception as error:  # handed to the tests that asked
-            found.update(dict.fromkeys(specs, (_kept(error), "failed")))
+            apart = alike(specs)
+            # Of several layers each alone: what cannot be measured is the business of those that it struck.
+            if len(apart) > 1 and (isinstance(error, MeasureError) or runs.is_out_of_memory(error)):
+                waiting[:0] = apart
+            else:
+                found.update(dict.fromkeys(specs, (_kept(error), "failed")))
     return found
 
 
@@ -299,6 +309,24 @@ def alike(specs: Iterable[AnySpec]) -> list[list[Any]]:
         # At the logits every distance has a meaning.
         found[dataclasses.replace(spec, read="logits") if kinds.is_run(spec) else spec].append(spec)
     return list(found.values())
+
+
+def together(groups: Iterable[list[Any]]) -> list[list[Any]]:
+    """Groups of `alike`, those of curves that differ in their layer too put together, some layers at a time.
+
+    Several layers share clean runs, and lose no more than their own results when a run is killed.
+    """
+    found: dict[AnySpec, list[list[AnySpec]]] = defaultdict(list)
+    for specs in groups:
+        first = specs[0]
+        shared = dataclasses.replace(first, layer=1, read="logits") if kinds.of(first).layers else first
+        found[shared].append(specs)
+    some = [many[at : at + LAYERS] for many in found.values() for at in range(0, len(many), LAYERS)]
+    return [
+        specs
+        for many in some
+        for specs in ([[spec for one in many for spec in one]] if len(many) >= several.LEAST else many)
+    ]
 
 
 def _outcomes(
@@ -332,7 +360,7 @@ def _kept(error: Exception) -> MeasureError:
 def _measure_alike(
     specs: list[Spec], model: models.LoadedModel, store: Store | None, links: Mapping[Spec, str]
 ) -> dict[Spec, tuple[Outcome, str]]:
-    """Specs that differ in their read alone: those the store holds from there, the others together."""
+    """Specs that differ in their read, or in layer and read: those the store holds from there, the others together."""
     first = specs[0]
     source = corpus_of(first, model.source)
     corpus = _corpus_for(first, source)

@@ -330,7 +330,8 @@ def measure_specs(
 ) -> list[Result]:
     """The results that `specs` describe, which differ in their read alone: the blocks run once for all of them.
 
-    On a model already loaded for them and prompts already drawn for them.
+    On a model already loaded for them and prompts already drawn for them. Those of curves may differ in their layer
+    too, whose clean runs are then shared.
     """
     kind, first = kinds.of(specs[0]), specs[0]
     if isinstance(drawn, Pairs) and kinds.takes_pairs(first):
@@ -344,9 +345,13 @@ def measure_specs(
 
 
 def of_curves(specs: Sequence[CurveSpec], model: LoadedModel, drawn: Pairs, origin: dict[str, Any]) -> list[Curves]:
-    """The kind `curves`; see `measure_specs`."""
-    found = all_curves(model, drawn, **_asked(specs, model, origin))
-    return [found[spec.read] for spec in specs]
+    """The kind `curves`; see `measure_specs`. The specs may differ in their layer."""
+    layers = list(dict.fromkeys(spec.layer for spec in specs))
+    reads = {layer: [spec.read for spec in specs if spec.layer == layer] for layer in layers}
+    for layer, some in reads.items():
+        check_reads(model, [layer], some)
+    found = layers_curves(model, drawn, layers=layers, reads=reads, **_course_of(specs, model, origin))
+    return [found[spec.layer][spec.read] for spec in specs]
 
 
 def of_predictions(
@@ -380,10 +385,14 @@ def of_config(spec: ConfigSpec) -> Shape:
 
 def _asked(specs: Sequence[CurveSpec], model: LoadedModel, origin: dict[str, Any]) -> dict[str, Any]:
     """What curves are measured by, of specs that differ in their read alone."""
-    spec, reads = specs[0], [spec.read for spec in specs]
-    check_reads(model, [spec.layer], reads)
-    course = of_spec(spec, model)
-    return {"layer": spec.layer, "reads": reads, "steps": spec.steps, "origin": origin, "course": course}
+    layer, reads = specs[0].layer, [spec.read for spec in specs]
+    check_reads(model, [layer], reads)
+    return {"layer": layer, "reads": reads, **_course_of(specs, model, origin)}
+
+
+def _course_of(specs: Sequence[CurveSpec], model: LoadedModel, origin: dict[str, Any]) -> dict[str, Any]:
+    """What is the same after every layer."""
+    return {"steps": specs[0].steps, "origin": origin, "course": of_spec(specs[0], model)}
 
 
 # What is kept of each pair: named arrays whose first axis is the pairs'.
@@ -693,7 +702,8 @@ class _Clean:
             self.before[path, layer] = runs.contexts(self.model, wanted, layer, path, self.before.get((path, layer)))
         elif self.wanted.get(path) != wanted:
             held = {of: known for (how, of), known in self.before.items() if how == path}
-            found = runs.several_contexts(self.model, wanted, self.layers, path, held, keep=self.keep)
+            keep = some.a if self.keep else ()
+            found = runs.several_contexts(self.model, wanted, self.layers, path, held, keep=keep)
             self.before.update({(path, of): known for of, known in found.items()})
             self.wanted[path] = wanted
         known = self.before[path, layer]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -105,11 +105,11 @@ def several_contexts(
     path: Path,
     before: Mapping[int, Contexts],
     *,
-    keep: bool = False,
+    keep: Collection[Prompt] = (),
 ) -> dict[int, Contexts]:
     """`contexts` after each of some layers; the fast path runs each prompt once for all of them.
 
-    To `keep` keys and values each runs through all blocks, where that can be done.
+    To `keep` their keys and values some run through all blocks, where that can be done.
     """
     wanted = list(dict.fromkeys(prompts))
     if path == "reference":
@@ -118,15 +118,14 @@ def several_contexts(
     states = {layer: {prompt: held[layer][prompt] for prompt in wanted if prompt in held[layer]} for layer in layers}
     was = before[layers[0]].kept if layers[0] in before else {}
     kept = {prompt: was[prompt] for prompt in wanted if prompt in was}
-    by_length: dict[int, list[Prompt]] = defaultdict(list)
+    by_length: dict[tuple[int, bool], list[Prompt]] = defaultdict(list)
     for prompt in wanted:
-        if prompt not in states[layers[0]]:
-            by_length[len(prompt)].append(prompt)
+        if prompt not in states[layers[0]] or (prompt in keep and prompt not in kept):
+            by_length[len(prompt), prompt in keep].append(prompt)
     as_tuple = {layer: layer in before and before[layer].as_tuple for layer in layers}
-    more = {"keep": True} if keep else {}
-    for group in by_length.values():
+    for (_, all_blocks), group in by_length.items():
         ids = torch.tensor(group, device=model.device)
-        for layer, boundary in forward.run_to_layers(model, ids, layers, **more).items():
+        for layer, boundary in forward.run_to_layers(model, ids, layers, keep=all_blocks).items():
             states[layer].update(zip(group, boundary.states, strict=True))
             as_tuple[layer] = boundary.as_tuple
             if boundary.kept is not None:

@@ -25,6 +25,8 @@ from measure.spec import Read, block_of
 
 # Of fewer layers, what the shared keys and values take is no less than what they save.
 LEAST = 3
+# Of the keys and values that are held at a time, 128 MB: fewer pairs run together where they would be more.
+BYTES = 2**27
 
 
 def choices(
@@ -45,7 +47,8 @@ def choices(
     if pair is not None and room.most is None:
         check = _Check(model, pair, reads, course)
         equal = _equal(check, (max(map(len, a)), points))
-        found |= {layer: Choice("fast", room=runs.Room(room.positions), shared=True) for layer in equal}
+        positions = _positions(model, pair, room.positions)
+        found |= {layer: Choice("fast", room=runs.Room(positions), shared=True) for layer in equal}
     return {
         layer: found[layer] if layer in found else runs.choose_path(model, a, b, layer, some, points, None, course)
         for layer, some in reads.items()
@@ -86,6 +89,14 @@ def _pair(
     return Some([a[row]], [b[row]], [row], points)
 
 
+def _positions(model: LoadedModel, pair: Some, positions: int) -> int:
+    """How many positions run together, of `positions`, where keys and values are held; one pair's at least."""
+    shape, tokens = model.shape, len(pair.a[0])
+    # As many heads for keys as for queries, at most.
+    held = 2 * shape.layers * shape.hidden * tokens * model.dtype.itemsize
+    return min(positions, max(1, BYTES // held) * runs.positions_of(model, tokens, pair.count))
+
+
 def _equal(check: _Check, size: tuple[int, int]) -> list[int]:
     """The layers after which the fast path gives what the reference path gives; all of them known, or none at all.
 
@@ -114,7 +125,7 @@ def _equal(check: _Check, size: tuple[int, int]) -> list[int]:
 def _compared(check: _Check) -> list[int]:
     model, pair = check.model, check.pair
     layers = sorted(check.reads)
-    known = runs.several_contexts(model, (*pair.a, *pair.b), layers, "fast", {}, keep=True)
+    known = runs.several_contexts(model, (*pair.a, *pair.b), layers, "fast", {}, keep=pair.a)
     if not known[layers[0]].kept:
         return []
     expected = _plainly(check, layers)

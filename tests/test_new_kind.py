@@ -74,7 +74,7 @@ def test_a_kind_in_one_file_is_measured_compared_recorded_and_shown(suite: pytes
     assert sum(one.verdict is not None and one.verdict.outcome == "supported" for one in run.tests) == 1
 
     target, _ = page.write([records.runs(suite.path / "reports" / "runs")[-1]], tmp_path / "page")
-    shown = target.read_text()
+    shown = json.dumps(page.unpacked(target.read_text()))
     assert '"angle after block 1"' in shown
     assert '"between A and B, degrees"' in shown
 

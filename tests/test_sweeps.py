@@ -43,8 +43,8 @@ def test_layers_share_their_clean_runs_and_give_what_each_gives_alone(monkeypatc
         lambda model, ids, layers, **more: [ran.append(len(ids)), whole(model, ids, layers, **more)][1],
     )
     found = measure.interpolate(network, A, B, steps=5, layer="all", read=["final_norm", "logits"])
-    # Those of the pair on which the paths are compared, and all of them.
-    assert ran == [2, 6]
+    # Those of the pair on which the paths are compared, and all of them: A's through all blocks, then B's.
+    assert ran == [1, 1, 3, 3]
     for layer, by_read in found.items():
         for read, curves in by_read.items():
             alone = measure.interpolate(network, A, B, steps=5, layer=layer, read=["final_norm", "logits"])

@@ -28,7 +28,8 @@ ACROSS = "across devices"
 Tolerance = Mapping[str, Mapping[str, float]]
 # Ids of tokens to their texts.
 Texts = Callable[[Sequence[int]], list[str]]
-# (specs that differ in their read alone, the loaded model, prompts, what to add to the provenance) -> their results.
+# (specs that differ in their read alone, or as `Kind.layers` says, the loaded model, prompts, what to add to the
+# provenance) -> their results.
 # Of a kind that runs no model: spec -> what came out.
 Measure = Callable[..., Any]
 
@@ -49,6 +50,7 @@ class Kind:
     `measure`: the function that measures (see `Measure`), or where it is, as in "package.module:function".
     `metrics`: those that a baseline, a record and the page hold; each is a property of the result, (rows,).
     `takes`: what prompts are drawn, pairs or triples; None of a kind that reads a model's configuration alone.
+    `layers`: `measure` takes specs that differ in their layer too, whose clean runs are then shared.
     `independent`: of the pairs drawn those alone are measured that inference uses.
     `points`: of a spec, how many points are run in each context. `logits`: of how many contexts one has its logits
     taken, whatever is read; 0 for none. `tokens`: its records tell tokens as text.
@@ -64,6 +66,7 @@ class Kind:
     measure: str | Measure
     metrics: tuple[Definition, ...] = ()
     takes: Literal["pairs", "triples"] | None = "pairs"
+    layers: bool = False
     independent: bool = False
     points: Callable[[Any], int] = lambda spec: 1
     logits: int = 0

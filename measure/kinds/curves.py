@@ -73,6 +73,7 @@ KIND = register(
         result=Curves,
         measure="measure.measurements:of_curves",
         metrics=metrics.CURVES,
+        layers=True,
         points=steps,
         described=described,
         form=FORM,
