@@ -74,9 +74,10 @@ def test_a_kind_in_one_file_is_measured_compared_recorded_and_shown(suite: pytes
     assert sum(one.verdict is not None and one.verdict.outcome == "supported" for one in run.tests) == 1
 
     target, _ = page.write([records.runs(suite.path / "reports" / "runs")[-1]], tmp_path / "page")
-    shown = json.dumps(page.unpacked(target.read_text()))
-    assert '"angle after block 1"' in shown
-    assert '"between A and B, degrees"' in shown
+    view = page.unpacked(target.read_text())
+    assert view["metrics"]["first_angle"] == {"label": "angle after block 1", "told": "between A and B, degrees"}
+    assert view["results"][TRAINED]["metrics"]["widest_angle"]["n"] == 20
+    assert "curve" not in view["results"][TRAINED]
 
 
 def test_a_number_of_it_that_drifts_fails_and_is_named(suite: pytest.Pytester) -> None:

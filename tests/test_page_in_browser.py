@@ -108,6 +108,26 @@ def test_a_case_that_failed_is_open_and_its_curves_are_drawn(open_page: Any) -> 
     assert drawn > 20
 
 
+def test_of_a_kind_without_a_drawing_the_metrics_are_shown(open_page: Any) -> None:
+    lines = written.whole_run()
+    for line in lines:
+        if line["kind"] == "result" and "curve" in line:
+            del line["curve"], line["null"]
+            line["type"] = "OwnSpec"
+            line["metrics"] = {"own_number": line["metrics"]["max_slope"]}
+    watched = open_page(lines)
+    card = watched.page.locator("figure.card").first
+    card.scroll_into_view_if_needed()
+    table = card.get_by_role("table").first
+    table.wait_for()
+    assert "own number: median" in table.inner_text()
+    assert "1.900 [1.850, 1.950]" in table.inner_text()
+    case = watched.case("rung-a")
+    case.evaluate("(one) => { one.open = true; }")
+    case.get_by_text("own number: median").wait_for()
+    assert case.locator("details.more", has_text="own number").count() == 0
+
+
 def test_hovering_reads_the_curves(open_page: Any) -> None:
     watched = open_page(written.whole_run())
     plot = watched.case("rung-a").locator(".plot").first
