@@ -6,9 +6,9 @@ import contextlib
 import dataclasses
 import errno
 import hashlib
-import inspect
 import json
 import secrets
+import sys
 import traceback
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -212,6 +212,7 @@ def needs_weights(load: Load) -> bool:
     return load[1] != "config" and not load[1].startswith("untrained")
 
 
+_MEASURING = {f"measure.{name}" for name in known.MEASURING_MODULES}
 _Found = dict[AnySpec, tuple[Outcome, str]]
 
 
@@ -448,13 +449,12 @@ def _by_own_pairs(spec: Spec) -> dict[str, str]:
 
 
 def _by_own_source(spec: Spec) -> dict[str, str]:
-    """What else a result is kept under whose kind is measured outside of this package's measuring modules: the file."""
-    found = inspect.unwrap(kinds.of(spec).measuring())
-    if found.__module__ in {f"measure.{name}" for name in known.MEASURING_MODULES}:
-        return {}
-    path = inspect.getsourcefile(found)
-    # What was typed in cannot be found again.
-    return {"measured_by": known.hash_once(Path(path)) if path and Path(path).is_file() else secrets.token_hex()}
+    """What else a result of a kind is kept under that is not of the measuring modules: the text of its files."""
+    own = {type(spec).__module__, kinds.of(spec).measuring().__module__}
+    files = [getattr(sys.modules.get(name), "__file__", None) for name in sorted(own - _MEASURING)]
+    # What was typed in has no file, and is not found again.
+    texts = [known.hash_once(Path(file)) if file else secrets.token_hex() for file in files]
+    return {"measured_by": " ".join(texts)} if texts else {}
 
 
 def corpus_of(spec: Spec, source: str) -> str:

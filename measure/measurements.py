@@ -337,6 +337,7 @@ def measure_specs(
     if isinstance(drawn, Pairs) and kinds.takes_pairs(first):
         drawn = drawn.independent() if kind.independent or first.rows == "independent" else drawn
     found: list[Result] = list(kind.measuring()(specs, model, drawn, origin))
+    kinds.check_results(kind, found, len(specs))
     for spec, result in zip(specs, found, strict=True):
         if not result.provenance:
             result.provenance.update(_provenance(model, drawn, spec.layer, spec.read, Choice("reference"), origin))

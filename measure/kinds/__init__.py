@@ -169,6 +169,19 @@ def _check(kind: Kind) -> None:
         )
 
 
+def check_results(kind: Kind, found: Sequence[object], count: int) -> None:
+    """Raise `MeasureError` unless a kind's function gave a result of its own, of the right type, for each spec."""
+    types = sorted({type(one).__name__ for one in found if not isinstance(one, kind.result)})
+    # One object for several specs would have the provenance of the last.
+    different = len(set(map(id, found)))
+    if types or different != count:
+        gave = f"{len(found)} results, {', '.join(types)} among them," if types else f"{different} different results"
+        raise MeasureError(
+            f"the function of the kind {kind.name!r} gave {gave} for {count} specs; expected an object of "
+            f"{kind.result.__name__} for each."
+        )
+
+
 @cache
 def _load_own() -> None:
     """Import the kinds of this package."""
