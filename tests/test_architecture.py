@@ -31,7 +31,7 @@ RANKS = [
     {"gguf_files", "accepted"},
     {"shelf"},
     {"predictions", "crossings", "slices", "prompts", "models", "store", "claims"},
-    {"prefixes"},
+    {"prefixes", "distributions"},
     {"baselines", "training_order", "forward", "inputs", "own_pairs", "tables", "ladder", "recording"},
     {"regression", "finite", "placement", "course", "parts", "figure_parts", "over_runs", "drift"},
     {"page_names"},
