@@ -14,7 +14,7 @@ from measure import paths
 from measure.distances import Own, name_of
 from measure.forward import Tail
 from measure.prompts import Prompt
-from measure.spec import Interpolation, Intervention
+from measure.spec import Interpolation, Intervention, Toward
 
 # Of pairs that have no path so many are named in an error or a record.
 NAMED = 3
@@ -56,7 +56,7 @@ class Course:
 
     `points`: somebody's own, (pairs, points, width), in place of a path. `patched`: the position that is patched,
     counted from the end, -1 for the last; or `difference`, every position from the first in which the prompts differ.
-    `read_at`: the position that is read, from the end.
+    `read_at`: the position that is read, from the end. `toward`: what stands in the place of B; `ends`, these states.
     """
 
     path: Interpolation = "linear"
@@ -65,6 +65,8 @@ class Course:
     patched: int | Literal["difference"] = -1
     read_at: int = -1
     interventions: tuple[Intervention, ...] = ()
+    toward: Toward = "b"
+    ends: Float[Tensor, "pairs width"] | None = None
 
     @property
     def null(self) -> Interpolation:
@@ -79,6 +81,8 @@ class Course:
             found["interpolation"] = "points of one's own"
         elif self.path != "linear":
             found["interpolation"] = self.path
+        if self.toward != "b":
+            found["toward"] = self.toward
         if self.distance != "l2":
             found["distance"] = name_of(self.distance)
         if self.patched != -1:
@@ -110,7 +114,7 @@ class Course:
             # Where fewer or more are asked for, as by a check, in turn.
             own = self.points[list(pairs.rows)][:, [number % self.points.shape[1] for number in chosen]]
             return Drawn(own.to(a.device, a.dtype), [""] * len(pairs.a))
-        b = known.patched(pairs.b, tail)
+        b = known.patched(pairs.b, tail) if self.ends is None else self.ends[list(pairs.rows)].to(a)
         points = paths.between(self.path, a, b, paths.alphas(pairs.count)[chosen])
         points = points.transpose(1, 2) if tail.every else points
         if self.path == "linear":

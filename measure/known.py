@@ -151,6 +151,8 @@ MEASURING_MODULES = (
     "linear",
     "inputs",
     "runs",
+    "contexts",
+    "toward",
     "several",
     "measurements",
 )

@@ -17,8 +17,21 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from measure import distances, distributions, finite, forward, kinds, parts, paths, progress, prompts, runs, several
-from measure.asked import check_reads, course_of, for_pairs, of_spec, positions_of, reads_of
+from measure import (
+    distances,
+    distributions,
+    finite,
+    forward,
+    kinds,
+    parts,
+    paths,
+    progress,
+    prompts,
+    runs,
+    several,
+    toward,
+)
+from measure.asked import check_reads, course_of, for_pairs, positions_of, reads_of
 from measure.catalog import Shape
 from measure.course import NAMED, USUAL, Course, Some
 from measure.crossings import Crossings
@@ -349,7 +362,11 @@ def of_curves(specs: Sequence[CurveSpec], model: LoadedModel, drawn: Pairs, orig
     reads = {layer: [spec.read for spec in specs if spec.layer == layer] for layer in layers}
     for layer, some in reads.items():
         check_reads(model, [layer], some)
-    found = layers_curves(model, drawn, layers=layers, reads=reads, **_course_of(specs, model, origin))
+    found: dict[int, dict[Read, Curves]] = {}
+    # What stands in the place of B is of a layer.
+    for some in [layers] if specs[0].toward == "b" else [[layer] for layer in layers]:
+        course = _course_of([spec for spec in specs if spec.layer in some], model, drawn, origin)
+        found |= layers_curves(model, drawn, layers=some, reads={layer: reads[layer] for layer in some}, **course)
     return [found[spec.layer][spec.read] for spec in specs]
 
 
@@ -357,7 +374,7 @@ def of_predictions(
     specs: Sequence[PredictionSpec], model: LoadedModel, drawn: Pairs, origin: dict[str, Any]
 ) -> list[Predictions]:
     """The kind `predictions`; see `measure_specs`."""
-    found = predictions(model, drawn, span=specs[0].span, **_asked(specs, model, origin))
+    found = predictions(model, drawn, span=specs[0].span, **_asked(specs, model, drawn, origin))
     return [found[spec.read] for spec in specs]
 
 
@@ -365,7 +382,7 @@ def of_crossings(
     specs: Sequence[CrossingSpec], model: LoadedModel, drawn: Pairs, origin: dict[str, Any]
 ) -> list[Crossings]:
     """The kind `crossings`; see `measure_specs`."""
-    found = crossings(model, drawn, **_asked(specs, model, origin))
+    found = crossings(model, drawn, **_asked(specs, model, drawn, origin))
     return [found[spec.read] for spec in specs]
 
 
@@ -382,16 +399,16 @@ def of_config(spec: ConfigSpec) -> Shape:
     return shape_of(read_own_config(spec.model))
 
 
-def _asked(specs: Sequence[CurveSpec], model: LoadedModel, origin: dict[str, Any]) -> dict[str, Any]:
+def _asked(specs: Sequence[CurveSpec], model: LoadedModel, drawn: Pairs, origin: dict[str, Any]) -> dict[str, Any]:
     """What curves are measured by, of specs that differ in their read alone."""
     layer, reads = specs[0].layer, [spec.read for spec in specs]
     check_reads(model, [layer], reads)
-    return {"layer": layer, "reads": reads, **_course_of(specs, model, origin)}
+    return {"layer": layer, "reads": reads, **_course_of(specs, model, drawn, origin)}
 
 
-def _course_of(specs: Sequence[CurveSpec], model: LoadedModel, origin: dict[str, Any]) -> dict[str, Any]:
+def _course_of(specs: Sequence[CurveSpec], model: LoadedModel, drawn: Pairs, origin: dict[str, Any]) -> dict[str, Any]:
     """What is the same after every layer."""
-    return {"steps": specs[0].steps, "origin": origin, "course": of_spec(specs[0], model)}
+    return {"steps": specs[0].steps, "origin": origin, "course": toward.of_spec(specs[0], model, drawn)}
 
 
 # What is kept of each pair: named arrays whose first axis is the pairs'.

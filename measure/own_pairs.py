@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from measure import kinds, places, prompts, text_files
+from measure import contexts, kinds, places, prompts, text_files
 from measure.kinds import OfPairs
 from measure.prompts import Corpus, Pairs
 from measure.spec import AnySpec, MeasureError
@@ -197,9 +197,9 @@ def drawn(spec: OfPairs, corpus: Corpus, tokenizer: Any) -> Pairs:
     units = independent(a, b, spec.seed)
     if max(units) < 0:
         raise MeasureError(f"{corpus.name}: for this tokenizer A and B of every pair are one prompt; give others.")
-    if spec.protocol == "paper":
-        return Pairs(a, b, units)
-    return Pairs(a + b, b + a, units * 2)
+    found = Pairs(a, b, units) if spec.protocol == "paper" else Pairs(a + b, b + a, units * 2)
+    other = spec.pairing in contexts.KINDS
+    return prompts.in_contexts(found, tokenizer, spec.seed, spec.pairing) if other else found
 
 
 def independent(a: tuple[Any, ...], b: tuple[Any, ...], seed: int = 0) -> tuple[int, ...]:

@@ -30,6 +30,8 @@ _PAIRINGS = {
     "random": "random pairs",
     "random_with_bos": "random pairs with BOS",
     "same_last_token": "random pairs of one last token",
+    "random_context": "random pairs behind other tokens",
+    "no_context": "random pairs without context",
     "similar": "similar pairs",
     "dissimilar": "dissimilar pairs",
     "printed_similar": "the paper's similar pairs",

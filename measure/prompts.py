@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from measure import hub, places, text_files, token_files
+from measure import contexts, hub, places, text_files, token_files
 from measure.spec import PROMPT_TOKENS, MeasureError, Pairing, Protocol, check_choice
 from measure.token_files import HubFile
 
@@ -27,7 +27,7 @@ WORDS = _HERE / "words.jsonl"
 # S1 to S3 and D1 to D3 (paper, Appendix B), exactly as printed.
 PRINTED = _HERE / "printed.jsonl"
 # Every pairing is here: drawn from a corpus, or written in a file.
-DRAWN: tuple[str, ...] = ("random", "random_with_bos", "same_last_token")
+DRAWN: tuple[str, ...] = ("random", "random_with_bos", *contexts.KINDS, "same_last_token")
 WRITTEN = {"similar": WORDS, "dissimilar": WORDS, "printed_similar": PRINTED, "printed_dissimilar": PRINTED}
 # The paper's corpus: the authors kept the first 100 books of the first of 37 shards.
 PAPER_CORPUS = "sedthh/gutenberg_english"
@@ -333,7 +333,10 @@ def draw(
     tokenizer's own convention has it. Both protocols so rest on pairs // 2 independent units.
     Pairs that share their last token are disjoint under `paper` too; pairs from a file are taken in both directions.
     Of a corpus of `rows`, disjoint pairs take a repeated row once, and `strict` pairs row i with row i + pairs // 2.
+    Other contexts are given to the prompts of `random`, so that rows and units are the same.
     """
+    if pairing in contexts.KINDS:
+        return in_contexts(draw(corpus, tokenizer, protocol, pairs, seed), tokenizer, seed, pairing)
     half = pairs // 2
     if file_of(pairing):
         return _both_ways(*_with_bos(written(tokenizer, pairing), tokenizer, protocol))
@@ -352,6 +355,14 @@ def draw(
     if pairing == "random_with_bos":
         drawn = _behind_bos(drawn, tokenizer)
     return _both_ways(*_with_bos((drawn[:half], drawn[half:]), tokenizer, protocol))
+
+
+def in_contexts(drawn: Pairs, tokenizer: Any, seed: int, pairing: Pairing) -> Pairs:
+    """The same last tokens, row by row, in other contexts; see `contexts`. Units stay, though prompts may repeat."""
+    every = tuple(dict.fromkeys((*drawn.a, *drawn.b)))
+    stands_for = contexts.changed(pairing, every, getattr(tokenizer, "bos_token_id", None), seed)
+    a, b = (tuple(stands_for[prompt] for prompt in side) for side in (drawn.a, drawn.b))
+    return Pairs(a, b, drawn.units)
 
 
 def draw_triples(corpus: Corpus, tokenizer: Any, protocol: Protocol, triples: int, seed: int) -> Triples:

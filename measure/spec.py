@@ -16,6 +16,7 @@ _Read = Literal["final_norm", "residual", "logits"]
 # One of these, or `block:N`: the residual stream after block N, counted from 1.
 Read = str
 Interpolation = Literal["linear", "slerp", "arc"]
+Toward = Literal["b", "difference", "isotropic", "covariance"]
 Distance = Literal["l2", "symmetric", "projection", "cosine", "kl", "js"]
 Part = Literal["mlp", "attention"]
 Protocol = Literal["paper", "strict"]
@@ -23,13 +24,15 @@ Precision = Literal["float32", "tf32", "bfloat16", "float16", "float64"]
 # Which checkpoints fetched by a run stay on the disk.
 Keep = Literal["none", "last", "all"]
 Pairing = Literal[
-    "random", "random_with_bos", "same_last_token", "similar", "dissimilar", "printed_similar", "printed_dissimilar"
+    "random", "random_with_bos", "random_context", "no_context", "same_last_token",
+    "similar", "dissimilar", "printed_similar", "printed_dissimilar",
 ]  # fmt: skip
 Rows = Literal["all", "independent"]
 
 READS: tuple[str, ...] = get_args(_Read)
 BLOCK_READ = re.compile(r"block:([1-9]\d{0,5})", re.ASCII)
 INTERPOLATIONS: tuple[str, ...] = get_args(Interpolation)
+TOWARD: tuple[str, ...] = get_args(Toward)
 DISTANCES: tuple[str, ...] = get_args(Distance)
 # Those between next-token distributions: read at the logits.
 OF_DISTRIBUTIONS = ("kl", "js")
@@ -286,14 +289,16 @@ class CurveSpec(Spec):
     """One set of interpolation curves, of `steps` points.
 
     `pairing` says where pairs come from: `random` windows of the corpus, the same behind the tokenizer's BOS whatever
-    its convention (`random_with_bos`), windows that share their last token (`same_last_token`), or a file of this
-    package whose prompts differ in their last token alone: `similar` and `dissimilar` words, `printed_similar` and
-    `printed_dissimilar`, the paper's S1 to S3 and D1 to D3.
+    its convention (`random_with_bos`), the same with their last tokens behind other tokens (`random_context`) or none
+    (`no_context`), windows that share their last token (`same_last_token`), or a file of this package whose prompts
+    differ in their last token alone: `similar` and `dissimilar` words, `printed_similar` and `printed_dissimilar`, the
+    paper's S1 to S3 and D1 to D3.
     `pairs` counts the pairs drawn: chained under protocol `paper` (every second one is disjoint and used for
     inference), disjoint and measured in both directions under `strict`. A file's pairs are all taken, both ways.
     `rows` says which of them are measured: `all`, or those that inference uses alone, `independent`.
-    `path` says how X goes from A to B (`measure.paths.between`), `distance` what is taken between outputs
-    (`measure.distances`), `interventions` which parts of blocks are scaled or frozen.
+    `path` says how X goes from A to B (`measure.paths.between`), `toward` where it goes in place of B, as far
+    (`measure.toward`), `distance` what is taken between outputs (`measure.distances`), `interventions` which parts of
+    blocks are scaled or frozen.
     """
 
     steps: int = 50
@@ -303,6 +308,7 @@ class CurveSpec(Spec):
     path: Interpolation = dataclasses.field(default="linear", metadata=_ADDED)
     distance: Distance = dataclasses.field(default="l2", metadata=_ADDED)
     interventions: tuple[Intervention, ...] = dataclasses.field(default=(), metadata=_ADDED)
+    toward: Toward = dataclasses.field(default="b", metadata=_ADDED)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -310,6 +316,7 @@ class CurveSpec(Spec):
         check_choice("pairing", self.pairing, PAIRINGS)
         check_choice("rows", self.rows, ROWS)
         check_choice("path", self.path, INTERPOLATIONS)
+        check_choice("toward", self.toward, TOWARD)
         check_distance(self.distance, self.read)
         object.__setattr__(self, "interventions", check_interventions(self.interventions))
         if self.pairs < 2:
@@ -329,6 +336,8 @@ class PredictionSpec(CurveSpec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.toward != "b":
+            raise MeasureError(f"toward={self.toward!r}: predictions are compared with B's own; take curves.")
         if not 0 < self.span < self.steps:
             raise MeasureError(f"span={self.span}: two points compared are 1 to steps - 1 = {self.steps - 1} apart.")
 

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 RANKS = [
     {"shown"},
-    {"spec", "shared_ends", "metrics", "figures", "linear", "rows", "exits", "places", "signals"},
+    {"spec", "shared_ends", "metrics", "figures", "linear", "rows", "exits", "places", "signals", "contexts"},
     {
         "stats",
         "paths",
@@ -26,7 +26,7 @@ RANKS = [
         "progress",
     },
     {"results", "catalog", "hub_errors", "ladder.recipe", "ladder.seeds", "token_files"},
-    {"view_rows", "records", "report", "known", "kinds", "kept"},
+    {"view_rows", "records", "report", "known", "kinds", "kept", "directions"},
     {"hub", "structure", "items", "options", "terminal", "hookspec", "history"},
     {"gguf_files", "accepted"},
     {"shelf"},
@@ -36,7 +36,7 @@ RANKS = [
     {"regression", "finite", "placement", "course", "parts", "figure_parts", "over_runs", "drift"},
     {"page_names"},
     {"runs", "asked", "snapshot", "page_history", "page_results", "page_runs", "page_paper", "paper_figures"},
-    {"several"},
+    {"several", "toward"},
     {"measurements", "fetching", "page_view", "review"},
     {"engine", "page", "sweeps"},
     {"estimates", "sweep_command"},
