@@ -8,7 +8,7 @@ PRETRAINED ?= smollm2-135m-instruct
 SHORT := test_claim or (test_baseline and not (dissimilar or printed or layer or after or scrambled or untrained))
 PRETRAINED_FIGURES := fig2 edge-speed layer-sweep
 # Shapes and types are checked under test only, in the modules that compute.
-CHECKED := measure.paths,measure.shared_ends,measure.stats,measure.metrics,measure.results,measure.predictions,measure.crossings,measure.slices,measure.figures,measure.token_files,measure.prompts,measure.models,measure.linear,measure.prefixes,measure.forward,measure.finite,measure.kept,measure.recording,measure.inputs,measure.runs,measure.several,measure.measurements,measure.structure,measure.placement,measure.text_files,measure.tables,measure.distances,measure.distributions,measure.course,measure.asked,measure.parts,measure.comparison,measure.same_tokens,measure.plateau_lab,measure.published,measure.training_order,beartype.beartype
+CHECKED := measure.paths,measure.shared_ends,measure.stats,measure.metrics,measure.results,measure.predictions,measure.crossings,measure.slices,measure.figures,measure.token_files,measure.prompts,measure.models,measure.linear,measure.prefixes,measure.forward,measure.finite,measure.kept,measure.recording,measure.inputs,measure.runs,measure.several,measure.measurements,measure.structure,measure.placement,measure.text_files,measure.tables,measure.distances,measure.contexts,measure.directions,measure.distributions,measure.course,measure.asked,measure.toward,measure.parts,measure.comparison,measure.same_tokens,measure.plateau_lab,measure.published,measure.training_order,beartype.beartype
 
 .PHONY: setup suites docs pretrained pretrained-short pretrained-sample test check bench sample counterfeits draws faults fuzz torture
 
