@@ -293,6 +293,12 @@ def deep(least: int) -> tuple[str, ...]:
     return (*_DEEP, *(model.name for model in alone() if model.layers >= least))
 
 
+def largest() -> tuple[str, ...]:
+    """Names of the models that are asked for one case a family: the largest rung of each, and all others of `deep`."""
+    rungs = (sizes(family, "ladder")[-1].name for family in ("olmo", "qwen2"))
+    return (*rungs, *(name for name in deep(2) if models()[name].source != "ladder"))
+
+
 def relatives() -> dict[str, list[Model]]:
     """By name, families of models that the user put in: two or more of one kind and one tokenizer, smallest first."""
     by_family: dict[str, list[Model]] = {}

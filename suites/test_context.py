@@ -29,9 +29,13 @@ from measure.spec import CurveSpec, MeasureError
 from measure.stats import Verdict
 
 CLAIM = "Context sharpens: natural more than random, random more than none (not in the paper)"
-MODELS = catalog.deep(2)
+MODELS = catalog.largest()
 # An accepted negative stands here with its verdict, model by model.
-EXPECTED: dict[str, str] = {}
+EXPECTED: dict[str, str] = {
+    # Both trends hold; not surely by the margin: each step, from none to random context and from that to natural.
+    "ladder-olmo-3m": "inconclusive",
+    "ladder-qwen2-3m": "inconclusive",
+}
 
 
 @dataclass(frozen=True)

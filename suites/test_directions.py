@@ -42,20 +42,23 @@ from measure.stats import Effect, Verdict
 CLAIM = "Toward real activations the output leaves its plateau before it does in random directions (not in the paper)"
 # Divergences are of distributions, also under --protocol strict.
 READS: tuple[Read, ...] = ("logits",)
-# Of the ladder the largest of each family; of other models those that claims on depth are asked of.
-MODELS = (
-    *(catalog.sizes(family, "ladder")[-1].name for family in ("olmo", "qwen2")),
-    *(name for name in catalog.deep(2) if not name.startswith("ladder-")),
-)
+MODELS = catalog.largest()
 # An accepted negative stands here with its verdict, model by model.
-EXPECTED: dict[str, str] = {}
+EXPECTED: dict[str, str] = {
+    # Not surely by the margin: exponent above the null's; on a fixed norm, covariance-matched ones later.
+    "ladder-olmo-3m": "inconclusive",
+    # Not surely by the margin: exponent above the null's.
+    "ladder-qwen2-3m": "inconclusive",
+}
 # Points every twentieth of the length: seven in the window of the exponent.
 STEPS = 21
-PAIRS = 400
+# Half of them independent. Of larger models fewer, and of counterfeits one, for the time that they take.
+PAIRS, FEWER_PAIRS = 400, 200
 # A tenth of 2.
 EXPONENT_MARGIN = 0.2
 QUADRATIC = 2.0
 KINDS = ("later blocks shuffled", "later neurons permuted")
+FEWER_KINDS = KINDS[:1]
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,13 @@ class Directions:
     covariance_arc: CurveSpec
 
 
+def is_rung(name: str) -> bool:
+    return name.startswith("ladder-")
+
+
 def directions_of(name: str) -> Directions:
-    real = CurveSpec(f"{name}@main", read="logits", distance="kl", steps=STEPS, pairs=PAIRS, rows="independent")
+    pairs = PAIRS if is_rung(name) else FEWER_PAIRS
+    real = CurveSpec(f"{name}@main", read="logits", distance="kl", steps=STEPS, pairs=pairs, rows="independent")
     arc, covariance = replace(real, path="arc"), replace(real, toward="covariance")
     return Directions(
         real,
@@ -88,6 +96,8 @@ CASES = [pytest.param(directions_of(name), id=name) for name in MODELS]
 
 def counterfeits(case: Directions, draw: int) -> dict[str, CurveSpec]:
     """Toward B in a counterfeit; untrained weights have other states A and B, and the rest is the trained model's."""
+    if not is_rung(case.real.model):
+        return claims.counterfeits(case.real, draw, FEWER_KINDS)
     changed = claims.counterfeits(case.real, draw, KINDS)
     return changed | {"untrained weights": replace(case.real, weights=f"untrained:{draw}")}
 
