@@ -100,6 +100,17 @@ def test_an_accepted_negative_whose_effect_moves_is_drift(pytester: pytest.Pytes
     pytester.runpytest("suites", "-k", "claim").assert_outcomes(xfailed=1, deselected=3)
 
 
+def test_under_strict_nothing_is_held_to_effects_of_the_other_protocol(pytester: pytest.Pytester) -> None:
+    """Of a suite that chooses its reads itself the case has one name under both."""
+    negative = '{"m": "inconclusive"}'
+    write(pytester, by_seed="[0.1]", expected=negative)
+    pytester.runpytest("suites", "-k", "claim", "--snapshot-update").assert_outcomes(xfailed=1, deselected=3)
+    write(pytester, by_seed="[0.1]", expected=negative, shift=-0.09)
+    path = pytester.path / "suites" / "test_it.py"
+    path.write_text(path.read_text() + "\nREADS = ('logits',)\n")
+    pytester.runpytest("suites", "-k", "claim", "--protocol", "strict").assert_outcomes(xfailed=1, deselected=3)
+
+
 @pytest.mark.parametrize("option", [("--seed", "1"), ("--pairs", "14"), ("--precision", "float64")])
 def test_on_another_sample_verdicts_are_told_and_controls_asserted(
     pytester: pytest.Pytester, option: tuple[str, str]
