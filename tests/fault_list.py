@@ -370,6 +370,43 @@ MEASURING = (
             ("tests/test_models.py", "tests/test_measurements.py"),
         ),
     ),
+    *faults(
+        "measure/toward.py",
+        ("tests/test_toward.py",),
+        (
+            169,
+            "as far as B's norm",
+            "np.linalg.norm(b - a, axis=1, keepdims=True) * u",
+            "np.linalg.norm(b, axis=1, keepdims=True) * u",
+        ),
+        (
+            170,
+            "direction along A kept",
+            "across = _over_norm(u - (u * first).sum(axis=1, keepdims=True) * first)",
+            "across = _over_norm(u)",
+        ),
+        (171, "covariance about the origin", "shares @ (states - states.mean(axis=0))", "shares @ states"),
+        (172, "one draw for all pairs", "repr((toward, seed, a, b))", "repr((toward, seed))"),
+        (173, "seed of directions ignored", "repr((toward, seed, a, b))", "repr((toward, a, b))"),
+        (174, "difference of one's own pair", "seen = {pairs.a[row], pairs.b[row]}", "seen: set[Prompt] = set()"),
+    ),
+    *faults(
+        "measure/course.py",
+        ("tests/test_toward.py",),
+        (175, "B in spite of toward", "if self.ends is None else", "if self.ends is not None else"),
+    ),
+    *faults(
+        "measure/contexts.py",
+        ("tests/test_contexts.py",),
+        (
+            176,
+            "contexts left as they are",
+            "np.random.default_rng([seed, _STREAM]).permutation(len(pool))",
+            "range(len(pool))",
+        ),
+        (177, "BOS dealt out too", "len(prompt) > 1)]", "len(prompt) > 99)]"),
+        (178, "no context keeps the first", "front + prompt[-1:]", "front + prompt[:1]"),
+    ),
 )
 
 RESULTS = (
@@ -485,6 +522,25 @@ RESULTS = (
             "stats.median_interval(self.by_unit(metric), ends=self.unit_ends)",
             "stats.median_interval(self.by_unit(metric))",
             (*METRICS, "tests/test_ladder_seeds.py"),
+        ),
+    ),
+    *faults(
+        "measure/directions.py",
+        ("tests/test_directions.py",),
+        (
+            227,
+            "threshold between points left out",
+            "found = lengths[before] + share * (lengths[after] - lengths[before])",
+            "found = lengths[after]",
+        ),
+        (228, "never reached is no number", "len(lengths) - 1)", "0)"),
+        (229, "line through the origin", "x = x - x.mean()", "x = x - 0.0"),
+        (230, "window open at its end", "(lengths <= window[1] + _ROUNDING)", "(lengths <= window[1] - _ROUNDING)"),
+        (
+            231,
+            "degenerate pairs kept",
+            "np.where(curves.degenerate[:, None], np.nan, curves.distance)",
+            "curves.distance",
         ),
     ),
 )
@@ -880,6 +936,27 @@ SUITES = (
             "any way round is a jump",
             "(claims.nearness(result) > -claims.DETOUR_MARGIN)",
             "(claims.nearness(result) > -10)",
+        ),
+    ),
+    *faults(
+        "suites/test_directions.py",
+        suite("directions", "ladder-olmo-3m"),
+        (
+            519,
+            "sooner for later",
+            "return claims.rise(lateness, real, random)",
+            "return claims.rise(lateness, random, real)",
+        ),
+        (520, "exponent not held against 2", "-QUADRATIC)", "0.0)"),
+    ),
+    *faults(
+        "suites/test_context.py",
+        suite("context", "ladder-olmo-3m"),
+        (
+            521,
+            "random for natural",
+            "claims.sharper(found.random, found.natural",
+            "claims.sharper(found.natural, found.random",
         ),
     ),
 )
