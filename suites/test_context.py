@@ -35,6 +35,9 @@ EXPECTED: dict[str, str] = {
     # Both trends hold; not surely by the margin: each step, from none to random context and from that to natural.
     "ladder-olmo-3m": "inconclusive",
     "ladder-qwen2-3m": "inconclusive",
+    # Under --protocol strict.
+    **claims.under_strict("ladder-olmo-3m", "inconclusive", "final_norm", "residual", "logits"),
+    **claims.under_strict("ladder-qwen2-3m", "inconclusive", "final_norm", "residual", "logits"),
 }
 
 
