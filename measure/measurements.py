@@ -364,9 +364,9 @@ def of_curves(specs: Sequence[CurveSpec], model: LoadedModel, drawn: Pairs, orig
         check_reads(model, [layer], some)
     found: dict[int, dict[Read, Curves]] = {}
     # What stands in the place of B is of a layer.
-    for some in [layers] if specs[0].toward == "b" else [[layer] for layer in layers]:
-        course = _course_of([spec for spec in specs if spec.layer in some], model, drawn, origin)
-        found |= layers_curves(model, drawn, layers=some, reads={layer: reads[layer] for layer in some}, **course)
+    for group in [layers] if specs[0].toward == "b" else [[layer] for layer in layers]:
+        course = _course_of([spec for spec in specs if spec.layer in group], model, drawn, origin)
+        found |= layers_curves(model, drawn, layers=group, reads={layer: reads[layer] for layer in group}, **course)
     return [found[spec.layer][spec.read] for spec in specs]
 
 

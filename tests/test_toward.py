@@ -168,3 +168,16 @@ def test_directions_that_are_not_known_and_predictions_are_refused() -> None:
         CurveSpec("m", toward="c")  # type: ignore[arg-type]
     with pytest.raises(MeasureError, match="toward='isotropic': predictions are compared with B's own; take curves"):
         PredictionSpec("m", toward="isotropic")
+
+
+def test_after_several_layers_each_has_ends_of_its_own(olmo: LoadedModel) -> None:
+    a, b = (random_prompts([6, 6, 6, 6], seed) for seed in (3, 4))
+    pairs = Pairs(a, b, (0, 1, 2, 3))
+    specs = [
+        CurveSpec("m", read="logits", distance="kl", steps=4, toward="covariance", layer=layer) for layer in (1, 2, 3)
+    ]
+    many = measurements.measure_specs(specs, olmo, pairs, origin={})
+    for spec, found in zip(specs, many, strict=True):
+        alone = measured(olmo, spec, pairs)
+        np.testing.assert_allclose(found.distance, alone.distance, rtol=1e-4, atol=1e-7)  # type: ignore[attr-defined]
+        assert found.provenance["layer"] == spec.layer
