@@ -11,8 +11,8 @@ From A, as far as B is, X goes toward B, in the direction of B' - A'' of other p
 directions of the covariance that the clean states have (`measure/toward.py`). KL(F(A) || F(X)) of the logits gives the
 blow-up length and the exponent (`measure/directions.py`, which has threshold and window, and why). Asked is that
 
-- isotropic and covariance-matched directions reach the threshold later, by a tenth of the length at least; where they
-  never do, the whole length counts, which is too little and so to the claim's cost;
+- isotropic and covariance-matched directions reach the threshold later, by a tenth of the length at least; where one
+  never does, toward B too, the whole length counts, which is too little;
 - covariance-matched ones do so at equal angle too, at the norm of A;
 - the exponent toward B is above 2, above that of the pair's own norm-only null and above that in covariance-matched
   directions, each by 0.2, a tenth of what a response without a plateau has.
