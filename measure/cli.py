@@ -407,7 +407,7 @@ def _add_compare(commands: Any) -> None:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from measure import comparison, own_pairs, plateau_lab, published, tables
+    from measure import comparison, own_pairs, plateau_lab, published, published_runs, tables
     from measure.two_models import compare
 
     if plateau_lab.is_export(options.models[0]):
@@ -415,7 +415,7 @@ def _compare(options: argparse.Namespace) -> int:
     tables.check_names(options.save, source=options.pairs_from)
     if len(options.models) == 1 and (told := published.named(options.models[0])):
         _check_usual(options, "save")
-        _print(*published.lines_of(told))
+        _print(*published_runs.lines_of(told))
         return 0
     if len(options.models) != 2:
         raise MeasureError(

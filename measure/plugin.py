@@ -194,7 +194,10 @@ def _select_models(config: pytest.Config, items: list[pytest.Item]) -> None:
         weights = any(map(kinds.is_run, specs_of(item)))
         if not (names is None or chosen <= names):
             dropped.append(item)
-        if names is None and (reason := selection.not_measured(chosen, choice, weights=weights, seconds=seconds)):
+        # A suite that looks by itself what is at hand says so.
+        if names is not None or getattr(getattr(item, "module", None), "BY_ITSELF", False):
+            continue
+        if reason := selection.not_measured(chosen, choice, weights=weights, seconds=seconds):
             item.add_marker(pytest.mark.skip(reason=reason))
     _drop(config, items, dropped)
     if names is not None:

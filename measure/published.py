@@ -1,4 +1,4 @@
-"""Numbers that others have published of Pythia, in published.json, and the same measured here.
+"""Numbers that others have published of Pythia, in published.json, and the arithmetic of them. Measures nothing.
 
 Source: github.com/billy000400/marsv, directions 18 and 19 (the table says which file of which commit). One run of one
 assay each, not reviewed. Their widths are of curves that pass three checks, written out in `widths`.
@@ -10,19 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
-import torch
 from jaxtyping import Float
 
-from measure import catalog, hub, metrics, prompts, runs
-from measure.measurements import interpolate
-from measure.models import LoadedModel, as_measured, load
-from measure.spec import MeasureError, NotMeasuredError
+from measure import catalog, hub, metrics
+from measure.spec import ConfigSpec
 
-STEPS = 50
 # By how much a curve may fall, all of it from its highest point before, and still count as rising.
 BACKSLIDE = 0.02
 LEVELS = (0.1, 0.9)
@@ -112,7 +107,7 @@ def median_width(by_carrier: Float[np.ndarray, "pairs carriers"]) -> float:
     return float(np.median(np.nanmedian(kept, axis=1))) if len(kept) else float("nan")
 
 
-# Measuring
+# Own numbers beside them
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +127,7 @@ class Measured:
     @property
     def off(self) -> dict[str, float]:
         """By what was compared how far it is from what was published, in units of its tolerance."""
-        within, first = table().tolerance, _first_pair(self.published)
+        within, first = table().tolerance, first_pair(self.published)
         found = {"median": abs(self.median - self.published.median) / within.median}
         if first is not None:
             found |= {
@@ -148,7 +143,7 @@ class Measured:
         return all(value <= 1 for value in self.off.values())
 
 
-def _first_pair(of: Width) -> FirstPair | None:
+def first_pair(of: Width) -> FirstPair | None:
     return next((one for one in table().first_pair if (one.model, one.revision) == (of.model, of.revision)), None)
 
 
@@ -166,42 +161,10 @@ def lacking(published: Width) -> str:
     )
 
 
-def measured(published: Width, model: Any = None) -> Measured:
-    """The widths of a checkpoint, or of `model` in its place, on the published pairs by their exact token ids.
-
-    Raises `MeasureError` for a model that cannot be had or has no tokenizer or too few tokens.
-    """
-    loaded = model if isinstance(model, LoadedModel) else load(model or published.name)
-    a, b = _prompts(loaded)
-    asked: dict[str, Any] = {"path": "slerp", "distance": "symmetric"}
-    found = interpolate(loaded, a, b, layer=1, read="logits", steps=STEPS, **asked)
-    carriers = len(table().carriers)
-    return Measured(
-        published, widths(found.distance, found.alphas).reshape(-1, carriers), *_first_states(loaded, a, b, carriers)
-    )
-
-
-def _prompts(loaded: LoadedModel) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
-    """A and B of every pair, its carriers one after the other."""
-    if loaded.tokenizer is None:
-        raise MeasureError(
-            f"{loaded.name} has no tokenizer to read the carriers with; put its tokenizer.json beside it."
-        )
-    carriers = prompts.tokenize(loaded.tokenizer, table().carriers)
-    rows = [(carrier, pair) for pair in table().pairs for carrier in carriers]
-    return [(*carrier, a) for carrier, (a, _) in rows], [(*carrier, b) for carrier, (_, b) in rows]
-
-
-def _first_states(
-    loaded: LoadedModel, a: Sequence[prompts.Prompt], b: Sequence[prompts.Prompt], carriers: int
-) -> tuple[Float[np.ndarray, " carriers"], Float[np.ndarray, " carriers"]]:
-    """Cosine and distance of the first pair's states after the first block, carrier by carrier."""
-    sides = a[:carriers], b[:carriers]
-    with as_measured(loaded.network):
-        known = runs.contexts(loaded, (*sides[0], *sides[1]), 1, "reference")
-        first, second = (known.last(side).double() for side in sides)
-    cosines = torch.nn.functional.cosine_similarity(first, second)
-    return cosines.cpu().numpy(), torch.linalg.vector_norm(first - second, dim=-1).cpu().numpy()
+def lacking_all(those: Sequence[Width]) -> str:
+    """`lacking` of the first of some checkpoints, and how many more there are."""
+    first, *more = [why for one in those if (why := lacking(one))] or [""]
+    return f"{first} (and {len(more)} more)" if more else first
 
 
 def named(name: str) -> list[Width]:
@@ -210,19 +173,6 @@ def named(name: str) -> list[Width]:
     entry = catalog.models().get(model)
     model = entry.location if entry is not None else model.removeprefix("hf://")
     return [one for one in table().widths if one.model == model and revision in ("", one.revision)]
-
-
-def lines_of(told: Sequence[Width]) -> list[str]:
-    """`lines` of the checkpoints that are on this machine, and how to get the others.
-
-    Raises `NotMeasuredError` where none is.
-    """
-    missing = [why for one in told if (why := lacking(one))]
-    if len(missing) == len(told):
-        raise NotMeasuredError(
-            "; ".join(missing[:1]) + (f" (and {len(missing) - 1} more)" if missing[1:] else "") + "."
-        )
-    return [*lines([measured(one) for one in told if not lacking(one)]), *missing]
 
 
 def lines(found: Sequence[Measured]) -> list[str]:
@@ -242,3 +192,51 @@ def lines(found: Sequence[Measured]) -> list[str]:
 
 def _beyond(one: Measured) -> str:
     return ", ".join(f"{name} by {value:.3g} times its own" for name, value in one.off.items() if not value <= 1)
+
+
+# Cases of the suite
+
+
+@dataclass(frozen=True)
+class Case:
+    """The published checkpoints of one model; `asked` are those to be measured where the model is named.
+
+    `spec` is what --models chooses it by.
+    """
+
+    spec: ConfigSpec
+    widths: tuple[Width, ...]
+    asked: tuple[Width, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """Its name in ids of tests."""
+        return self.spec.model.rpartition("/")[2]
+
+    def at_hand(self, *, named: bool) -> list[Width]:
+        """The checkpoints to be measured: those in the hub's cache, and where the model was `named` those asked for."""
+        return [one for one in self.widths if (named and one in self.asked) or not lacking(one)]
+
+    def not_at_hand(self, *, named: bool) -> str:
+        """Why the others are not measured, and how to get them; empty where all are."""
+        chosen = self.at_hand(named=named)
+        missing = lacking_all([one for one in self.widths if one not in chosen])
+        return f"not measured: {missing}" if missing else ""
+
+
+def cases() -> list[Case]:
+    """A case for each model with published widths, under its catalog name where it has one.
+
+    Of a model that was named with revisions, these alone; `main` is the last that was published.
+    """
+    found = []
+    for model in dict.fromkeys(one.model for one in table().widths):
+        told = tuple(one for one in table().widths if one.model == model)
+        entry = next((entry for entry in catalog.models().values() if entry.location == model), None)
+        if entry is None:
+            found.append(Case(ConfigSpec(model), told))
+            continue
+        named = {told[-1].revision if revision == "main" else revision for revision in entry.revisions}
+        asked = tuple(one for one in told if one.revision in named)
+        found.append(Case(ConfigSpec(entry.name), told if entry.revisions == ("main",) else asked, asked))
+    return found

@@ -28,7 +28,7 @@ RANKS = [
     {"results", "catalog", "hub_errors", "ladder.recipe", "ladder.seeds", "token_files"},
     {"view_rows", "records", "report", "known", "kinds", "kept", "directions"},
     {"hub", "structure", "items", "options", "terminal", "hookspec", "history"},
-    {"gguf_files", "accepted"},
+    {"gguf_files", "accepted", "published"},
     {"shelf"},
     {"predictions", "crossings", "slices", "prompts", "models", "store", "claims"},
     {"prefixes", "distributions"},
@@ -45,7 +45,7 @@ RANKS = [
     {"refresh"},
     {"plan"},
     {"comparison", "same_tokens"},
-    {"two_models", "plateau_lab", "published"},
+    {"two_models", "plateau_lab", "published_runs"},
     {"cli"},
 ]
 # Inside the ladder: what may import what.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import shutil
+import statistics
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +17,11 @@ import torch
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 import measure
-from measure import MeasureError, cli, hub, published
+from measure import MeasureError, catalog, cli, hub, published, published_runs, selection
 from measure.models import no_progress_bars
-from tests.conftest import tiny_network
+from tests.conftest import tiny_network, whole_table
 from tests.hub import TOKENIZER, LocalHub
-from tests.plateau_lab_record import record
+from tests.plateau_lab_record import record, run
 
 ways = pytest.mark.skipif(
     "path" not in inspect.signature(measure.interpolate).parameters, reason="this version goes straight alone"
@@ -93,9 +94,9 @@ def test_the_median_is_over_pairs_of_that_over_carriers() -> None:
     assert np.isnan(published.median_width(np.full((2, 3), np.nan)))
 
 
-def stand_in() -> Any:
+def stand_in(seed: int = 0) -> Any:
     """As many tokens as Pythia has, and little else."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
     return GPTNeoXForCausalLM(GPTNeoXConfig(vocab_size=50304, initializer_range=0.3, **shape)).eval()
 
@@ -126,7 +127,7 @@ def test_a_checkpoint_of_that_name_is_measured_by_exact_token_ids(
         "EleutherAI/pythia-410m-deduped@step143000 is not in the hub's cache; fetch it: hf download "
         "EleutherAI/pythia-410m-deduped --revision step143000"
     )
-    found = published.measured(SMALL)
+    found = published_runs.measured(SMALL)
     assert published.lacking(SMALL) == ""
     assert found.widths.shape == (4, 3)
     network, tokenizer = stand_in(), measure.models.named_tokenizer("ladder-olmo-0.2m")
@@ -188,4 +189,125 @@ def test_what_is_not_cached_is_not_fetched_unasked(
 def test_a_model_without_tokenizer_cannot_read_the_carriers(tmp_path: Path) -> None:
     tiny_network("gpt_neox").save_pretrained(tmp_path / "bare")
     with pytest.raises(MeasureError, match="has no tokenizer to read the carriers with; put its tokenizer.json beside"):
-        published.measured(SMALL, str(tmp_path / "bare"))
+        published_runs.measured(SMALL, str(tmp_path / "bare"))
+
+
+LARGE = next(one for one in published.table().widths if one.revision == "step512")
+
+
+@pytest.fixture
+def suite(
+    pytester: pytest.Pytester, local: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[pytest.Pytester]:
+    """The suite alone, on three of the pairs, with a hub that has stand-ins of two published models."""
+    files = {path.name: path for path in (tmp_path / "mine").iterdir()}
+    for seed, revision in enumerate((LARGE.revision, "step3000", "step143000", "main"), 1):
+        # The last revision of training is what main is.
+        stand_in(min(seed, 3)).save_pretrained(tmp_path / revision)
+        local.add(
+            LARGE.model, {**files, "model.safetensors": tmp_path / revision / "model.safetensors"}, revision=revision
+        )
+    whole = published.table()
+    few = msgspec.structs.replace(whole, pairs=(*whole.pairs[:2], whole.pairs[-1]))
+    monkeypatch.setattr(published, "table", lambda: few)
+    shutil.copy(Path(__file__).parent.parent / "suites" / "test_published.py", pytester.mkdir("suites"))
+    pytester.makeini("[pytest]")
+    pytester.makeconftest('pytest_plugins = ["measure.plugin"]')
+    yield pytester
+    catalog._ADDED.clear()
+    catalog.models.cache_clear()
+    selection._at_hand.cache_clear()
+
+
+def rows_of(result: pytest.RunResult) -> list[str]:
+    """The lines of a run's table of checkpoints, without its head and its tolerance."""
+    head, *rows, tolerance = [
+        line for line in result.outlines if line.startswith(("checkpoint ", "EleutherAI/", "tolerance: "))
+    ]
+    assert head.split() == ["checkpoint", "published", "95", "%", "interval", "here", "off", "curves"]
+    assert tolerance == "tolerance: 0.001 of the median, 0.003 of the first pair's single widths."
+    return rows
+
+
+def plant(monkeypatch: pytest.MonkeyPatch, found: published.Measured) -> None:
+    """Publish what was found on a stand-in."""
+    whole, told = published.table(), found.published
+    first = published.FirstPair(
+        told.model, told.revision, *(tuple(v.tolist()) for v in (found.widths[0], found.cosines, found.distances)), ""
+    )
+    widths = tuple(msgspec.structs.replace(one, median=found.median) if one == told else one for one in whole.widths)
+    planted = msgspec.structs.replace(whole, widths=widths, first_pair=(first,))
+    monkeypatch.setattr(published, "table", lambda: planted)
+
+
+def test_the_suite_fails_on_a_checkpoint_that_is_not_as_published(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = suite.runpytest("suites", "--models", "pythia-410m")
+    # The control, which holds the planted numbers, holds.
+    result.assert_outcomes(passed=1, failed=1, deselected=2)
+    assert result.ret == 1
+    [row] = rows_of(result)
+    own = published_runs.measured(SMALL)
+    assert row.split()[:3] == [SMALL.name, "0.6399", f"{own.median:.4f}"]
+    assert " 9 of 9  beyond tolerance: median by " in row
+    result.stdout.fnmatch_lines(["expected the claim to be supported, measured: contradicted*as published 0 of 1*"])
+    assert "beyond tolerance: median by " in whole_table(suite.path)
+
+
+def test_the_suite_passes_where_the_published_numbers_are_found(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = published_runs.measured(SMALL)
+    plant(monkeypatch, own)
+    # Now in the cache, it need not be named.
+    result = suite.runpytest("suites", "-k", "410m")
+    result.assert_outcomes(passed=2, deselected=2)
+    assert rows_of(result) == [f"{SMALL.name:<44} {own.median:>9.4f} {'':>17} {own.median:>8.4f} {0:>+8.4f}  9 of 9"]
+    result = suite.runpytest("suites", "-k", "410m", "--models", "ladder")
+    result.assert_outcomes(skipped=2, deselected=2)
+
+
+def test_the_suite_takes_the_revisions_that_are_named_or_cached(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, local: LocalHub
+) -> None:
+    result = suite.runpytest("suites", "-rs")
+    result.assert_outcomes(skipped=4)
+    why = "EleutherAI/pythia-1.4b-deduped@step0 is not in the hub's cache; fetch it: hf download {} --revision step0"
+    result.stdout.fnmatch_lines([f"SKIPPED*not measured: {why.format(LARGE.model)} (and 19 more)"])
+    asked = suite.runpytest("suites", "--models", LARGE.name)
+    assert [row.split()[0] for row in rows_of(asked)] == [LARGE.name]
+    # One without a published number.
+    other = suite.runpytest("suites", "-rs", "--models", f"{LARGE.model}@step3000")
+    other.assert_outcomes(skipped=2, deselected=2)
+    other.stdout.fnmatch_lines(["SKIPPED*not measured: nothing is published of * at the revisions named"])
+    # Without a revision: its last, and what is in the cache by now.
+    last = suite.runpytest("suites", "-k", "claim", "--models", LARGE.model)
+    found = rows_of(last)
+    assert [row.split()[0] for row in found] == [LARGE.name, f"{LARGE.model}@step143000"]
+    last.stdout.fnmatch_lines([f"not measured: {why.format(LARGE.model)} (and 17 more)"])
+
+
+def test_widths_and_medians_are_a_plain_scripts_on_a_rung_of_the_ladder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole chain: tokens, arc, logits, symmetric distance, width, medians, states after the first block."""
+    whole = published.table()
+    pairs = ((20, 30), (401, 402), (77, 500))
+    monkeypatch.setattr(published, "table", lambda: msgspec.structs.replace(whole, pairs=pairs))
+    found = published_runs.measured(SMALL, "ladder-olmo-0.2m")
+    network = measure.models.load("ladder-olmo-0.2m").network.double()
+    tokenizer = measure.models.named_tokenizer("ladder-olmo-0.2m")
+    fronts = [tokenizer(carrier, add_special_tokens=False)["input_ids"] for carrier in whole.carriers]
+    widths = [[by_hand(network, *([*front, token] for token in pair)) for front in fronts] for pair in pairs]
+    np.testing.assert_allclose(found.widths, widths, atol=2e-5)
+    medians = [statistics.median(w for w in row if w == w) for row in widths if any(w == w for w in row)]
+    assert found.median == pytest.approx(statistics.median(medians), abs=2e-5)
+    for carrier, front in enumerate(fronts):
+        x, y = (run(network, [*front, token], 0, {})["0"] for token in pairs[0])
+        assert found.cosines[carrier] == pytest.approx(float(x @ y / (x.norm() * y.norm())), rel=1e-5)
+        assert found.distances[carrier] == pytest.approx(float((x - y).norm()), rel=1e-5)
+
+
+def by_hand(network: Any, a: list[int], b: list[int]) -> float:
+    """The width of a pair's curve along the arc, one run a point."""
+    curve = record(network, a, b, steps=50)["effect"]
+    return plainly(curve["rows"][-1]["values"]["relative_l2_shinkle"], curve["t"])
