@@ -33,14 +33,14 @@ _STEPS = 50
 
 
 def reads_of(given: Any, distance: Any) -> list[Read]:
-    """The reads that are asked for. Distances between distributions are taken at the logits where no read is named."""
+    """The reads that are asked for; where none is named the final norm, of distances between distributions the logits."""
+    if given is None:
+        given = "logits" if isinstance(distance, str) and distance in OF_DISTRIBUTIONS else "final_norm"
     asked = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
     if not asked:
         raise MeasureError("read is empty; expected a read, or several.")
     if isinstance(distance, str):
         check_choice("distance", distance, DISTANCES)
-        if distance in OF_DISTRIBUTIONS and given == "final_norm":
-            return ["logits"]
         for one in asked:
             check_distance(distance, check_read(one))
     elif not callable(distance) or isinstance(distance, type):

@@ -192,7 +192,7 @@ def _add_curve(commands: Any, pairs_from: bool) -> None:
         "  measure curve smollm2-135m-instruct --pairs-from printed --layer 1 7 --save pairs.csv --save pairs.pdf",
     )
     _add_pairs(command, pairs_from)
-    command.add_argument("--read", default="final_norm", metavar="READ", help=f"{_READ} (default final_norm)")
+    command.add_argument("--read", metavar="READ", help=f"{_READ} (default final_norm, of kl and js logits)")
     command.add_argument(
         "--layer",
         default="1",
@@ -215,7 +215,7 @@ def _add_pairs(command: argparse.ArgumentParser, pairs_from: bool) -> None:
     )
     command.add_argument("--path", choices=INTERPOLATIONS, default="linear", help="how A goes to B (default linear)")
     command.add_argument(
-        "--distance", choices=DISTANCES, default="l2", help="between outputs (default l2); kl and js read the logits"
+        "--distance", choices=DISTANCES, default="l2", help="between outputs (default l2); kl and js are of the logits"
     )
 
 

@@ -79,7 +79,7 @@ def interpolate(
     prompts_b: PromptsInput | None = None,
     *,
     layer: int = 1,
-    read: Read = "final_norm",
+    read: Read | None = None,
     steps: int = 50,
     path: Interpolation = "linear",
     points: Any = None,
@@ -98,7 +98,7 @@ def interpolate(
     prompts_b: PromptsInput | None = None,
     *,
     layer: int | Sequence[int] | Literal["all"],
-    read: Read = "final_norm",
+    read: Read | None = None,
     steps: int = 50,
     path: Interpolation = "linear",
     points: Any = None,
@@ -117,7 +117,7 @@ def interpolate(
     prompts_b: PromptsInput | None = None,
     *,
     layer: int | Sequence[int] | Literal["all"] = 1,
-    read: Read | Sequence[Read] = "final_norm",
+    read: Read | Sequence[Read] | None = None,
     steps: int = 50,
     path: Interpolation = "linear",
     points: Any = None,
@@ -135,7 +135,7 @@ def interpolate(
     prompts_b: PromptsInput | None = None,
     *,
     layer: int | Sequence[int] | Literal["all"] = 1,
-    read: Read | Sequence[Read] = "final_norm",
+    read: Read | Sequence[Read] | None = None,
     steps: int = 50,
     path: Interpolation = "linear",
     points: Any = None,
@@ -152,8 +152,8 @@ def interpolate(
     A and B are the residual-stream states after `layer` blocks (counted from 1) at the last position of prompts A
     and B; in p_A's context the state X(alpha) = A + alpha (B - A) is patched in at the last position, and
     d(alpha) = ||F(A) - F(X(alpha))|| is taken on what `read` names, there: `final_norm` (after the final norm, what
-    the authors' code reads), `residual` (before it), `logits`, or `block:N` (the residual stream after block N, `layer`
-    or later). Distances are in the units of the read.
+    the authors' code reads; so where no read is named), `residual` (before it), `logits`, or `block:N` (the residual
+    stream after block N, `layer` or later). Distances are in the units of the read.
 
     `model`: a catalog name, a Hugging Face folder or a hub id, each with an optional `@revision`, or a loaded
     Hugging Face causal language model, which is measured on its own device and in its own dtype and left as found.
@@ -168,8 +168,9 @@ def interpolate(
     `points`: points of one's own in place of a path, (pairs, points, width), d(0) being at the first and d(1) at the
     last; `prompts_b` and `steps` are then left out.
     `distance`: `l2`; `symmetric`, d / (d + d'), d' being that from F(X(1)); `projection`, the length along F(X(1)) -
-    F(X(0)); `cosine`; `kl`, KL(F(X(0)) || F(X(alpha))) in nats, or `js`, in bits, both of the logits, which are then
-    read; or a function of outputs (pairs, points, units) and ends (pairs, 2, units) to (pairs, points).
+    F(X(0)); `cosine`; `kl`, KL(F(X(0)) || F(X(alpha))) in nats, or `js`, in bits, both of the logits, which are read
+    where no read is named; or a function of outputs (pairs, points, units) and ends (pairs, 2, units) to (pairs,
+    points).
     `patched`: the position that is patched, from the end, or `difference`: all from the first in which the prompts of a
     pair differ. `read_at`: the position that is read, from the end, no earlier than the patched one.
 
@@ -207,7 +208,7 @@ def interpolate(
             )
         for place, one in ((place, one) for place in layers for one in reads):
             found[place][one][at] = there[place][one]
-    return _unwrapped(found, (several, not isinstance(read, str), isinstance(read_at, Iterable)))
+    return _unwrapped(found, (several, read is not None and not isinstance(read, str), isinstance(read_at, Iterable)))
 
 
 def _unwrapped(found: Any, several: Sequence[bool]) -> Any:

@@ -175,7 +175,7 @@ def test_a_patch_at_the_last_position_is_the_usual_one() -> None:
         ),
         ({"read": "block:1"}, "block 1 runs before the patch after block 2, which changes nothing of it"),
         ({"read": []}, "read is empty"),
-        ({"read": None}, "read=None is not known"),
+        ({"read": 3}, "read=3 is not known"),
         ({"patched": 0}, "positions are counted from the end"),
         ({"patched": "all"}, "patched='all' is not known; expected a position counted from the end"),
         ({"patched": -5}, "patched=-5: pair 1 has a prompt of 4 tokens"),

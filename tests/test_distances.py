@@ -145,7 +145,7 @@ def test_a_distance_that_is_none_is_refused(distance: Any, message: str, monkeyp
         measure.interpolate(tiny_network("qwen2"), A, B, steps=5, distance=distance)
 
 
-@pytest.mark.parametrize("read", ["residual", "block:3", ["final_norm", "logits"]])
+@pytest.mark.parametrize("read", ["final_norm", "residual", "block:3", ["final_norm", "logits"]])
 def test_a_read_without_distributions_is_refused(read: Any) -> None:
     with pytest.raises(MeasureError, match="holds none; use read='logits'"):
         measure.interpolate(tiny_network("qwen2"), A, B, read=read, distance="js")
