@@ -33,7 +33,7 @@ _STEPS = 50
 
 
 def reads_of(given: Any, distance: Any) -> list[Read]:
-    """The reads that are asked for; where none is named the final norm, of distances between distributions the logits."""
+    """The reads that are asked for; without one the final norm, of distances between distributions the logits."""
     if given is None:
         given = "logits" if isinstance(distance, str) and distance in OF_DISTRIBUTIONS else "final_norm"
     asked = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)

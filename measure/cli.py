@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from measure import catalog, signals, sweep_command
+from measure import catalog, signals, sweep_command, ways
 from measure.ladder.recipe import Recipe, rung
 from measure.shown import one_line, shown
-from measure.spec import DISTANCES, INTERPOLATIONS, PRECISIONS, READS, MeasureError
+from measure.spec import PRECISIONS, READS, MeasureError
 
 if TYPE_CHECKING:
     from measure.ladder.train import Text
@@ -213,10 +213,7 @@ def _add_pairs(command: argparse.ArgumentParser, pairs_from: bool) -> None:
         metavar="FILE",
         help="in place of two prompts: printed (the paper's six pairs), words, or a file with columns a, b and label",
     )
-    command.add_argument("--path", choices=INTERPOLATIONS, default="linear", help="how A goes to B (default linear)")
-    command.add_argument(
-        "--distance", choices=DISTANCES, default="l2", help="between outputs (default l2); kl and js are of the logits"
-    )
+    ways.add_options(command)
 
 
 def _add_measuring(command: argparse.ArgumentParser, *prompts: str) -> None:
@@ -275,10 +272,9 @@ def _curve(options: argparse.Namespace) -> int:
         layer=layer,
         read=options.read,
         steps=options.steps,
-        path=options.path,
-        distance=options.distance,
         bos=options.bos,
         precision=options.precision,
+        **ways.asked(options),
     )
     found = measured if isinstance(measured, dict) else {measured.provenance["layer"]: measured}
     _print(*tables.lines(found, asked.labels if asked else None))
@@ -402,7 +398,8 @@ def _add_compare(commands: Any) -> None:
         "--layer", default="1", metavar="N ...", help="blocks before the patch, from 1; or all (default 1)"
     )
     command.add_argument("--steps", type=int, default=50, help="points of the curve (default 50)")
-    command.add_argument("--read", default="final_norm", help="what is read, as for measure curve (default final_norm)")
+    command.add_argument("--read", metavar="READ", help=f"{_READ} (default final_norm, of kl and js logits)")
+    ways.add_options(command)
     _add_ways(command, _COMPARED)
 
 
@@ -435,6 +432,7 @@ def _compare(options: argparse.Namespace) -> int:
         precision=options.precision,
         seed=options.seed,
         allow_pickle=options.allow_pickle,
+        **ways.asked(options),
     )
     by_layer = found if isinstance(found, dict) else {found.a.provenance["layer"]: found}
     _print(*comparison.lines(by_layer))
@@ -445,7 +443,7 @@ def _compare(options: argparse.Namespace) -> int:
 def _check_usual(options: argparse.Namespace, *more: str) -> None:
     """Raise `MeasureError` for options that are of two models, where there is a file or a published one."""
     usual: dict[str, Any] = {"pairs_from": None, "pairs": None, "seed": 0, "layer": "1", "steps": 50, "bos": False}
-    usual |= {"read": "final_norm", **{name: [] for name in more}}
+    usual |= {"read": None, **ways.USUAL, **{name: [] for name in more}}
     for name, value in usual.items():
         if getattr(options, name) != value:
             raise MeasureError(f"--{name.replace('_', '-')} is for two models; {options.models[0]} says its own.")

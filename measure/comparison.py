@@ -36,6 +36,7 @@ _SHARED = {
     "distance": "distance",
     "patched": "patched position",
     "read_at": "position that is read",
+    "interventions": "interventions",
 }
 _NO_VERDICT = (
     "no verdict: each interval holds at 95 % for itself and is held against no margin; one that leaves out 0 says that "
@@ -89,7 +90,8 @@ class Comparison:
     """Curves of two models on the same pairs, after the same block and read alike; see `measure.compare`.
 
     `differences` is what else the two models differ in; `labels` what pairs are called, if anything; `same` says of
-    equal weights that they are. Raises `MeasureError` where the two are not of the same pairs, layer, read and points.
+    equal weights that they are. Raises `MeasureError` where the two are not of the same pairs, layer and points, or
+    were not measured alike: read, path, distance, positions, interventions.
     """
 
     a: Curves

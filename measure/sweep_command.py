@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from measure import metrics
+from measure import metrics, ways
 from measure.spec import MeasureError, check_choice
 
 if TYPE_CHECKING:
@@ -61,8 +61,7 @@ def measured(options: argparse.Namespace, model: Any, layer: Any, prompts: tuple
         layer=layer,
         read="all" if reads == ["all"] else reads[0] if len(reads) == 1 else reads,
         steps=options.steps,
-        path=options.path,
-        distance=options.distance,
         bos=options.bos,
         precision=options.precision,
+        **ways.asked(options),
     )

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from measure import metrics, tables
-from measure.asked import check_reads, course_of, for_pairs, reads_of
+from measure.asked import check_reads, course_of, for_pairs, positions_of, reads_of
 from measure.distances import Own
 from measure.inputs import PromptsInput
 from measure.measurements import as_text, checked_layers, given_pairs, layers_curves, watched
@@ -19,6 +19,7 @@ from measure.results import Curves
 from measure.spec import (
     OF_DISTRIBUTIONS,
     Interpolation,
+    Intervention,
     MeasureError,
     Precision,
     Read,
@@ -136,6 +137,9 @@ def sweep(
     steps: int = 50,
     path: Interpolation = "linear",
     distance: str | Own = "l2",
+    patched: int | Literal["difference"] = -1,
+    read_at: int = -1,
+    interventions: Sequence[Intervention] = (),
     bos: bool = False,
     tokenizer: Any = None,
     precision: Precision = "float32",
@@ -151,7 +155,8 @@ def sweep(
     every = isinstance(read, str) and read == "all"
     # What is read of every block may be anything; what is taken between outputs is checked as with one read.
     reads = reads_of("logits" if every else read, distance)
-    course = course_of(path, None, distance, -1, steps)
+    course = course_of(path, None, distance, patched, steps, interventions)
+    [position] = positions_of(check_integer("read_at", read_at))
     given = {"prompts_a": prompts_a, "prompts_b": prompts_b}
     loaded, pairs = given_pairs(model, given, bos, tokenizer, precision)
     layers = checked_layers(loaded, layer)
@@ -166,7 +171,7 @@ def sweep(
     empty = [one for one, found in by_layer.items() if not found]
     if empty:
         raise MeasureError(f"layer={empty[0]}: every read asked for stands before it; read a later block, or all.")
-    course, texts, origin = for_pairs(course, loaded, pairs, -1), as_text(given.values()), {"bos": bool(bos)}
+    course, texts, origin = for_pairs(course, loaded, pairs, position), as_text(given.values()), {"bos": bool(bos)}
     with watched(pairs, layers):
         found = layers_curves(
             loaded, pairs, layers=layers, reads=by_layer, steps=steps, origin=origin, course=course, texts=texts

@@ -16,7 +16,9 @@ import torch
 
 from measure import prompts as drawing
 from measure import same_tokens, structure
+from measure.asked import course_of, positions_of, reads_of
 from measure.comparison import Comparison, Difference
+from measure.distances import Own
 from measure.inputs import check_flag, given_tokenizer
 from measure.measurements import interpolate
 from measure.models import LoadedModel, adopt, load, named_tokenizer, read_own_config
@@ -25,6 +27,8 @@ from measure.prompts import Pairs
 from measure.results import Curves
 from measure.spec import (
     PRECISIONS,
+    Interpolation,
+    Intervention,
     MeasureError,
     Precision,
     Read,
@@ -77,8 +81,13 @@ def compare(
     *,
     pairs: int | None = None,
     layer: Layers = 1,
-    read: Read = "final_norm",
+    read: Read | None = None,
     steps: int = 50,
+    path: Interpolation = "linear",
+    distance: str | Own = "l2",
+    patched: int | Literal["difference"] = -1,
+    read_at: int = -1,
+    interventions: Sequence[Intervention] = (),
     bos: bool = False,
     tokenizer: Any = None,
     precision: Precision = "float32",
@@ -98,9 +107,11 @@ def compare(
     Raises `MeasureError` where the two read prompts as different token ids, where one has no such layer, and as
     `measure.interpolate` does, before anything is measured as far as that can be known.
     """
-    check_read(read)
+    measuring = _measuring(
+        {"read": read, "steps": steps, "path": path, "distance": distance, "patched": patched, "read_at": read_at},
+        interventions,
+    )
     check_choice("precision", precision, PRECISIONS)
-    check_steps(check_integer("steps", steps))
     check_flag("bos", bos)
     asked, layers = _asked(prompts, pairs, check_integer("seed", seed), bool(bos)), _layers(layer)
     given = given_tokenizer(tokenizer)
@@ -113,13 +124,25 @@ def compare(
         known[place] = _described("ab"[place], loaded, model)
         _check_alike(known, asked, layers)
         wanted = layers or list(range(1, loaded.depth + 1))
-        found.append(_measured(loaded, asked, wanted, _chosen(given, known), {"read": read, "steps": steps}))
+        found.append(_measured(loaded, asked, wanted, _chosen(given, known), measuring))
         # Before the next one is loaded.
         del loaded
         _free()
     told, (first, second) = _differences(*known), found
     compared = {number: Comparison(first[number], second[number], told, asked.labels) for number in first}
     return compared if isinstance(layer, str | Iterable) else compared[layers[0]]
+
+
+def _measuring(asked: Mapping[str, Any], interventions: Any) -> dict[str, Any]:
+    """How both models are measured, checked as far as it can be without them."""
+    check_steps(check_integer("steps", asked["steps"]))
+    if asked["read"] is not None:
+        check_read(asked["read"])
+    [read] = reads_of(asked["read"], asked["distance"])
+    check_integer("read_at", asked["read_at"])
+    positions_of(asked["read_at"])
+    course_of(asked["path"], None, asked["distance"], asked["patched"], asked["steps"], interventions)
+    return {**asked, "read": read, "interventions": interventions}
 
 
 def _chosen(given: Any, known: Sequence[_Known]) -> Any:

@@ -24,6 +24,7 @@ RANKS = [
         "stale",
         "files",
         "progress",
+        "ways",
     },
     {"results", "catalog", "hub_errors", "ladder.recipe", "ladder.seeds", "token_files"},
     {"view_rows", "records", "report", "known", "kinds", "kept", "directions"},
