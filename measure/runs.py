@@ -438,7 +438,8 @@ def choose_path(
     # One forward tells of all blocks.
     blocks = [read for read in reads if block_of(read)]
     groups = [[read] for read in reads if read not in blocks] + ([blocks] if blocks else [])
-    asked = (_Check(model, a, b, layer, group, course) for group in groups)
+    sorts = _sorts(a, b, course)
+    asked = (_Check(model, *some, layer, group, course) for group in groups for some in sorts)
     doubts = (_doubt(check, points, least or points, room) for check in asked)
     doubt = next((found for found in doubts if found), None)
     if doubt is None:
@@ -451,6 +452,20 @@ def choose_path(
             "or transformers is broken here. Run the tests of measure/forward.py."
         )
     return Choice("reference", doubt, room)
+
+
+def _sorts(a: Sequence[Prompt], b: Sequence[Prompt], course: Course) -> list[tuple[Sequence[Prompt], Sequence[Prompt]]]:
+    """The pairs of each check: all, of which the longest are looked at, and those with the most positions patched.
+
+    Where the longest prompts differ late alone, shorter ones that differ early run by masks that they have none of.
+    """
+    if course.patched != "difference":
+        return [(a, b)]
+    lengths = [course.tail(*pair).length if pair[0] != pair[1] else 0 for pair in zip(a, b, strict=True)]
+    most = [row for row, length in enumerate(lengths) if length == max(lengths)]
+    if max(len(a[row]) for row in most) == max(map(len, a)):
+        return [(a, b)]
+    return [(a, b), ([a[row] for row in most], [b[row] for row in most])]
 
 
 @dataclass(frozen=True, eq=False)
@@ -514,7 +529,9 @@ def _compare(check: _Check, points: int, *, alone: bool) -> str | None:
     rows = check.rows(tokens, alone=alone)
     tail = check.course.tail(a[rows[0]], b[rows[0]])
     row = -(-points // rows_of(points, tokens - 1, model.shape.hidden)) * tail.length
-    passed = [model.facts.passed.setdefault((check.layer, read + check.course.key), []) for read in check.reads]
+    # One position alone, in as many points, says nothing of several.
+    key = check.course.key + (" | one position" if tail.every and tail.length == 1 else "")
+    passed = [model.facts.passed.setdefault((check.layer, read + key), []) for read in check.reads]
     if all(any(tokens <= longest and row <= most for longest, most in known) for known in passed):
         return None
     asked = [Some([a[row] for row in rows], [b[row] for row in rows], rows, points)]

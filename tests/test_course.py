@@ -224,6 +224,26 @@ def test_the_check_is_of_the_pair_with_the_most_positions(olmo: LoadedModel, mon
     assert choice.path == "reference"
 
 
+def test_shorter_prompts_that_differ_earlier_are_checked_too(
+    olmo: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The longest prompts differ in their last token alone; those of the other pair in their last three."""
+    pairs = Pairs(((9, 4, 5, 6, 7, 8), (9, 4, 5, 6, 7)), ((9, 4, 5, 6, 7, 2), (9, 4, 9, 3, 2)), (0, 1))
+    course = Course(patched="difference")
+
+    def chosen(*rows: int, points: int = 5) -> str:
+        a, b = ([side[row] for row in rows] for side in (pairs.a, pairs.b))
+        return measurements.runs.choose_path(olmo, a, b, 2, ["final_norm"], points, None, course).path
+
+    whole = measurements.forward._tails_mask
+    monkeypatch.setattr(measurements.forward, "_tails_mask", lambda *given: whole(*given) * 0)
+    assert chosen(0) == "fast"
+    assert chosen(0, 1) == "reference"
+    # What passed with one position, in many points, has not passed with several.
+    assert chosen(0, points=60) == "fast"
+    assert chosen(1) == "reference"
+
+
 BASELINES = sorted((Path(__file__).parent.parent / "baselines").glob("*/*.json"))
 
 
