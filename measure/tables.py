@@ -13,6 +13,7 @@ import numpy as np
 from measure import figures
 from measure.prompts import independent_units
 from measure.results import METRICS, Curves, write_atomically
+from measure.shared_ends import FEWEST
 from measure.slices import Slices
 from measure.spec import MeasureError
 
@@ -84,10 +85,15 @@ def _medians(curves: Curves, kind: str) -> list[str]:
     shown = []
     for metric in _SHOWN[:2]:
         found, null = curves.interval(metric), curves.null.interval(metric)
-        bounds = f"[{found.low:.3f}, {found.high:.3f}]" if np.isfinite(found.low) else "(no interval on fewer than 6)"
+        bounds = f"[{found.low:.3f}, {found.high:.3f}]" if np.isfinite(found.low) else _without_bounds(found.n)
         name = f"median {metric.replace('_', ' ')}{f' of {kind}' if kind else ''}"
         shown.append(f"{name} {found.estimate:.3f} {bounds}, n = {found.n} independent; its null {null.estimate:.3f}")
     return shown
+
+
+def _without_bounds(units: int) -> str:
+    """Why a median has no interval: too few units, or too few tokens that they end on."""
+    return f"(no interval on fewer than {FEWEST}{' last tokens' if units >= FEWEST else ''})"
 
 
 def _numbers(curves: Curves) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 import measure
 from measure import MeasureError, cli, tables
 from measure.results import METRICS, Curves
-from tests.conftest import tiny_network
+from tests.conftest import random_prompts, tiny_network
 
 A, B = [[5, 6, 7], [8, 9, 10], [5, 6, 7]], [[11, 12, 13], [14, 15, 16], [17, 18, 19]]
 ASKED = ("curve", "ladder-olmo-0.2m", "--steps", "5")
@@ -101,6 +101,17 @@ def test_pairs_of_ones_own(content: str, ending: str, tmp_path: Path, capsys: py
     assert found.a == (" The house was", " He said")
     assert found.b[1] == "null"
     assert len(found) == 2
+
+
+def test_where_too_few_last_tokens_leave_no_interval_that_is_said() -> None:
+    a, b = random_prompts([5] * 8), random_prompts([5] * 8, seed=1)
+    few = [(*prompt[:-1], 5 + row % 3) for row, prompt in enumerate(a)]
+    ends = [(*prompt[:-1], 8 + row % 2) for row, prompt in enumerate(b)]
+    shown = tables.lines({1: measure.interpolate(tiny_network("olmo"), few, ends, steps=5)})
+    assert shown[-1].startswith("median edge speed ")
+    assert "(no interval on fewer than 6 last tokens), n = 8 independent" in shown[-1]
+    shown = tables.lines({1: measure.interpolate(tiny_network("olmo"), a[:5], b[:5], steps=5)})
+    assert "(no interval on fewer than 6), n = 5 independent" in shown[-1]
 
 
 REFUSED = {
