@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+NULL = "norm-only null"
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -17,16 +19,24 @@ def curve_band(
     alphas: Float[np.ndarray, " steps"],
     quartiles: Float[np.ndarray, "3 steps"],
     *,
+    null: Float[np.ndarray, " steps"] | None = None,
     label: str = "",
     ax: Axes | None = None,
 ) -> Axes:
-    """Median relative distance over alpha with the band between its quartiles, on `ax` or a new figure."""
+    """Median relative distance over alpha with the band between its quartiles, on `ax` or a new figure.
+
+    `null` is the median of the norm-only null, drawn thin in the same colour.
+    """
     from matplotlib import pyplot
 
     axes = pyplot.figure(figsize=(4.2, 3.2), layout="constrained").gca() if ax is None else ax
     (line,) = axes.plot(alphas, quartiles[1], label=label)
     axes.fill_between(alphas, quartiles[0], quartiles[2], color=line.get_color(), alpha=0.2, linewidth=0)
+    if null is not None:
+        named = f"{label}, {NULL}" if label else NULL
+        axes.plot(alphas, null, color=line.get_color(), linewidth=0.8, linestyle="--", label=named)
     if ax is None:
+        axes.legend(fontsize=8, frameon=False)
         axes.plot([0, 1], [0, 1], color="0.6", linewidth=0.8, linestyle=":", zorder=0)
         axes.set(xlabel="interpolation coefficient alpha", ylabel="relative output distance d / d(1)", title=label)
     return axes
@@ -37,15 +47,22 @@ def curve_lines(
     relative: Float[np.ndarray, "pairs steps"],
     labels: Sequence[str],
     *,
+    null: Float[np.ndarray, "pairs steps"] | None = None,
     title: str = "",
     ax: Axes | None = None,
 ) -> Axes:
-    """Relative distance over alpha, a labelled line for each pair, on `ax` or a new figure with a legend."""
+    """Relative distance over alpha, a labelled line for each pair, on `ax` or a new figure with a legend.
+
+    `null` are the pairs' norm-only nulls, drawn thin in their colours.
+    """
     from matplotlib import pyplot
 
     axes = pyplot.figure(figsize=(4.8, 3.2), layout="constrained").gca() if ax is None else ax
     for line, label, style in zip(relative, labels, _styles(labels), strict=True):
         axes.plot(alphas, line, label=label, **style)
+    for row, (line, style) in enumerate(zip(() if null is None else null, _styles(labels), strict=False)):
+        named = "_" if row else f"{NULL} (thin)"
+        axes.plot(alphas, line, label=named, color=style["color"], linewidth=0.6, alpha=0.6)
     if ax is None:
         axes.plot([0, 1], [0, 1], color="0.6", linewidth=0.8, linestyle=":", zorder=0)
         axes.set(xlabel="interpolation coefficient alpha", ylabel="relative output distance d / d(1)", title=title)

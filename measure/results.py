@@ -484,7 +484,7 @@ class Curves(RowResult, kind="curves"):
 
         columns: dict[str, Any] = {"pair": np.arange(1, len(self) + 1)}
         if labels is not None:
-            columns["label"] = list(labels)
+            columns["label"] = self._labelled(labels)
         if self.prompts is not None:
             columns |= {"prompt_a": self.prompts[:, 0], "prompt_b": self.prompts[:, 1]}
         columns |= {name: self.provenance.get(name) for name in ("layer", "read")}
@@ -503,11 +503,23 @@ class Curves(RowResult, kind="curves"):
     def plot(self, ax: Axes | None = None, *, labels: Sequence[str] | None = None) -> Axes:
         """Draw the median relative distance with its quartile band (as the paper's Fig. 3); returns the axes.
 
-        With `labels`, one a pair, draw a line for each pair instead (as its Fig. 2).
+        With `labels`, one a pair, draw a line for each pair instead (as its Fig. 2). The norm-only null stands beside
+        either, thin. Raises `MeasureError` where labels are not one a pair.
         """
         if labels is not None:
-            return figures.curve_lines(self.alphas, self.relative, labels, title=self._name, ax=ax)
-        return figures.curve_band(self.alphas, self.quartiles(), label=self._name, ax=ax)
+            named = self._labelled(labels)
+            nulls = self.null.relative
+            return figures.curve_lines(self.alphas, self.relative, named, null=nulls, title=self._name, ax=ax)
+        null = self.null.quartiles()[1]
+        return figures.curve_band(self.alphas, self.quartiles(), null=null, label=self._name, ax=ax)
+
+    def _labelled(self, labels: Sequence[str]) -> list[str]:
+        """Labels of the pairs. Raises `MeasureError` where there is not one for each."""
+        given = [labels] if isinstance(labels, str) else list(labels)
+        if len(given) != len(self):
+            pairs = f"{len(self)} pair{'' if len(self) == 1 else 's'}"
+            raise MeasureError(f"labels: {len(given)} given for {pairs}; give one each, or none.")
+        return given
 
     @property
     def _name(self) -> str:

@@ -190,6 +190,8 @@ def test_plot_draws_the_median_and_its_band() -> None:
     assert axes.get_title() == "known"
     early = replace(known, provenance={"model": "known", "revision": "step8"})
     assert early.plot(axes) is axes
-    assert axes.get_legend_handles_labels()[1] == ["known", "known@step8"]
+    null, null_early = "known, norm-only null", "known@step8, norm-only null"
+    assert axes.get_legend_handles_labels()[1] == ["known", null, "known@step8", null_early]
+    np.testing.assert_allclose(axes.lines[1].get_ydata(), known.null.quartiles()[1])
     assert len(axes.collections) == 2
     pyplot.close("all")

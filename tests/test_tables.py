@@ -182,6 +182,16 @@ def test_few_pairs_are_lines_and_many_a_band() -> None:
     axes = curves.plot(labels=["D1", "D2", "S1"])
     assert [line.get_label() for line in axes.lines[:3]] == ["D1", "D2", "S1"]
     assert len({line.get_color() for line in axes.lines[:3]}) == 2
+    # Each pair's null stands beside it, thin, in its colour.
+    for row in range(3):
+        np.testing.assert_allclose(axes.lines[3 + row].get_ydata(), curves.null.relative[row])
+        assert axes.lines[3 + row].get_color() == axes.lines[row].get_color()
     tables.draw({1: curves})
-    assert [text.get_text() for text in pyplot.gcf().legends[0].get_texts()] == ["1", "2", "3"]
+    told = [text.get_text() for text in pyplot.gcf().legends[0].get_texts()]
+    assert told == ["1", "2", "3", "norm-only null (thin)"]
+    for labels in (["D1", "D2"], "abc"):
+        with pytest.raises(MeasureError, match=r"^labels: \d given for 3 pairs; give one each, or none\.$"):
+            curves.plot(labels=labels)
+        with pytest.raises(MeasureError, match=r"^labels: \d given for 3 pairs"):
+            curves.frame(labels)
     pyplot.close("all")
