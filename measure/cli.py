@@ -296,9 +296,10 @@ def _sweep(options: argparse.Namespace) -> int:
     sweep_command.check(options)
     asked = own_pairs.pairs(options.pairs_from) if options.pairs_from else None
     sides = (asked.a, asked.b) if asked else (options.prompt_a, options.prompt_b)
+    labels = asked.labels if asked else None
     found = sweep_command.measured(options, _model(options), _layer(options.layer), sides)
     _print(*found.lines(options.metric))
-    _saved(options.save, lambda name: sweep_command.written(found, name, options.metric))
+    _saved(options.save, lambda name: sweep_command.written(found, name, options.metric, labels))
     return 0
 
 

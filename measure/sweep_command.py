@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from measure import metrics, ways
@@ -43,11 +44,11 @@ def check(options: argparse.Namespace) -> None:
         )
 
 
-def written(found: Sweep, name: str, metric: str) -> list[str]:
+def written(found: Sweep, name: str, metric: str, labels: Sequence[str] | None) -> list[str]:
     """Write a sweep; returns what was written."""
     from measure.sweeps import write
 
-    return write(found, name, metric)
+    return write(found, name, metric, labels)
 
 
 def measured(options: argparse.Namespace, model: Any, layer: Any, prompts: tuple[Any, Any]) -> Sweep:

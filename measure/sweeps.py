@@ -67,11 +67,11 @@ class Sweep:
                 found[self.layers.index(layer), self.reads.index(read)] = np.median(values)
         return found
 
-    def frame(self) -> DataFrame:
-        """One row for each pair, layer and read, as `Curves.frame`."""
+    def frame(self, labels: Sequence[str] | None = None) -> DataFrame:
+        """One row for each pair, layer and read, as `Curves.frame`; with `labels`, one a pair, those beside it."""
         import pandas
 
-        return pandas.concat([curves.frame() for curves in self.curves.values()], ignore_index=True)
+        return pandas.concat([curves.frame(labels) for curves in self.curves.values()], ignore_index=True)
 
     def plot(self, metric: str = "edge_speed", ax: Axes | None = None) -> Axes:
         """Draw the matrix, layers downwards and reads to the right; returns the axes."""
@@ -179,10 +179,10 @@ def sweep(
     return Sweep({(one, read): curves for one, by_read in found.items() for read, curves in by_read.items()})
 
 
-def write(found: Sweep, name: str, metric: str) -> list[str]:
+def write(found: Sweep, name: str, metric: str, labels: Sequence[str] | None = None) -> list[str]:
     """Write a sweep as the ending of `name` says, a table or a figure; returns what was written."""
     if Path(name).suffix.lower() in tables.TABLES:
-        return [tables.write_table(name, found.frame())]
+        return [tables.write_table(name, found.frame(labels))]
     if not np.isfinite(found.matrix(metric)).any():
         return []
     return [tables.write_figure(name, lambda: found.plot(metric))]

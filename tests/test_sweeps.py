@@ -202,6 +202,12 @@ def test_the_command_draws_and_keeps(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert figure.read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_table_of_pairs_from_a_file_has_their_labels(tmp_path: Path) -> None:
+    asked = ["sweep", ASKED[1], "--pairs-from", "printed", "--layer", "1", "2", "--read", "final_norm"]
+    assert cli.main([*asked, "--steps", "5", "--save", str(tmp_path / "s.csv")]) == 0
+    assert list(pandas.read_csv(tmp_path / "s.csv")["label"]) == ["D1", "D2", "D3", "S1", "S2", "S3"] * 2
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
