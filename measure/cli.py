@@ -277,7 +277,7 @@ def _curve(options: argparse.Namespace) -> int:
         **ways.asked(options),
     )
     found = measured if isinstance(measured, dict) else {measured.provenance["layer"]: measured}
-    _print(*tables.lines(found, asked.labels if asked else None))
+    _print(*tables.lines(found, asked.labels if asked else None, drawn=not options.save))
     _saved(options.save, lambda name: tables.write_curves(found, name, asked.labels if asked else None))
     return 0
 

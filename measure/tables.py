@@ -32,21 +32,24 @@ MOST_KINDS = 6
 ByLayer = Mapping[int, Curves]
 
 
-def lines(found: ByLayer, labels: Sequence[str] | None = None) -> list[str]:
-    """What a terminal shows: of one pair its metrics and the curve, of several a row each and their median."""
+def lines(found: ByLayer, labels: Sequence[str] | None = None, *, drawn: bool = True) -> list[str]:
+    """What a terminal shows: of one pair its metrics and the curve, of several a row each and their median.
+
+    Not `drawn`, a curve that is kept elsewhere is left out.
+    """
     shown: list[str] = []
     for layer, curves in found.items():
         shown += [f"after block {layer}:"] if len(found) > 1 else []
-        shown += _one(curves) if len(curves) == 1 else _several(curves, labels or _numbers(curves))
+        shown += _one(curves, drawn) if len(curves) == 1 else _several(curves, labels or _numbers(curves))
     return shown
 
 
-def _one(curves: Curves) -> list[str]:
+def _one(curves: Curves, drawn: bool) -> list[str]:
     if curves.degenerate[0]:
         return ["degenerate pair: both prompts give the same output, so there is no relative distance"]
     values = [(name, getattr(curves, name)[0], getattr(curves.null, name)[0]) for name in METRICS]
     told = [f"{name:<17} {value:<8.4f} its norm-only null {null:.4f}" for name, value, null in values]
-    along = zip(curves.alphas, curves.relative[0], strict=True)
+    along = zip(curves.alphas, curves.relative[0], strict=True) if drawn else ()
     return told + [f"{alpha:.3f} {r:8.4f} {'#' * round(60 * min(max(r, 0.0), 1.0))}" for alpha, r in along]
 
 

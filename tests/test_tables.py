@@ -114,6 +114,17 @@ def test_where_too_few_last_tokens_leave_no_interval_that_is_said() -> None:
     assert "(no interval on fewer than 6), n = 5 independent" in shown[-1]
 
 
+def test_a_curve_that_is_saved_is_not_drawn_in_the_terminal_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = [" The house was very", " The house was in", "--steps", "5"]
+    assert run(*asked) == 0
+    drawn = capsys.readouterr().out.splitlines()
+    assert drawn[-1].endswith(f"1.0000 {'#' * 60}")
+    assert run(*asked, "--save", str(tmp_path / "one.csv")) == 0
+    assert capsys.readouterr().out.splitlines() == [*drawn[:-5], f"saved {tmp_path / 'one.csv'}"]
+
+
 REFUSED = {
     "columns": (
         "p,q\n1,2\n",
