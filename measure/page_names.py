@@ -164,7 +164,24 @@ def of_case(results: Mapping[str, ResultRow], claimed: Collection[str], run: Run
     parts = {name: _parts(row, run, usual) for name, row in results.items()}
     _tell_seeds(results, parts)
     fields = _telling(parts)
-    return tuple(_used(row, parts[name], fields, name in claimed, run) for name, row in results.items())
+    in_order = _by_layer(results, claimed)
+    return tuple(_used(results[name], parts[name], fields, name in claimed, run) for name in in_order)
+
+
+def _by_layer(results: Mapping[str, ResultRow], claimed: Collection[str]) -> list[str]:
+    """The results' names, of one model those after several layers in that order: shades follow the depth."""
+    names = list(results)
+    layers = {
+        name: int(row.spec["layer"])
+        for name, row in results.items()
+        if name in claimed and row.weights[0] == "stored" and "layer" in row.spec
+    }
+    if len({str(results[name].spec["model"]) for name in layers}) != 1:
+        return names
+    places = [place for place, name in enumerate(names) if name in layers]
+    for place, name in zip(places, sorted(layers, key=lambda name: layers[name]), strict=True):
+        names[place] = name
+    return names
 
 
 def _used(row: ResultRow, part: Mapping[str, str], fields: Sequence[str], claimed: bool, run: Run) -> Used:

@@ -79,7 +79,19 @@ def _slices(rows: Rows, run: Run) -> list[Printed]:
 
 def _layers(rows: Rows, run: Run) -> list[Printed]:
     layers = sorted({layer for row in rows if isinstance(layer := row.spec.get("layer"), int)})
-    return [Printed("patched after layer", "1 and 7", ", ".join(map(str, layers))), _models(rows, run, "1.5B")]
+    return [Printed("patched after layer", "1 and 7", _ranges(layers)), _models(rows, run, "1.5B")]
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Numbers in ascending order, three and more that follow one another as a range: `1, 5 to 9`."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    told = [f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs]
+    return ", ".join(told)
 
 
 def printed_shape(model: str) -> dict[str, object]:

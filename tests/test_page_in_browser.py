@@ -331,6 +331,23 @@ def test_two_runs_side_by_side(open_page: Any) -> None:
     )
 
 
+def test_of_many_layers_a_figures_key_tells_ranges(browser: Any, tmp_path: Path) -> None:
+    sample = Path(__file__).parent.parent / "reports" / "pretrained" / "index.html"
+    view = page.unpacked(sample.read_text(encoding="utf-8"))
+    (claim,) = (claim for claim in view["claims"] if claim["short"] == "layers")
+    # As a page made by now has them: in the layers' order.
+    claim["cases"][0]["specs"].sort(key=lambda one: int(one[1].removeprefix("layer ")) if one[2] == "claim" else 99)
+    (tmp_path / "page.html").write_text(page.html(view, page.Source("x")), encoding="utf-8")
+    watched = Watched(browser, tmp_path / "page.html")
+    card = watched.page.locator("#figures .keys", has_text="layers 1 to")
+    told = card.first.locator("li").all_inner_texts()
+    assert told[0].startswith("layers 1 to ")
+    assert told[-2].endswith(" to 30")
+    assert told[-1] == "median and quartiles"
+    assert len(told) == 7 + 1
+    watched.context.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
 def test_axe_finds_nothing(open_page: Any, scheme: str, viewport: dict[str, int]) -> None:

@@ -165,3 +165,15 @@ def test_the_case_of_the_largest_model_that_was_measured_is_drawn_first(tmp_path
     ]
     _, view = shown(tmp_path, lines)
     assert view["claims"][0]["drawn"] == "sharpness-grows-with-training/rung-b"
+
+
+def test_layers_of_a_case_stand_in_their_order(tmp_path: Path) -> None:
+    lines = written.whole_run()
+    names = ["l1", "l7", "l2", "l3"]
+    added = [written.curve(name, "rung-a@main", layer=layer) for name, layer in zip(names, (1, 7, 2, 3), strict=True)]
+    claim = next(line for line in lines if line.get("role") == "claim" and line["subject"] == "rung-a")
+    lines[1:1] = added
+    claim["specs"] = names
+    _, view = shown(tmp_path, lines)
+    found = [spec for spec in case(view, "rung-a")["specs"] if spec[2] == "claim"]
+    assert [spec[0] for spec in found] == ["l1", "l2", "l3", "l7"]

@@ -116,3 +116,11 @@ def test_prompts_travel_once_for_all_results_that_have_them(tmp_path: Path) -> N
     _, view = shown(tmp_path, written.whole_run())
     assert view["prompts"] == []
     assert "prompts" not in view["results"]["plane"]
+
+
+def test_layers_that_follow_one_another_are_a_range() -> None:
+    assert page_paper._ranges([]) == ""
+    assert page_paper._ranges([1, 7]) == "1, 7"
+    assert page_paper._ranges([1, 2]) == "1, 2"
+    assert page_paper._ranges(range(1, 31)) == "1 to 30"
+    assert page_paper._ranges([1, 3, 4, 5, 9, 10]) == "1, 3 to 5, 9, 10"

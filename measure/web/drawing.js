@@ -96,6 +96,22 @@
   function legendOf(panels) {
     const found = new Map();
     for (const curve of panels.flatMap((panel) => panel.curves || [])) if (curve.name && !found.has(curve.name)) found.set(curve.name, curve);
-    return [...found.values()];
+    return ranged([...found.values()]);
+  }
+
+  // Of many layers those drawn alike are one key: layers 6 to 10.
+  const MOST_KEYS = 8;
+
+  function ranged(curves) {
+    const layer = ({ name }) => Number((/^layer (\d+)$/.exec(name) || [])[1]);
+    const alike = ({ look }) => [look.ink(), look.dash, look.wide].join();
+    if (curves.length <= MOST_KEYS) return curves;
+    const kept = [];
+    for (const curve of curves) {
+      const last = kept[kept.length - 1];
+      if (last && layer(curve) === last.to + 1 && alike(curve) === alike(last)) last.to += 1;
+      else kept.push({ ...curve, from: layer(curve), to: layer(curve) });
+    }
+    return kept.map((curve) => (curve.to > curve.from ? { ...curve, name: `layers ${curve.from} to ${curve.to}` } : curve));
   }
 
