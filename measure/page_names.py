@@ -172,9 +172,9 @@ def _by_layer(results: Mapping[str, ResultRow], claimed: Collection[str]) -> lis
     """The results' names, of one model those after several layers in that order: shades follow the depth."""
     names = list(results)
     layers = {
-        name: int(row.spec["layer"])
+        name: layer
         for name, row in results.items()
-        if name in claimed and row.weights[0] == "stored" and "layer" in row.spec
+        if name in claimed and row.weights[0] == "stored" and isinstance(layer := row.spec.get("layer"), int)
     }
     if len({str(results[name].spec["model"]) for name in layers}) != 1:
         return names
