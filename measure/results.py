@@ -496,8 +496,16 @@ class Curves(RowResult, kind="curves"):
         return pandas.DataFrame(columns)
 
     def to_csv(self, path: str | Path, labels: Sequence[str] | None = None) -> Path:
-        """Write `frame` as CSV, under a temporary name and then renamed; returns the path written."""
-        write_atomically(Path(path), str(self.frame(labels).to_csv(index=False)).encode())
+        """Write `frame` as CSV, under a temporary name and then renamed; returns the path written.
+
+        Raises `MeasureError` for a file that cannot be written.
+        """
+        content = str(self.frame(labels).to_csv(index=False)).encode()
+        try:
+            write_atomically(Path(path), content)
+        except OSError as error:
+            why = "it is a folder" if Path(path).is_dir() else error.strerror
+            raise MeasureError(f"to_csv({str(path)!r}): {why}; give a file in a folder that can be written.") from error
         return Path(path)
 
     def plot(self, ax: Axes | None = None, *, labels: Sequence[str] | None = None) -> Axes:

@@ -40,6 +40,10 @@ def test_prompts_that_were_given_as_text_are_kept(tmp_path: Path) -> None:
 
 def test_numbers_are_not_kept_under_a_name_that_says_something_else(tmp_path: Path) -> None:
     curves = measure.interpolate(tiny_network("qwen2"), A, B, steps=3)
+    (tmp_path / "file").write_text("")
+    for place in (".", tmp_path, tmp_path / "file" / "inside.csv"):
+        with pytest.raises(MeasureError, match=r"^to_csv\(.*; give a file in a folder that can be written\.$"):
+            curves.to_csv(place)
     with pytest.raises(MeasureError, match=r"numbers are kept as \.npz; for a table see to_csv and frame"):
         curves.save(tmp_path / "x.csv")
     assert list(tmp_path.iterdir()) == []
