@@ -44,6 +44,7 @@ def test_numbers_are_not_kept_under_a_name_that_says_something_else(tmp_path: Pa
     for place in (".", tmp_path, tmp_path / "file" / "inside.csv"):
         with pytest.raises(MeasureError, match=r"^to_csv\(.*; give a file in a folder that can be written\.$"):
             curves.to_csv(place)
+    (tmp_path / "file").unlink()
     with pytest.raises(MeasureError, match=r"numbers are kept as \.npz; for a table see to_csv and frame"):
         curves.save(tmp_path / "x.csv")
     assert list(tmp_path.iterdir()) == []
