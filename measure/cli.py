@@ -258,17 +258,29 @@ def _saved(names: Sequence[str], write: Callable[[str], list[str]]) -> None:
         _print(*(f"saved {place}" for place in written) if written else [f"not drawn: {name} (degenerate)"])
 
 
+def _pairs(options: argparse.Namespace) -> tuple[tuple[Any, Any], tuple[str, ...] | None]:
+    """Prompts A and B that are asked for, and what the pairs of a file are called."""
+    from measure import own_pairs
+
+    if not options.pairs_from:
+        own_pairs.check_differ([options.prompt_a], [options.prompt_b])
+        return (options.prompt_a, options.prompt_b), None
+    asked = own_pairs.pairs(options.pairs_from)
+    own_pairs.check_differ(asked.a, asked.b, options.pairs_from)
+    return (asked.a, asked.b), asked.labels
+
+
 def _curve(options: argparse.Namespace) -> int:
-    from measure import own_pairs, tables
+    from measure import tables
     from measure.measurements import interpolate
 
     tables.check_names(options.save, source=options.pairs_from)
-    asked = own_pairs.pairs(options.pairs_from) if options.pairs_from else None
+    (a, b), labels = _pairs(options)
     layer = _layer(options.layer)
     measured = interpolate(
         _model(options),
-        asked.a if asked else options.prompt_a,
-        asked.b if asked else options.prompt_b,
+        a,
+        b,
         layer=layer,
         read=options.read,
         steps=options.steps,
@@ -277,8 +289,8 @@ def _curve(options: argparse.Namespace) -> int:
         **ways.asked(options),
     )
     found = measured if isinstance(measured, dict) else {measured.provenance["layer"]: measured}
-    _print(*tables.lines(found, asked.labels if asked else None, drawn=not options.save))
-    _saved(options.save, lambda name: tables.write_curves(found, name, asked.labels if asked else None))
+    _print(*tables.lines(found, labels, drawn=not options.save))
+    _saved(options.save, lambda name: tables.write_curves(found, name, labels))
     return 0
 
 
@@ -290,13 +302,11 @@ def _add_sweep(commands: Any, pairs_from: bool) -> None:
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    from measure import own_pairs, tables
+    from measure import tables
 
     tables.check_names(options.save, source=options.pairs_from)
     sweep_command.check(options)
-    asked = own_pairs.pairs(options.pairs_from) if options.pairs_from else None
-    sides = (asked.a, asked.b) if asked else (options.prompt_a, options.prompt_b)
-    labels = asked.labels if asked else None
+    sides, labels = _pairs(options)
     found = sweep_command.measured(options, _model(options), _layer(options.layer), sides)
     _print(*found.lines(options.metric))
     _saved(options.save, lambda name: sweep_command.written(found, name, options.metric, labels))
@@ -421,10 +431,13 @@ def _compare(options: argparse.Namespace) -> int:
             "that Plateau Lab exported, NAME.jsonl."
         )
     first, second = options.models
+    asked = own_pairs.pairs(options.pairs_from) if options.pairs_from else None
+    if asked is not None:
+        own_pairs.check_differ(asked.a, asked.b, options.pairs_from)
     found = compare(
         first,
         second,
-        own_pairs.pairs(options.pairs_from) if options.pairs_from else None,
+        asked,
         pairs=options.pairs,
         layer=_layer(options.layer),
         read=options.read,

@@ -105,6 +105,13 @@ def _words() -> WrittenPairs:
     return WrittenPairs(a, b, labels)
 
 
+def check_differ(a: Sequence[str], b: Sequence[str], source: str | None = None) -> None:
+    """Raise `MeasureError` where A and B are one prompt in every pair, of a file or of those given."""
+    if all(one == other for one, other in zip(a, b, strict=True)):
+        where = "" if source is None else f"pairs from {source!r}: in every row "
+        raise MeasureError(f"{where}A and B are one prompt; give pairs that differ.")
+
+
 # Under the suites
 
 # Pairs that a run was given, by the name that stands for them in its specs.
@@ -127,8 +134,7 @@ def hold(source: str) -> str:
     no pair has two prompts.
     """
     found = pairs(source)
-    if all(a == b for a, b in zip(found.a, found.b, strict=True)):
-        raise MeasureError(f"pairs from {source!r}: in every row A and B are one prompt; give pairs that differ.")
+    check_differ(found.a, found.b, source)
     # Neither folders nor what cannot stand in the name of a file.
     called = re.sub(r"[^\w.+-]+", "-", Path(source).name)[-40:]
     name = f"pairs-from-{called}-{_hash(found)[:8]}"
@@ -228,10 +234,10 @@ def tokens(name: str) -> int:
     return max(2, round(sum(map(len, texts)) / len(texts) / 4))
 
 
-def described(name: str) -> list[str]:
-    """What a run is told of the pairs it was given: how many are independent, and what is easily overlooked."""
+def described(name: str, seed: int = 0) -> list[str]:
+    """What a run of a seed is told of the pairs it was given: how many are independent, what is easily overlooked."""
     written = _HELD[name]
-    units = independent(written.a, written.b)
+    units = independent(written.a, written.b, seed)
     count, free = len(units), max(units) + 1
     lines = [
         f"{count} pair{'s' * (count != 1)} of prompts from {name.removeprefix('pairs-from-')}, {_units(count, free)}"

@@ -229,7 +229,7 @@ def _select_pairs(config: pytest.Config, items: list[pytest.Item]) -> None:
     told = [f"not asked of these pairs: {line}" for line in not_for(lacks, items)]
     if compared:
         told.append("baselines are not compared: they are of other pairs")
-    config.stash[_OTHER_PAIRS] = [*own_pairs.described(config.stash[OWN_PAIRS]), *told]
+    config.stash[_OTHER_PAIRS] = [*own_pairs.described(config.stash[OWN_PAIRS], config.getoption("--seed") or 0), *told]
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:

@@ -40,7 +40,8 @@ def test_curve_prints_and_saves(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert cli.main(["curve", "ladder-olmo-0.2m", " He said", " the house", "--steps", "5", "--save", str(saved)]) == 0
     out = capsys.readouterr().out
     assert f"max_slope         {Curves.load(saved).max_slope[0]:.4f}" in out
-    assert "1.000   1.0000 ####" in out
+    # Kept, it is not drawn in the terminal too.
+    assert "####" not in out
 
 
 def test_curve_on_a_folder_of_ones_own_prints_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -53,7 +54,7 @@ def test_curve_on_a_folder_of_ones_own_prints_and_draws(tmp_path: Path, capsys: 
     saved = [part for figure in figures for part in ("--save", figure)]
     assert cli.main(["curve", str(tmp_path / "mine"), " He said", " the house", "--steps", "5", *saved]) == 0
     out = capsys.readouterr().out
-    assert "1.000   1.0000 ####" in out
+    assert "####" not in out
     assert [Path(figure).read_bytes()[:4] for figure in figures] == [b"\x89PNG", b"<?xm", b"%PDF"]
 
 
@@ -103,8 +104,23 @@ def test_a_figure_that_cannot_be_written_is_one_message(capsys: pytest.CaptureFi
 
 
 def test_a_degenerate_pair_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["curve", "ladder-olmo-0.2m", " He said", " He said"]) == 0
-    assert "degenerate pair" in capsys.readouterr().out
+    # Patched before the only token in which they differ.
+    command = ["curve", "ladder-olmo-0.2m", " The house was very", " The house was in", "--patched", "-2"]
+    assert cli.main(command) == 0
+    assert "degenerate pair: both prompts give the same output" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["curve", "sweep", "compare"])
+def test_equal_prompts_alone_are_refused(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rung, file = "ladder-olmo-0.2m", tmp_path / "mine.csv"
+    file.write_text("a,b\n He said, He said\n")
+    models = [rung, rung] if command == "compare" else [rung]
+    assert cli.main([command, *models, "--pairs-from", str(file)]) == 2
+    said = f"pairs from {str(file)!r}: in every row A and B are one prompt; give pairs that differ."
+    assert said in capsys.readouterr().err
+    if command != "compare":
+        assert cli.main([command, rung, " He said", " He said"]) == 2
+        assert "A and B are one prompt; give pairs that differ." in capsys.readouterr().err
 
 
 def test_a_mistake_is_one_message_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:

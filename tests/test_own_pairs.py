@@ -95,6 +95,18 @@ def test_a_run_is_told_what_is_easily_overlooked(tmp_path: Path) -> None:
     assert alone.endswith("no two with a prompt in common: each is an independent unit")
 
 
+def test_independent_pairs_are_counted_by_the_seed_of_the_run(tmp_path: Path) -> None:
+    """Of a chain of three the middle one alone, or both others."""
+    name = own_pairs.hold(written(tmp_path, [(" one", " two"), (" two", " three"), (" three", " four")]))
+    counts = [
+        max(own_pairs.independent((" one", " two", " three"), (" two", " three", " four"), seed)) + 1
+        for seed in range(8)
+    ]
+    assert set(counts) == {1, 2}
+    for seed, count in enumerate(counts):
+        assert f"{count} of them without a prompt in common" in own_pairs.described(name, seed)[0]
+
+
 SUITE = """
 import pytest
 from measure import stats
