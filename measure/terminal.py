@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import textwrap
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 from measure import report
@@ -38,7 +39,7 @@ _MARK = "ladder-"
 
 
 def verdicts(rows: Sequence[TestRow], width: int, denied: Container[str] = ()) -> list[str]:
-    """A line a claim, `width` wide: what it is supported on and what not; two where the names need them.
+    """A line a claim, `width` wide: what it is supported on and what not; more where its title or names need them.
 
     `denied` are tests that were kept from measuring.
     """
@@ -51,7 +52,8 @@ def verdicts(rows: Sequence[TestRow], width: int, denied: Container[str] = ()) -
     lines = []
     for title, found in by_title.items():
         told = _few_lines(found, mark, width - left - 2, denied)
-        lines += [f"{_short(title, left) if not i else '':<{left}}  {line}" for i, line in enumerate(told)]
+        beside = zip_longest(_wrapped(title, left), told, fillvalue="")
+        lines += [f"{part:<{left}}  {line}".rstrip() for part, line in beside]
     return [one_line(line) for line in lines]
 
 
@@ -127,18 +129,6 @@ def _together(subjects: Sequence[str]) -> list[str]:
         family, dash, size = subject.rpartition("-")
         families.setdefault(family if dash and size[:1].isdigit() else f"\n{subject}", []).append(size or subject)
     return [name[1:] if name[:1] == "\n" else f"{name} {' '.join(sizes)}" for name, sizes in families.items()]
-
-
-def _short(title: str, width: int) -> str:
-    """A claim's title with its place in the paper, cut between words."""
-    if len(title) <= width:
-        return title
-    text, bracket, place = title.rpartition(" (")
-    place = f"{bracket}{place}"
-    if not bracket or len(place) > width // 2:
-        text, place = title, ""
-    cut = text[: width - len(place)]
-    return f"{cut.rpartition(' ')[0] or cut[:-1]}…{place}"
 
 
 def _wrapped(text: str, width: int) -> list[str]:

@@ -27,22 +27,26 @@ def ladder(*outcomes: str | None, claim: str = LONG) -> list[TestRow]:
 def test_a_claim_is_a_line_with_what_it_is_supported_on_and_what_not() -> None:
     rows = ladder("supported", "inconclusive", "supported")
     assert terminal.verdicts(rows, 100) == [
-        "Dissimilar prompts are parted… (Fig. 2a, 2b)   supported on olmo 0.2m, qwen2 0.2m; inconclusive on",
-        "                                               olmo 1.1m",
+        "Dissimilar prompts are parted by a boundary,   supported on olmo 0.2m, qwen2 0.2m; inconclusive on",
+        "similar ones are not (Fig. 2a, 2b)             olmo 1.1m",
     ]
     narrow = terminal.verdicts(ladder("supported", "supported", "supported"), 80)
-    assert narrow == ["Dissimilar prompts… (Fig. 2a, 2b)     supported on all 3"]
+    assert narrow == [
+        "Dissimilar prompts are parted by a    supported on all 3",
+        "boundary, similar ones are not (Fig.",
+        "2a, 2b)",
+    ]
     wide = terminal.verdicts(ladder("supported", "supported", "supported"), 200)
     assert wide == [f"{LONG}  supported on all 3"]
     both = [*rows, row("olmo-1b", "supported")]
     assert "ladder-olmo 0.2m" in " ".join(terminal.verdicts(both, 200))
 
 
-@pytest.mark.parametrize("width", [80, 100])
-def test_no_claim_takes_more_than_two_lines(width: int) -> None:
+@pytest.mark.parametrize(("width", "most"), [(80, 3), (100, 2)])
+def test_no_claim_takes_more_lines_than_its_title(width: int, most: int) -> None:
     many = [row(f"a-model-of-a-long-name-{n}-different-last-token", "inconclusive") for n in range(12)]
     lines = terminal.verdicts([*many, row("another-different-last-token", "supported")], width)
-    assert len(lines) <= 2
+    assert len(lines) <= most
     assert all(len(line) <= width for line in lines)
     assert "inconclusive on 12" in " ".join(lines)
 
