@@ -243,7 +243,7 @@ def fetch_file(repo: str, filename: str, *, revision: str = "main", kind: Kind =
         commit = _cached_commit(repo, revision, kind)
         path = _cache(repo, kind) / "snapshots" / (commit or "none") / filename
         if not path.exists():
-            raise not_in_cache(f"{filename} of {repo}@{revision}")
+            raise not_in_cache(repo, revision, part=filename, kind=kind)
         _check_cached(repo, revision, _cache(repo, kind) / "snapshots" / (commit or "none"), [filename])
         return path
     if filename not in listing.sizes:
@@ -260,7 +260,7 @@ def file_names(repo: str, *, revision: str = "main", kind: Kind = "model") -> li
     if listing is not None:
         return sorted(listing.sizes)
     if not (held := cached_files(repo, revision=revision, kind=kind)):
-        raise not_in_cache(f"{repo}@{revision}")
+        raise not_in_cache(repo, revision, kind=kind)
     return held
 
 
@@ -295,7 +295,7 @@ def commit_of(repo: str, revision: str) -> str:
     listing = _listing_or_none(repo, revision)
     commit = listing.commit if listing else _cached_commit(repo, revision)
     if commit is None:
-        raise not_in_cache(f"{repo}@{revision}")
+        raise not_in_cache(repo, revision)
     return commit
 
 
@@ -690,16 +690,16 @@ def _from_cache(repo: str, revision: str, *, weights: bool, allow_pickle: bool) 
     commit = _cached_commit(repo, revision)
     folder = _cache(repo) / "snapshots" / (commit or "none")
     if commit is None or not (folder / "config.json").exists():
-        raise not_in_cache(f"{repo}@{revision}")
+        raise not_in_cache(repo, revision)
     sizes = _remembered_sizes(repo, commit)
     kinds = (_SAFE, _PICKLED) if allow_pickle else (_SAFE,)
     if sizes is None and weights and not any(_has_all(folder, kind) for kind in kinds):
-        raise not_in_cache(f"the weights of {repo}@{revision}")
+        raise not_in_cache(repo, revision, part="the weights")
     if sizes is None:
         sizes = dict.fromkeys(checkpoint_files.read(folder), 0)
     names = _wanted(repo, sizes, weights=weights, allow_pickle=allow_pickle)
     if absent := _missing(folder, names):
-        raise not_in_cache(f"{absent[0]} of {repo}@{revision}")
+        raise not_in_cache(repo, revision, part=absent[0])
     _check_cached(repo, revision, folder, names)
     if weights:
         there = [name for name in _elsewhere(repo, folder, names) if (folder / name).exists()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable
 from typing import Literal, TypeVar
@@ -33,12 +34,20 @@ def is_offline() -> bool:
     return bool(constants.HF_HUB_OFFLINE)
 
 
-def not_in_cache(what: str) -> MeasureError:
+def not_in_cache(repo: str, revision: str, *, part: str = "", kind: Kind = "model") -> MeasureError:
+    """What is said of a repository, or of a `part` of it, that is neither here nor can be fetched."""
+    what = f"{part} of {repo}@{revision}" if part else f"{repo}@{revision}"
     why = "HF_HUB_OFFLINE is set" if is_offline() else "the hub cannot be reached"
     return NotMeasuredError(
-        f"{what} is not in the local cache, and {why}. Fetch it where there is a network (`measure fetch`, see "
-        "`measure fetch --help`), with HF_HOME on a disk that this machine shares, or give a local folder."
+        f"{what} is not in the local cache, and {why}. Fetch it where there is a network (`"
+        f"{_how(repo, revision, kind)}`), with HF_HOME on a disk that this machine shares, or give a local folder."
     )
+
+
+def _how(repo: str, revision: str, kind: Kind) -> str:
+    """The command that brings a revision into the cache."""
+    more = f" --revision {shlex.quote(revision)}" if revision != "main" else ""
+    return f"hf download {shlex.quote(repo)}{more}{' --repo-type dataset' if kind == 'dataset' else ''}"
 
 
 def _chain(error: BaseException) -> list[BaseException]:
@@ -137,7 +146,7 @@ def explained(error: Exception, repo: str, revision: str, kind: Kind, nearest: C
     if any(isinstance(cause, DamagedError) for cause in chain):
         return NotMeasuredError(f"{repo}@{revision}: {error}, again and again; it was not kept. Try later.")
     if is_unreachable(error):
-        return not_in_cache(f"{repo}@{revision}")
+        return not_in_cache(repo, revision, kind=kind)
     status = next(filter(None, map(_status, chain)), None)
     said = f"the hub answered {status}" if status else f"the download failed ({error})"
     tries = ", again and again" if _may_pass(error) else ""

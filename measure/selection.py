@@ -152,7 +152,7 @@ def not_measured(
     if absent:
         return (
             f"not measured: {', '.join(absent)} is neither in the cache nor can the hub be reached; fetch it first "
-            f"(`measure fetch`), or {forced}"
+            f"(`measure fetch --models {','.join(model.name for model in away)}`), or {forced}"
         )
     return None
 

@@ -84,7 +84,7 @@ def test_without_a_hub_an_accelerator_alone_measures_no_hub_model(monkeypatch: p
     monkeypatch.setattr(hub, "is_reachable", lambda _: False)
     assert selection.not_measured(["olmo-1b"], "auto") == (
         "not measured: allenai/OLMo-1B-0724-hf is neither in the cache nor can the hub be reached; fetch it first "
-        "(`measure fetch`), or force it with --models olmo-1b"
+        "(`measure fetch --models olmo-1b`), or force it with --models olmo-1b"
     )
     monkeypatch.setattr(hub, "is_cached", lambda _: True)
     selection._at_hand.cache_clear()
