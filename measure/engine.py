@@ -76,7 +76,7 @@ class Engine:
 
     An error belongs to the specs it struck and stops no other. `report` is told of each spec whether it was `stored`,
     `measured` or `failed`, as it ends, `begin` of what is done meanwhile. `keep` says which checkpoints brought from
-    the hub stay on the disk.
+    the hub stay on the disk, `disk` how many bytes they may take.
     """
 
     def __init__(
@@ -87,6 +87,7 @@ class Engine:
         begin: Begin = _untold,
         keep: Keep = "all",
         allow_pickle: bool = False,
+        disk: int | None = None,
     ) -> None:
         # A file may have changed since another run of this process.
         _corpus.cache_clear()
@@ -95,7 +96,7 @@ class Engine:
         self._report = report
         self._begin = begin
         self._outcomes: dict[AnySpec, Outcome] = {}
-        self._fetcher = Fetcher(keep, allow_pickle=allow_pickle)
+        self._fetcher = Fetcher(keep, allow_pickle=allow_pickle, budget=disk)
         # By repository and hash, the revision that was asked for first, and what it was.
         self._weights: dict[str, dict[str, tuple[str, str]]] = defaultdict(dict)
         # By hash and folder, the name asked for, and the configuration's hash.
@@ -170,7 +171,9 @@ class Engine:
     def _check_revision(self, reference: catalog.Reference, provenance: Mapping[str, Any]) -> None:
         place, asked, weights = reference.location, reference.revision, provenance["weights_sha256"]
         seen = self._weights[place].setdefault(weights, (asked, provenance["revision"]))
-        if seen[0] != asked and not stale.may_be_equal(seen[1], provenance["revision"], hub.known_branches(place)):
+        # Branches are asked for only where there is something to tell.
+        names = hub.known_branches(place) if seen[0] != asked else ()
+        if seen[0] != asked and not stale.may_be_equal(seen[1], provenance["revision"], names, place):
             raise stale.equal(f"{place}: revisions {seen[0]} and {asked}", weights, "on the hub")
 
     def _check_place(self, name: str, place: Path, provenance: Mapping[str, Any]) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from measure import catalog, kept, kinds, stats
+from measure import catalog, kept, kinds, revisions, stats
 from measure.kinds import Kind, Texts
 from measure.results import Result, RowResult
 from measure.rows import (
@@ -51,10 +50,14 @@ def _of_revision(model: catalog.Model, name: str) -> Revision:
         card = catalog.read_card(Path(model.location))
         entry = next(revision for revision in card["revisions"] if revision["revision"] == name)
         return Revision(name, entry["step"], entry["tokens"])
-    step, tokens = re.search(r"step(\d+)", name), re.search(r"tokens(\d+)([KMBT])", name)
-    whole = _WHOLE_TRAINING.get(model.name) if name == "main" else None
-    seen = int(tokens[1]) * 10 ** (3 + 3 * "KMBT".index(tokens[2])) if tokens else whole
-    return Revision(name, int(step[1]) if step else None, seen)
+    asked, place = name, model.location
+    if model.name in catalog.checkpoints():
+        reference = catalog.resolve(f"{model.name}@{name}")
+        asked, place = reference.revision, reference.location
+    found = revisions.parse(asked, place)
+    if found is None:
+        return Revision(name, None, _WHOLE_TRAINING.get(model.name) if name == "main" else None)
+    return Revision(name, found.step, found.tokens)
 
 
 def told(spec: AnySpec, places: Places) -> AnySpec:

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable
 
+from measure import revisions
 from measure.spec import MeasureError
 
-# How trainings name their checkpoints: step512, stage1-step1000-tokens3B, step-40000, checkpoint-500, ckpt_7, epoch3.
-_TRAINING = re.compile(r"(?:stage(?P<stage>\d+).*?)?(?:step|checkpoint|ckpt|iter|epoch|tokens)[-_]?(?P<step>\d+)(?!\d)")
+
+def order(name: str, place: str = "") -> tuple[int, int] | None:
+    """Stage and step of a training checkpoint of `place`, by its name; None for a name that tells no step."""
+    found = revisions.parse(name, place)
+    return found.order if found else None
 
 
-def order(name: str) -> tuple[int, int] | None:
-    """Stage and step of a training checkpoint, by its name; None for a name that tells no step."""
-    match = _TRAINING.search(name)
-    return (int(match["stage"] or 0), int(match["step"])) if match else None
-
-
-def may_be_equal(first: str, second: str, names: Iterable[str]) -> bool:
-    """Whether two revisions of one training may hold the same weights.
+def may_be_equal(first: str, second: str, names: Iterable[str], place: str = "") -> bool:
+    """Whether two revisions of one training, in `place`, may hold the same weights.
 
     `main` and the last of `names`, the revisions there are; any, where these tell no step. Steps 0 and 1: the first
     update of a warm-up that begins at a rate of 0 changes nothing, as in every Pythia model.
     """
-    orders = [order(first), order(second)]
+    orders = [order(first, place), order(second, place)]
     if "main" in (first, second):
-        known = {found for found in map(order, names) if found}
+        known = {found for name in names if (found := order(name, place))}
         return not known or max(known) in orders
     stages, steps = {found[0] for found in orders if found}, [found[1] for found in orders if found]
     return len(stages) == 1 and sorted(steps) == [0, 1]

@@ -46,6 +46,7 @@ from measure import (
     records,
     regression,
     review,
+    revisions,
     snapshot,
 )
 from measure.ladder import seeds, train
@@ -216,7 +217,7 @@ def sizes(path: Path) -> str:
 def branches(path: Path) -> str:
     found = hub._remembered_branches("o/n")
     right(all(isinstance(name, str) for name in found), "branches without a name")
-    hub.training_revisions(found)
+    revisions.in_order(found)
     return "edited" if found else "again"
 
 
