@@ -12,7 +12,7 @@ from typing import Any, Literal, TypedDict
 
 import msgspec
 
-from measure import checkpoint_files, files, places
+from measure import checkpoint_files, checkpoint_suites, files, places, revisions
 from measure.spec import MeasureError, NotMeasuredError
 
 LADDER = Path(__file__).parent / "ladder" / "weights"
@@ -20,7 +20,7 @@ LADDER = Path(__file__).parent / "ladder" / "weights"
 _CLONE = Path(__file__).parent.parent / "constraints.txt"
 
 Source = Literal["ladder", "hub", "folder", "gguf", "index"]
-Origin = Literal["paper", "discussion", "index", "added"]
+Origin = Literal["paper", "discussion", "index", "added", "checkpoints"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,8 @@ class Model:
     A revision `tokensNB` of a hub model is the training branch nearest to N billion tokens. Models that differ in
     `seed` alone were trained on one recipe from different random seeds. `origin` is `paper` for what the paper's
     figures show and for the ladder, `discussion` for what it only mentions, `index` for public models that lie in the
-    package index (`measure.shelf`), `added` for what the user put in.
+    package index (`measure.shelf`), `checkpoints` for trainings on the hub (`measure.checkpoint_suites`), of which no
+    claim is asked unless they are named, `added` for what the user put in.
     """
 
     name: str
@@ -255,6 +256,52 @@ def models() -> Mapping[str, Model]:
     return {model.name: model for model in (*rungs, *index, *hub, *_ADDED.values())}
 
 
+@cache
+def checkpoints() -> Mapping[str, Model]:
+    """Trainings whose checkpoints are on the hub, by name; one is put into `models` where a run names it."""
+    return {
+        run.name: Model(
+            name=run.name,
+            family=run.family,
+            source="hub",
+            location=run.places[-1].repository,
+            shape=Shape(*run.dimensions),
+            revisions=run.revisions,
+            seed=run.seed,
+            origin="checkpoints",
+            counted=run.parameters,
+        )
+        for run in checkpoint_suites.runs().values()
+    }
+
+
+def find(name: str) -> Model | None:
+    """The model that has a name, among those put in, those of the catalog, and trainings on the hub."""
+    return models().get(name) or checkpoints().get(name)
+
+
+def place_of(run: checkpoint_suites.Run, revision: str) -> tuple[str, str]:
+    """The repository that a run's checkpoint is taken from, and what it is called there."""
+    name = run.main if revision == "main" else revision
+    for place in run.places[:-1] if name != "main" else ():
+        step = _step_of(name, place.repository)
+        if step is not None and (place.until is None or step <= place.until):
+            return place.repository, name
+    return run.places[-1].repository, name
+
+
+def _step_of(revision: str, repository: str) -> int | None:
+    """The step of the first stage that a checkpoint, or a number of tokens, is at; None for another stage, or none."""
+    if (asked := revisions.wanted(revision)) is not None:
+        family = revisions.family_of(repository)
+        size = family.tokens_a_step if family else None
+        return asked.tokens // (size or 1) if (asked.stage or 1) == 1 else None
+    found = revisions.parse(revision, repository)
+    family = revisions.family_of(repository)
+    counted_on = family is not None and family.counted_on
+    return found.step if found is not None and (found.stage < 2 or counted_on) else None
+
+
 def left_out(model: Model) -> tuple[str, ...]:
     """The revisions of a rung that the installed package leaves out; none in a clone of the project, which has all."""
     if _CLONE.is_file() or model.source != "ladder":
@@ -302,8 +349,11 @@ def largest() -> tuple[str, ...]:
 def relatives() -> dict[str, list[Model]]:
     """By name, families of models that the user put in: two or more of one kind and one tokenizer, smallest first."""
     by_family: dict[str, list[Model]] = {}
-    for model in sorted(_ADDED.values(), key=lambda model: model.parameters):
-        by_family.setdefault(model.family, []).append(model)
+    for model in sorted(_ADDED.values(), key=lambda model: (model.parameters, model.seed)):
+        # Of the runs of one recipe, which are of one size, the first.
+        others = by_family.setdefault(model.family, [])
+        if _recipe(model) not in map(_recipe, others):
+            others.append(model)
     return {family: found for family, found in by_family.items() if len(found) > 1}
 
 
@@ -364,8 +414,26 @@ def sizes(family: str, source: Source) -> list[Model]:
 
 def seeds(model: Model) -> list[Model]:
     """`model` and the models trained like it from other random seeds."""
-    base = model.name.rpartition("-seed")[0] if model.seed else model.name
+    base = _recipe(model)
     return [m for m in models().values() if m.name == base or m.name.rpartition("-seed")[0] == base]
+
+
+def _recipe(model: Model) -> str:
+    """What models that differ in their seed alone are called without it."""
+    return model.name.rpartition("-seed")[0] if model.seed else model.name
+
+
+# Below this many runs there is no spread to speak of.
+FEWEST_RUNS = 3
+
+
+def runs(model: Model) -> list[Model]:
+    """The training runs of a recipe of which a claim is asked, by seed: those that the user put in; none below three.
+
+    Runs of the ladder are not among them: what was measured on theirs is kept, see `measure.over_runs`.
+    """
+    found = [one for one in seeds(model) if one.origin == "added" and one.family == model.family]
+    return sorted(found, key=lambda one: one.seed) if len(found) >= FEWEST_RUNS else []
 
 
 def _check_only_main(name: str, revision: str) -> None:
@@ -381,7 +449,7 @@ def split(text: str) -> tuple[str, str]:
     An @ inside the path of a file or folder that exists belongs to it; of several such the longest is meant.
     """
     name, _, revision = text.partition("@")
-    if name in models():
+    if find(name) is not None:
         return name, revision
     ends = [len(text), *(place for place in range(len(text) - 1, 0, -1) if text[place] == "@")]
     found = next((end for end in ends if places.at(text[:end]) is not None), None)
@@ -397,8 +465,11 @@ def resolve(text: str) -> Reference:
     Raises `MeasureError` naming the nearest known models or revisions.
     """
     name, revision = split(text)
-    if model := models().get(name):
+    if model := find(name):
         revision = revision or "main"
+        if run := checkpoint_suites.runs().get(name):
+            location, revision = place_of(run, revision)
+            return Reference(name, revision, "hub", location, model)
         # The hub has more training revisions than the paper shows; only the ladder's list is complete.
         if model.source == "ladder" and revision not in model.revisions:
             raise NotMeasuredError(f"{name} has no revision {revision!r}; it has {', '.join(model.revisions)}.")
@@ -429,7 +500,7 @@ def resolve(text: str) -> Reference:
     meant = text if "/" in revision else name
     if places.is_written_as_one(name):
         raise NotMeasuredError(f"there is no folder {_shown(meant)}{_beside(meant)}; give a folder with a config.json.")
-    near = difflib.get_close_matches(name, models(), n=3, cutoff=0.0)
+    near = difflib.get_close_matches(name, {**checkpoints(), **models()}, n=3, cutoff=0.0)
     raise NotMeasuredError(
         f"model {_shown(meant)} is unknown. Nearest in the catalog: {', '.join(near)}. "
         "Or give a folder with a config.json, or a hub id such as allenai/OLMo-1B-0724-hf."

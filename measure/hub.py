@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from measure import checkpoint_files, files, known, stale
+from measure import checkpoint_files, files, known, quota, revisions, stale
 from measure.hub_errors import DamagedError, Kind, explained, is_offline, is_unreachable, not_in_cache, patiently
 from measure.results import write_atomically
 from measure.spec import MeasureError, NotMeasuredError
@@ -25,11 +25,6 @@ from measure.spec import MeasureError, NotMeasuredError
 _LARGE = 2**26
 # Seconds in which the hub must answer a question about a repository.
 _TIMEOUT = 30.0
-_STEP = re.compile(r"step(?P<step>[0-9]{1,18})(-tokens(?P<tokens>[0-9]{1,18})(?P<unit>[KMBT]))?")
-_TOKENS = re.compile(r"tokens(?P<tokens>[0-9]{1,18})(?P<unit>[KMBT])")
-_UNITS = {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
-# Pythia's branches name the step alone; each of its steps takes 1,024 sequences of 2,048 tokens.
-_PYTHIA_STEP = 1024 * 2048
 SMALL_FILES = (
     "config.json",
     "generation_config.json",
@@ -56,20 +51,6 @@ class Checkpoint:
     commit: str
     folder: Path
     fetched: bool
-
-
-@dataclass(frozen=True)
-class TrainingRevision:
-    """A branch that holds a training checkpoint, after `step` steps and, where its name tells, `tokens` tokens."""
-
-    name: str
-    step: int
-    tokens: int | None
-
-    @property
-    def tokens_seen(self) -> int:
-        """The tokens in its name, else its steps of Pythia's size."""
-        return self.tokens if self.tokens is not None else self.step * _PYTHIA_STEP
 
 
 @dataclass(frozen=True)
@@ -130,14 +111,14 @@ def _bring(
 ) -> bool:
     """Have files of a commit in the cache, all of them as the hub states; whether one was not there before."""
     folder = _cache(repo, kind) / "snapshots" / listing.commit
-    missing = absent = _missing(folder, names)
-    if not absent:
-        try:
-            _check_hashes(folder, names)
-        except DamagedError as error:
-            _log.warning("%s@%s in the cache is damaged and is fetched again: %s", repo, revision, error)
-            missing = _missing(folder, names)
-    if missing:
+    absent = _missing(folder, names)
+    if not _lacking(repo, revision, folder, names):
+        return False
+    # One process of a machine fetches at a time; what another has brought meanwhile is not fetched again.
+    with quota.turn(memory() / "turns"):
+        missing = _lacking(repo, revision, folder, names)
+        if not missing:
+            return False
         needed = sum(listing.sizes[name] for name in missing)
         _check_space(repo, needed)
         if check is not None and needed > _LARGE:
@@ -145,6 +126,17 @@ def _bring(
             check(folder)
         _download(repo, revision, listing.commit, names, kind, large=needed > _LARGE)
     return bool(absent)
+
+
+def _lacking(repo: str, revision: str, folder: Path, names: Sequence[str]) -> list[str]:
+    """The files that are not there; where all are, those that are not what the hub states, and are gone now."""
+    if missing := _missing(folder, names):
+        return missing
+    try:
+        _check_hashes(folder, names)
+    except DamagedError as error:
+        _log.warning("%s@%s in the cache is damaged and is fetched again: %s", repo, revision, error)
+    return _missing(folder, names)
 
 
 def _missing(folder: Path, names: Iterable[str]) -> list[str]:
@@ -197,11 +189,15 @@ def _check_shared(repo: str, revision: str, own: dict[str, str], mains: dict[str
     held = [name for name, stated in own.items() if stated in mains.values()]
     if held and len(held) < len(own):
         error = stale.shared(f"{repo}@{revision}", held, len(own))
-        if stale.order(revision) is not None:
+        if stale.order(revision, repo) is not None:
             raise error
         _log.warning("%s", error)
-    elif held and stale.order(revision) is not None and not stale.may_be_equal("main", revision, known_branches(repo)):
+    elif held and stale.order(revision, repo) is not None and not _may_be_main(repo, revision):
         raise stale.equal(f"{repo}: revisions main and {revision}", own[held[0]], "on the hub")
+
+
+def _may_be_main(repo: str, revision: str) -> bool:
+    return stale.may_be_equal("main", revision, known_branches(repo), repo)
 
 
 def _of_weights(hashes: dict[str, str], names: Iterable[str]) -> dict[str, str]:
@@ -301,8 +297,8 @@ def commit_of(repo: str, revision: str) -> str:
 
 def is_cached(repo: str, revision: str = "main") -> bool:
     """Whether the weights of a revision are in the cache. Asks no network."""
-    if _TOKENS.fullmatch(revision):
-        nearest = _nearest_by_tokens(_remembered_branches(repo), revision)
+    if (asked := revisions.wanted(revision)) is not None:
+        nearest = asked.nearest(revisions.in_order(_remembered_branches(repo), repo))
         revision = nearest.name if nearest else revision
     commit = _cached_commit(repo, revision)
     folder = _cache(repo) / "snapshots" / (commit or "none")
@@ -315,6 +311,7 @@ def is_reachable(repo: str) -> bool:
 
     if is_offline():
         return False
+    _spend()
     try:
         HfApi().model_info(repo, timeout=5.0)
     except Exception as error:
@@ -335,64 +332,67 @@ def branches(repo: str, kind: Kind = "model") -> tuple[str, ...]:
     return found
 
 
+def refs(repo: str) -> dict[str, str]:
+    """The commit of each branch of a model on the hub, by one request. Raises `MeasureError`, also offline."""
+    try:
+        found = patiently(lambda: _asked_refs(repo, "model"))
+    except Exception as error:
+        raise _explained(error, repo, "main") from error
+    _remember(repo, "branches.json", json.dumps(tuple(found)))
+    return found
+
+
 def _asked_branches(repo: str, kind: Kind) -> tuple[str, ...]:
+    return tuple(_asked_refs(repo, kind))
+
+
+def _asked_refs(repo: str, kind: Kind) -> dict[str, str]:
     from huggingface_hub import constants
     from huggingface_hub.errors import OfflineModeIsEnabled
     from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status  # type: ignore[attr-defined]
 
     if is_offline():
         raise OfflineModeIsEnabled("offline")
+    _spend()
     # list_repo_refs of huggingface_hub has no timeout.
     answer = get_session().get(
         f"{constants.ENDPOINT}/api/{kind}s/{repo}/refs", headers=build_hf_headers(), timeout=_TIMEOUT
     )
     hf_raise_for_status(answer)
-    return tuple(branch["name"] for branch in answer.json()["branches"])
-
-
-def training_revisions(names: Iterable[str]) -> tuple[TrainingRevision, ...]:
-    """The training checkpoints among branch names, in order of training; names that tell no step are left out."""
-    found = []
-    for name in names:
-        if match := _STEP.fullmatch(name):
-            tokens = match["tokens"]
-            count = int(tokens) * _UNITS[match["unit"]] if tokens else None
-            found.append(TrainingRevision(name, int(match["step"]), count))
-    return tuple(sorted(found, key=lambda revision: (revision.step, revision.name)))
+    return {branch["name"]: branch["targetCommit"] for branch in answer.json()["branches"]}
 
 
 def nearest_revision(repo: str, revision: str) -> str:
     """The training branch nearest to the tokens that `tokensNB` asks for; any other revision as it stands.
 
-    Raises `MeasureError` when no branch of the model tells its tokens.
+    Of several stages the first is meant, unless `stage2-tokensNB` tells another. Raises `MeasureError` when no branch
+    of the model tells its tokens.
     """
-    if not _TOKENS.fullmatch(revision):
+    asked = revisions.wanted(revision)
+    if asked is None:
         return revision
     names = branches(repo)
-    found = _nearest_by_tokens(names, revision)
-    if found is None:
+    found = asked.nearest(revisions.in_order(names, repo))
+    if found is None or found.tokens is None:
         raise NotMeasuredError(
-            f"{repo}@{revision}: none of its {len(names)} branches is a training checkpoint that tells its tokens "
-            f"(looked for stepN-tokensNB or stepN); name a branch: {', '.join(names[:5])}."
+            f"{repo}@{revision}: none of its {len(names)} branches is a training checkpoint that tells its tokens"
+            f"{_looked_for(repo, asked)}; name a branch: {', '.join(names[:5])}."
         )
-    wanted, seen = _wanted_tokens(revision), found.tokens_seen
-    if not wanted / 2 <= seen <= 2 * wanted:
+    if not asked.tokens / 2 <= found.tokens <= 2 * asked.tokens:
         raise NotMeasuredError(
-            f"{repo}@{revision}: the nearest of its training checkpoints is {found.name}, after {seen / 1e9:g} billion "
-            "tokens, which is too far off to stand for it; name a branch."
+            f"{repo}@{revision}: the nearest of its training checkpoints is {found.name}, after "
+            f"{found.tokens / 1e9:g} billion tokens, which is too far off to stand for it; name a branch."
         )
     return found.name
 
 
-def _wanted_tokens(revision: str) -> int:
-    match = _TOKENS.fullmatch(revision)
-    assert match
-    return int(match["tokens"]) * _UNITS[match["unit"]]
-
-
-def _nearest_by_tokens(names: Sequence[str], revision: str) -> TrainingRevision | None:
-    wanted = _wanted_tokens(revision)
-    return min(training_revisions(names), key=lambda found: abs(found.tokens_seen - wanted), default=None)
+def _looked_for(repo: str, asked: revisions.Wanted) -> str:
+    """Which branches would have told it, and what a user can tell."""
+    family = revisions.family_of(repo)
+    stage = f" in stage {asked.stage}" if asked.stage is not None else ""
+    if family is None:
+        return f"{stage} (looked for stepN-tokensNB; --revision-pattern and --tokens-a-step tell of others)"
+    return f"{stage} (looked for {family.pattern}{'' if family.tokens_a_step else ', tokens a step are not published'})"
 
 
 def drop(checkpoint: Checkpoint) -> None:
@@ -420,11 +420,16 @@ def _listing_or_none(repo: str, revision: str, kind: Kind = "model") -> Listing 
 
     if is_offline():
         return None
-    if known := _LISTINGS.get((constants.ENDPOINT, repo, revision, kind)):
+    if known := _LISTINGS.get((constants.ENDPOINT, repo, revision, kind)) or _shared(repo, revision, kind):
         return known
+    ask = HfApi().dataset_info if kind == "dataset" else HfApi().model_info
+
+    def once() -> Any:
+        _spend()
+        return ask(repo, revision=revision, files_metadata=True, timeout=_TIMEOUT)
+
     try:
-        ask = HfApi().dataset_info if kind == "dataset" else HfApi().model_info
-        info = patiently(lambda: ask(repo, revision=revision, files_metadata=True, timeout=_TIMEOUT))
+        info = patiently(once)
     except Exception as error:
         if is_unreachable(error):
             return None
@@ -437,7 +442,67 @@ def _listing_or_none(repo: str, revision: str, kind: Kind = "model") -> Listing 
     if hashes:
         _remember(repo, f"{listing.commit}.hashes", _sealed(json.dumps(hashes)), kind)
     _remember(repo, f"{listing.commit}.json", json.dumps(listing.sizes), kind)
+    if _SINCE:
+        with suppress(OSError):
+            write_atomically(_answer(repo, revision, kind), listing.commit.encode())
     return listing
+
+
+def _spend(requests: int = 1) -> None:
+    """Wait until the hub may be asked again, with all processes that share the cache."""
+    quota.take(memory() / "requests", requests)
+
+
+# Since when answers of other processes count, by the file server's time; empty where each process asks for itself.
+_SINCE: list[float] = []
+
+
+def share_answers(since: float | None) -> None:
+    """Take what any process that shares the cache was told of a revision after `since`, and tell them; None ends it.
+
+    `since` is a time of the file server, such as that of a file made as a run began: all workers of a run then stay on
+    one commit of each revision, and the hub is asked once for all of them.
+    """
+    _SINCE[:] = [] if since is None else [since]
+
+
+def _answer(repo: str, revision: str, kind: Kind) -> Path:
+    return _memory(repo, kind) / "answers" / quote(revision, safe="")
+
+
+def _shared(repo: str, revision: str, kind: Kind) -> Listing | None:
+    """What another process of this run was told of a revision."""
+    from huggingface_hub import constants
+
+    path = _answer(repo, revision, kind)
+    with suppress(OSError):
+        if _SINCE and path.stat().st_mtime >= _SINCE[0]:
+            commit = (_remembered(path) or "").strip()
+            sizes = _remembered_sizes(repo, commit, kind)
+            hashes = _remembered_hashes(_cache(repo, kind) / "snapshots" / commit)
+            if sizes is not None:
+                listing = Listing(commit, sizes, hashes)
+                return _LISTINGS.setdefault((constants.ENDPOINT, repo, revision, kind), listing)
+    return None
+
+
+def listing_at(repo: str, revision: str, commit: str) -> Listing | None:
+    """What the hub says, or said earlier, of a revision that stands at `commit`; None where it cannot be reached.
+
+    What it said once of a commit is not asked again. Raises `MeasureError` where it refuses.
+    """
+    from huggingface_hub import constants
+
+    sizes, hashes = _remembered_sizes(repo, commit), _remembered_hashes(_cache(repo) / "snapshots" / commit)
+    if sizes is None or not hashes:
+        return _listing_or_none(repo, revision)
+    return _LISTINGS.setdefault((constants.ENDPOINT, repo, revision, "model"), Listing(commit, sizes, hashes))
+
+
+def weights_of(names: Iterable[str], *, pickled: bool = False) -> list[str]:
+    """Of the files of a model those that hold weights, of one kind; the index of parts aside."""
+    kind = _PICKLED if pickled else _SAFE
+    return sorted(name for name in names if kind.fullmatch(name) and not name.endswith(".index.json"))
 
 
 def _download(
@@ -453,6 +518,8 @@ def _download(
     from huggingface_hub import snapshot_download
 
     def once() -> None:
+        # A listing, and of each file what it is and what is in it.
+        _spend(1 + 2 * len(names))
         snapshot_download(
             repo,
             repo_type=kind,
@@ -719,16 +786,22 @@ def _explained(error: Exception, repo: str, revision: str, kind: Kind = "model")
 
 def _nearest_branch(repo: str, revision: str, kind: Kind) -> str:
     try:
-        return _nearest(revision, _asked_branches(repo, kind))
+        return _nearest(revision, _asked_branches(repo, kind), repo)
     except Exception:  # the message is worth giving without them
         return "see its branches on the hub."
 
 
-def _nearest(wanted: str, names: Iterable[str]) -> str:
+def _apart(first: revisions.Revision, second: revisions.Revision) -> tuple[int, int]:
+    """How far apart two checkpoints are: in stages, then in steps."""
+    (stage, step), (other_stage, other_step) = first.order, second.order
+    return abs(stage - other_stage), abs(step - other_step)
+
+
+def _nearest(wanted: str, names: Iterable[str], repo: str = "") -> str:
     """The names most like one that does not exist; of training steps, those next to it."""
     names = list(names)
     near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.0)
-    if match := _STEP.match(wanted):
-        found = sorted(training_revisions(names), key=lambda other: abs(other.step - int(match["step"])))
+    if (asked := revisions.parse(wanted, repo)) is not None:
+        found = sorted(revisions.in_order(names, repo), key=lambda other: _apart(asked, other))
         near = [revision.name for revision in found[:3]] or near
     return f"nearest: {', '.join(near)}." if near else "it has none."

@@ -649,7 +649,7 @@ def named_tokenizer(name: str) -> Any:
 
     Raises `MeasureError` where there is none.
     """
-    place = None if catalog.split(name)[0] in catalog.models() else places.at(name)
+    place = None if catalog.find(catalog.split(name)[0]) is not None else places.at(name)
     if place is not None and place.name in _VOCABULARIES and place.is_file():
         place = place.parent
     if place is None or (place / "config.json").is_file():

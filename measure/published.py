@@ -170,7 +170,7 @@ def lacking_all(those: Sequence[Width]) -> str:
 def named(name: str) -> list[Width]:
     """The published checkpoints that a model is, by a catalog name or hub id, with a revision or all of them."""
     model, revision = catalog.split(name)
-    entry = catalog.models().get(model)
+    entry = catalog.find(model)
     model = entry.location if entry is not None else model.removeprefix("hf://")
     return [one for one in table().widths if one.model == model and revision in ("", one.revision)]
 

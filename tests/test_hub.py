@@ -179,17 +179,6 @@ def test_a_missing_revision_names_those_next_to_it(served: Served) -> None:
         hub.fetch(REPO, "mian")
 
 
-def test_training_revisions_are_read_from_the_names_of_branches() -> None:
-    found = hub.training_revisions([*BRANCHES, "step512", "step7-tokens900M", "stage1-step10-tokens1B"])
-    assert [(revision.step, revision.tokens) for revision in found] == [
-        (0, 0),
-        (7, 900_000_000),
-        (512, None),
-        (1000, 2 * 10**9),
-        (3000, 6 * 10**9),
-    ]
-
-
 def test_the_revision_nearest_to_a_token_count_is_taken(served: Served) -> None:
     for wanted, nearest in (
         ("tokens0B", "step0-tokens0B"),
@@ -204,9 +193,32 @@ def test_the_revision_nearest_to_a_token_count_is_taken(served: Served) -> None:
     served.hub.add("tiny/plain", tiny_checkpoint(0))
     with pytest.raises(MeasureError, match=r"tiny/plain@tokens1B: none of its 1 branches is a training checkpoint"):
         hub.fetch("tiny/plain", "tokens1B")
-    served.hub.add("tiny/pythia", tiny_checkpoint(0), revision="step1000")
-    served.hub.add("tiny/pythia", tiny_checkpoint(1), revision="step143000")
-    assert hub.nearest_revision("tiny/pythia", "tokens2B") == "step1000"
+    for place in ("EleutherAI/pythia-14m", "tiny/steps"):
+        served.hub.add(place, tiny_checkpoint(0), revision="step1000")
+        served.hub.add(place, tiny_checkpoint(1), revision="step143000")
+    assert hub.nearest_revision("EleutherAI/pythia-14m", "tokens2B") == "step1000"
+    # Whose steps are of a size that nobody told.
+    with pytest.raises(MeasureError, match=r"tells its tokens \(looked for stepN-tokensNB; --revision-pattern"):
+        hub.nearest_revision("tiny/steps", "tokens2B")
+
+
+def test_what_one_process_of_a_run_was_told_no_other_asks_again(served: Served) -> None:
+    served.cache.mkdir(exist_ok=True)
+    (served.cache / "begun").touch()
+    hub.share_answers((served.cache / "begun").stat().st_mtime)
+    try:
+        first = hub.commit_of(REPO, "main")
+        asked = len(served.hub.requests)
+        served.hub.add(REPO, tiny_checkpoint(9), revision="main")
+        # Another process, which has heard nothing yet: the run stays on one commit.
+        hub.forget()
+        assert hub.commit_of(REPO, "main") == first
+        assert len(served.hub.requests) == asked
+        hub.share_answers((served.cache / "begun").stat().st_mtime + 1000)
+        hub.forget()
+        assert hub.commit_of(REPO, "main") != first
+    finally:
+        hub.share_answers(None)
 
 
 def test_offline_what_was_fetched_is_found_and_the_rest_is_named(
