@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from measure import catalog, signals, sweep_command, ways
+from measure import audit_command, catalog, signals, sweep_command, ways
 from measure.ladder.recipe import Recipe, rung
 from measure.shown import one_line, shown
 from measure.spec import PRECISIONS, READS, MeasureError
@@ -109,13 +109,16 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def _parser(*, pairs_from: bool = False) -> argparse.ArgumentParser:
     parser = _Parser("measure", description="Measure stable regions in the residual stream.")
-    names = "models | curve | sweep | slice | compare | plan | fetch | report | history | review | refresh | ladder"
+    names = (
+        "models | curve | sweep | slice | compare | audit | plan | fetch | report | history | review | refresh | ladder"
+    )
     commands = parser.add_subparsers(required=True, metavar=names)
     _add_models(commands)
     _add_curve(commands, pairs_from)
     _add_sweep(commands, pairs_from)
     _add_slice(commands)
     _add_compare(commands)
+    _add_audit(commands)
     _add_plan(commands)
     _add_fetch(commands)
     _add_report(commands)
@@ -144,18 +147,24 @@ def _add_models(commands: Any) -> None:
 
 
 def _models(options: argparse.Namespace) -> int:
-    entries = catalog.models().values()
+    entries = [*catalog.models().values(), *catalog.checkpoints().values()]
     if options.json:
         fields = ("name", "family", "source", "parameters", "layers", "revisions", "licence")
         print(json.dumps([{field: getattr(entry, field) for field in fields} for entry in entries], indent=1))
         return 0
     _print(f"{'name':<24} {'parameters':>14} {'layers':>6} {'memory':>9}  {'weights':<10} revisions")
     for entry in entries:
+        if entry.origin == "checkpoints" and entry.seed:
+            continue
         revisions = entry.revisions if len(entry.revisions) < 3 else (entry.revisions[0], "...", entry.revisions[-1])
         count = f" ({len(entry.revisions)})" if len(entry.revisions) > 2 else ""
         held, last = _where(entry), f"{', '.join(revisions)}{count}"
+        if entry.origin == "checkpoints" and count:
+            last = f"main and {len(entry.revisions) - 1} checkpoints"
         size = f"{entry.parameters:>14,} {entry.layers:>6} {_bytes(entry.float32_bytes):>9}"
         _print(f"{entry.name:<24} {size}  {held:<10} {last}{f' ({entry.licence})' if entry.licence else ''}")
+    seeded = {entry.name.rpartition("-seed")[0] for entry in entries if entry.origin == "checkpoints" and entry.seed}
+    _print("further seeds, NAME-seed1 and on:", f"  {', '.join(sorted(seeded))}")
     return 0
 
 
@@ -168,7 +177,8 @@ def _where(entry: catalog.Model) -> str:
     if entry.source == "ladder":
         here = len(entry.revisions) - len(catalog.left_out(entry))
         return "shipped" if here == len(entry.revisions) else f"{here} shipped" if here else "in a clone"
-    return _held([hub.is_cached(entry.location, revision) for revision in entry.revisions])
+    places = [catalog.resolve(f"{entry.name}@{revision}") for revision in entry.revisions]
+    return _held([hub.is_cached(place.location, place.revision) for place in places])
 
 
 def _held(cached: list[bool]) -> str:
@@ -477,17 +487,29 @@ def _redo(options: argparse.Namespace) -> int:
     return 0
 
 
+def _add_audit(commands: Any) -> None:
+    audit_command.add_options(_command(commands, "audit", _audit, audit_command.TEXT, audit_command.EXAMPLE))
+
+
+def _audit(options: argparse.Namespace) -> int:
+    return audit_command.run(options, _print)
+
+
 def _choice(command: argparse.ArgumentParser) -> None:
     """What the commands that choose tests share with pytest."""
     _add_paths(command)
     command.add_argument("-k", dest="expression", metavar="EXPR", help="the tests meant, as for pytest -k")
     command.add_argument("--models", default="auto", help="as for pytest --models")
-    for name in ("--pairs", "--pairs-from", "--protocol", "--corpus", "--precision", "--store"):
+    for name in ("--pairs", "--pairs-from", "--protocol", "--corpus", "--precision", "--store", *_PATTERN):
         command.add_argument(name, help=f"as for pytest {name}")
 
 
+_PATTERN = ("--revision-pattern", "--tokens-a-step")
+
+
 def _pytest_options(options: argparse.Namespace) -> list[str]:
-    names = ("models", "pairs", "pairs-from", "protocol", "corpus", "precision", "store")
+    named = ("models", "pairs", "pairs-from", "protocol", "corpus", "precision", "store", *_PATTERN)
+    names = [name.removeprefix("--") for name in named]
     given = {name: getattr(options, name.replace("-", "_")) for name in names}
     return [part for name, value in given.items() if value is not None for part in (f"--{name}", value)]
 

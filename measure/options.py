@@ -22,7 +22,17 @@ def add_options(parser: pytest.Parser) -> None:
         default="auto",
         metavar="auto|ladder|all|NAME,...",
         help="models to measure: auto (default) is the ladder, and hub models where an accelerator can hold them; "
-        "a name may be a hub id or a folder, also NAME@REVISION,NAME to compare revisions",
+        "a name may be a hub id or a folder, also NAME@REVISION,NAME to compare revisions, or a hub's NAME@all or "
+        "NAME@step*000, audited first",
+    )
+    group.addoption(
+        "--revision-pattern",
+        metavar="PATTERN",
+        default=None,
+        help="how a training's checkpoints are named, such as ckpt_{step}; parts are stage, ingredient, step, tokens",
+    )
+    group.addoption(
+        "--tokens-a-step", type=int, metavar="N", default=None, help="tokens that a step of that pattern takes"
     )
     group.addoption("--pairs", type=int, default=None, help=f"pairs of prompts (default {DEFAULT_PAIRS})")
     group.addoption(
@@ -47,6 +57,12 @@ def add_options(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--keep", choices=KEEP, default="all", help="which checkpoints fetched by this run stay in the cache after use"
+    )
+    group.addoption(
+        "--disk",
+        metavar="SIZE",
+        default=None,
+        help="what checkpoints fetched by runs may take, such as 200GB: what is measured makes room for the next",
     )
     group.addoption("--allow-pickle", action="store_true", help="load pickled weights where there are no safetensors")
     group.addoption(

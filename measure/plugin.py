@@ -52,6 +52,8 @@ HARNESS = pytest.StashKey["Harness"]()
 RECORDER = pytest.StashKey["Recorder"]()
 # The models that --models names; None where it names none.
 _NAMED = pytest.StashKey[set[str] | None]()
+# Revisions of a sweep that were left out, a sentence each.
+_SWEPT = pytest.StashKey[list[str]]()
 # Claims that are not asked of them, each with what its suite takes.
 _UNASKED = pytest.StashKey[list[str]]()
 # Models that no test measures, with the seconds that they would take here.
@@ -86,6 +88,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.addinivalue_line("markers", "draw(number): which draw of its counterfeits a control takes, see --draws")
     check_sample(config)
+    _check_disk(config)
     if config.getoption("--pairs-from") is not None:
         _hold_pairs(config)
     _unwritten().clear()
@@ -94,6 +97,17 @@ def pytest_configure(config: pytest.Config) -> None:
     else:
         config.stash[_REPORTS] = _Reports(config)
         config.pluginmanager.register(config.stash[_REPORTS], "stable regions: reports")
+
+
+def _check_disk(config: pytest.Config) -> None:
+    """Raise `UsageError` for a --disk that is no size."""
+    if config.getoption("--disk") is not None:
+        from measure.session import disk_budget
+
+        try:
+            disk_budget(config)
+        except MeasureError as error:
+            raise pytest.UsageError(str(error)) from None
 
 
 def _hold_pairs(config: pytest.Config) -> None:
@@ -111,33 +125,48 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
     config = session.config
     catalog.forget_added()
-    by = "pytest_measure_models"
+    config.stash[_SWEPT] = []
+    by = "--revision-pattern"
     try:
+        _use_own_pattern(config)
+        by = "pytest_measure_models"
         for given in config.hook.pytest_measure_models(config=config):
             for model in given:
-                _add(model)
+                _add(model, config.stash[_SWEPT].append)
         by = "--models"
-        config.stash[_NAMED] = _named(config.getoption("--models"))
+        config.stash[_NAMED] = _named(config.getoption("--models"), config.stash[_SWEPT].append)
     except MeasureError as error:
         raise pytest.UsageError(f"{by}: {error}") from None
 
 
-def _named(choice: str) -> set[str] | None:
+def _use_own_pattern(config: pytest.Config) -> None:
+    """How training checkpoints are named, where the user tells it."""
+    from measure import revisions
+
+    pattern, size = config.getoption("--revision-pattern"), config.getoption("--tokens-a-step")
+    revisions.forget_own()
+    if pattern is not None:
+        revisions.use_own(pattern, size)
+    elif size is not None:
+        raise MeasureError(f"--tokens-a-step {size} belongs to a --revision-pattern; give one.")
+
+
+def _named(choice: str, tell: Callable[[str], object] = lambda _: None) -> set[str] | None:
     if choice in ("auto", "ladder", "all"):
         return None
     from measure import selection
 
-    return selection.named(choice)
+    return selection.named(choice, tell)
 
 
-def _add(model: object) -> None:
+def _add(model: object, tell: Callable[[str], object]) -> None:
     """Put what a repository's hook names beside the catalogued models."""
     from measure import catalog
 
     if isinstance(model, catalog.Model):
         catalog.add(model)
     elif isinstance(model, str):
-        _named(model)
+        _named(model, tell)
     else:
         raise MeasureError(f"the hook gave {model!r}; expected names, or objects of measure.catalog.Model.")
 
@@ -236,7 +265,7 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
     """Say which claims are not asked of the models named, or of pairs of one's own, and what these lack."""
     names = ", ".join(sorted(config.stash.get(_NAMED, None) or ()))
     of_models = [f"not asked of {names}: {line}" for line in config.stash.get(_UNASKED, [])]
-    return [*config.stash.get(_OTHER_PAIRS, []), *of_models]
+    return [*config.stash.get(_SWEPT, []), *config.stash.get(_OTHER_PAIRS, []), *of_models]
 
 
 def _drop(config: pytest.Config, items: list[pytest.Item], dropped: list[pytest.Item]) -> None:

@@ -2,37 +2,81 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from measure import catalog, engine, estimates, hub, known, models, places, shelf, structure
+from measure import (
+    catalog,
+    checkpoint_suites,
+    engine,
+    estimates,
+    hub,
+    known,
+    models,
+    places,
+    shelf,
+    structure,
+    sweeping,
+)
 from measure.spec import AnySpec, MeasureError
 from measure.terminal import in_words
 
 CHOICES = ("auto", "ladder", "all")
 
 
-def named(choice: str) -> set[str] | None:
+def named(choice: str, tell: Callable[[str], object] = lambda _: None) -> set[str] | None:
     """The catalog's names of the models in a list of names, hub ids and folders; None for auto, ladder and all.
 
     What the catalog does not know is added to it: `NAME@REVISION,NAME@REVISION,NAME` gives the revisions in order of
-    training, `main` being the last. A comma inside the path of something that exists belongs to it. Folders of one name
-    are told apart by the folders that they are in. Raises `MeasureError` for what is no model.
+    training, `main` being the last; of a model on the hub `NAME@all` or `NAME@step*000` gives those that there are, and
+    `tell` is told of each that an audit leaves out. A comma inside the path of something that exists belongs to it.
+    Folders of one name are told apart by the folders that they are in. Raises `MeasureError` for what is no model.
     """
     if choice in CHOICES:
         return None
     revisions: dict[str, list[str]] = {}
-    for text in _parts(choice):
+    bare: set[str] = set()
+    for text in (one for part in _parts(choice) for one in _runs_of(part)):
         name, revision = catalog.split(text)
+        bare |= set() if revision else {name}
         revisions.setdefault(_one_spelling(name), []).append(revision or "main")
-    known = {name: _known(name, found) for name, found in revisions.items()}
+    usual = {name for name, found in revisions.items() if found == ["main"] and name in bare}
+    known = {
+        name: _run(name, None if name in usual else found, tell) or _known(name, found)
+        for name, found in revisions.items()
+    }
     plain = _plain_names([name for name, found in known.items() if found is None])
-    return {known[name] or _add(name, plain[name], found) for name, found in revisions.items()}
+    return {known[name] or _add(name, plain[name], found, tell) for name, found in revisions.items()}
+
+
+def _runs_of(text: str) -> list[str]:
+    """A pattern of names of trainings on the hub as those names, anything else as it stands."""
+    name, at, revision = text.partition("@")
+    if not any(sign in name for sign in "*?[") or _is_path(text):
+        return [text]
+    found = [run for run in checkpoint_suites.runs() if fnmatchcase(run, name)]
+    if not found:
+        raise MeasureError(f"{name} matches no training in the catalog; `measure models` lists them.")
+    return [f"{run}{at}{revision}" for run in found]
+
+
+def _run(name: str, asked: list[str] | None, tell: Callable[[str], object]) -> str | None:
+    """The name of a training on the hub, put into the catalog with the revisions asked for; None: its usual ones."""
+    run = checkpoint_suites.runs().get(name)
+    if run is None or name in catalog.models():
+        return name if run is not None else None
+    found = sweeping.of_run(run, asked or run.revisions)
+    for line in found.lines:
+        tell(line)
+    catalog.add(dataclasses.replace(catalog.checkpoints()[name], revisions=found.revisions, origin="added"))
+    return name
 
 
 def _parts(choice: str) -> Iterator[str]:
@@ -58,7 +102,7 @@ def _is_path(text: str) -> bool:
 def _one_spelling(name: str) -> str:
     """A folder's or file's path from the root, links in it left as they are; other names as they stand."""
     place = places.at(name)
-    if name in catalog.models() or place is None:
+    if catalog.find(name) is not None or place is None:
         return name
     return str(place.resolve() if ".." in place.parts else place.absolute())
 
@@ -96,6 +140,9 @@ def _known(name: str, revisions: list[str]) -> str | None:
     models = catalog.models().values()
     plain = name.removeprefix("hf://")
     found = next((m for m in models if name == m.name or (plain == m.location and m.origin != "added")), None)
+    if found is not None and found.source == "hub" and any(map(sweeping.is_pattern, revisions)):
+        # A sweep is a model of its own, beside the one that the suites have accepted numbers of.
+        return None
     if found is not None and revisions != ["main"]:
         raise MeasureError(
             f"{name}@{revisions[0]}: the suites measure {found.name} at the catalog's revisions, "
@@ -104,13 +151,17 @@ def _known(name: str, revisions: list[str]) -> str | None:
     return found.name if found is not None else None
 
 
-def _add(name: str, plain: str, revisions: list[str]) -> str:
+def _add(name: str, plain: str, revisions: list[str], tell: Callable[[str], object]) -> str:
     ordered = tuple(dict.fromkeys(sorted(revisions, key=lambda revision: revision == "main")))
-    first = name if ordered[0] == "main" else f"{name}@{ordered[0]}"
-    reference = catalog.resolve(first)
+    reference = catalog.resolve(name if ordered[0] == "main" else f"{name}@{ordered[0]}")
     location = name if reference.source == "folder" else reference.location
     if reference.source == "hub":
-        plain = _plain(location, 1)
+        plain, name = _plain(location, 1), location
+        chosen = sweeping.of_repository(location, ordered)
+        for line in chosen.lines:
+            tell(line)
+        ordered = chosen.revisions
+    first = name if ordered[0] == "main" else f"{name}@{ordered[0]}"
     config = models.read_own_config(first)
     catalog.add(
         catalog.Model(
