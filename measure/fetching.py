@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 
-from measure import catalog, hub, models
+from measure import catalog, disk, hub, models
 from measure.spec import Keep, MeasureError
 
 # Seconds in which what is under way may come to its end when a run is over.
@@ -20,17 +20,22 @@ class Fetcher:
     """Brings checkpoints to this machine in the order in which they are named, one at a time, in the background.
 
     `keep` says what stays of those that it brought: `all`, the `last` used, or `none`; what was in the cache before
-    always stays. The thread is one that a process may end without: a download of hours holds up nobody.
+    always stays. With `budget`, in bytes, what is used is dropped as soon as its room is needed. The thread is one that
+    a process may end without: a download of hours holds up nobody.
     """
 
-    def __init__(self, keep: Keep = "all", *, allow_pickle: bool = False) -> None:
+    def __init__(self, keep: Keep = "all", *, allow_pickle: bool = False, budget: int | None = None) -> None:
         self.keep = keep
+        self._budget = disk.Budget(budget, hub.memory() / "brought", hub.drop) if budget is not None else None
+        self._awaited: str | None = None
         self.allow_pickle = allow_pickle
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._over = threading.Event()
         self._pending: dict[tuple[str, bool], Future[None]] = {}
         self._brought: dict[str, hub.Checkpoint] = {}
+        # By name, repository and revision of what this run uses of the budget.
+        self._ours: dict[str, tuple[str, str]] = {}
         self._used: list[str] = []
 
     def ahead(self, name: str, *, weights: bool, needed: Callable[[], bool]) -> None:
@@ -43,6 +48,9 @@ class Fetcher:
     def wait(self, name: str, *, weights: bool) -> None:
         """Return when a model asked for is here; raises what kept it from coming."""
         if future := self._pending.get((name, weights)):
+            self._awaited = name
+            if self._budget is not None:
+                self._budget.woken.set()
             future.result()
 
     def _submit(self, job: Callable[[], None]) -> None:
@@ -58,16 +66,48 @@ class Fetcher:
     def _bring(self, future: Future[None], name: str, weights: bool, needed: Callable[[], bool]) -> None:
         try:
             if not self._over.is_set() and needed():
-                found = models.fetch(catalog.resolve(name), weights=weights, allow_pickle=self.allow_pickle)
-                if found.fetched and weights:
-                    self._brought[name] = found
+                reference = catalog.resolve(name)
+                if self._make_room(name, reference, weights=weights):
+                    found = models.fetch(reference, weights=weights, allow_pickle=self.allow_pickle)
+                    self._note(name, found, weights=weights)
         except Exception as error:  # told to whom it concerns
             future.set_exception(error)
         else:
             future.set_result(None)
 
+    def _note(self, name: str, found: hub.Checkpoint, *, weights: bool) -> None:
+        if self._budget is not None:
+            self._budget.here(found)
+        if found.fetched and weights:
+            self._brought[name] = found
+
+    def _make_room(self, name: str, reference: catalog.Reference, *, weights: bool) -> bool:
+        """Wait until a checkpoint is within the budget; False where the run is over before."""
+        if self._budget is None or not weights:
+            return True
+        place, revision = reference.location, hub.nearest_revision(reference.location, reference.revision)
+        needed = hub.bytes_to_fetch(place, revision, allow_pickle=self.allow_pickle) or 0
+        self._ours[name] = (place, revision)
+
+        def wanted() -> bool:
+            # One fetched ahead gives way to the one that is waited for; it is fetched again when its turn comes.
+            if self._awaited == name:
+                for other in list(self._ours):
+                    if other != name:
+                        self._release(other)
+                        self._pending.pop((other, True), None)
+            return not self._over.is_set()
+
+        self._budget.reserve(place, revision, needed, must=wanted)
+        return not self._over.is_set()
+
+    def _release(self, name: str) -> None:
+        if self._budget is not None and (held := self._ours.pop(name, None)):
+            self._budget.used(*held)
+
     def used(self, name: str) -> None:
         """A model is no more needed in this run: drop what `keep` does not keep."""
+        self._release(name)
         if self.keep == "all" or name not in self._brought:
             return
         self._used.append(name)
@@ -80,6 +120,9 @@ class Fetcher:
     def close(self) -> None:
         """Let go of what was still to be fetched; what was to be dropped is."""
         self._over.set()
+        # What waits for room learns by this that it is over.
+        for name in list(self._ours):
+            self._release(name)
         if self._thread is not None:
             self._jobs.put(None)
             self._thread.join(_GRACE)

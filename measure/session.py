@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from measure import catalog, kinds, known, models, own_pairs, recording, records, rows
+from measure import catalog, disk, kinds, known, models, own_pairs, recording, records, rows
 from measure.engine import Engine, prompts_of
 from measure.options import OWN_PAIRS
 from measure.progress import Pace
@@ -76,6 +76,12 @@ def effective(config: pytest.Config, spec: AnySpec, read: str | None = None) -> 
     return dataclasses.replace(spec, **{n: value for n, value in given.items() if value is not None and n in fields})
 
 
+def disk_budget(config: pytest.Config) -> int | None:
+    """The bytes of --disk. Raises `MeasureError` for what is none."""
+    given = config.getoption("--disk")
+    return disk.size(given) if given is not None else None
+
+
 class Harness:
     """What a process measures for its tests. `emit` takes each row of the records as it comes."""
 
@@ -89,6 +95,7 @@ class Harness:
             self._progress,
             begin=self._begin,
             keep=config.getoption("--keep"),
+            disk=disk_budget(config),
             allow_pickle=config.getoption("--allow-pickle"),
         )
         self.emit = emit
