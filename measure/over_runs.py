@@ -1,7 +1,8 @@
 """Training runs as units: how an effect stands over seeds of one recipe, where a verdict speaks of one checkpoint.
 
-Reads what `measure ladder seeds` kept. An effect is told with the mean over runs and its 95 % interval by Student's t
-(between two sizes, by Welch's), n being the number of runs.
+Of the ladder it reads what `measure ladder seeds` kept; runs that a user named are measured, and their claims are about
+runs. An effect is told with the mean over runs and its 95 % interval by Student's t (between two sizes, by Welch's), n
+being the number of runs.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from measure import claims, stats
+from measure.catalog import FEWEST_RUNS
 from measure.ladder import seeds
 from measure.ladder.seeds import Checkpoint, SeedRun
-from measure.stats import Interval
-
-# Below this many runs there is no spread to speak of.
-FEWEST_RUNS = 3
+from measure.results import Curves
+from measure.stats import Effect, Interval, Trend
 
 
 def steepness(checkpoint: Checkpoint) -> float:
@@ -78,6 +79,75 @@ def between(before: Sequence[float], after: Sequence[float]) -> Interval:
     # Runs that are all alike have no spread, and then no degrees of freedom are needed.
     freedom = sum(errors) ** 2 / spread if spread else 1.0
     return _interval(float(np.mean(after) - np.mean(before)), sum(errors), freedom, len(before) + len(after))
+
+
+# Runs that are measured: one number for each, the median over its pairs.
+
+
+def of_run(of: claims.Of, curves: Curves) -> float:
+    """The median over independent pairs of one run, NaN where no pair has a value."""
+    values = of(curves)
+    kept = values[np.isfinite(values)]
+    return float(np.median(kept)) if len(kept) else math.nan
+
+
+_SHARPER = (
+    ("steeper over null", claims.steepness, 0.0, claims.SLOPE_MARGIN),
+    ("slower ends (log)", claims.slowness, 0.0, claims.TENTH),
+    ("no detour (log + 0.2)", claims.nearness, claims.DETOUR_MARGIN, 0.0),
+)
+
+
+def sharper(before: Sequence[Curves], after: Sequence[Curves], between: str) -> tuple[Effect, ...]:
+    """As `claims.sharper`, over runs: `before` and `after` are of the same runs, in the same order."""
+    return tuple(
+        Effect(
+            f"{name}, {between}",
+            paired([of_run(of, b) - of_run(of, a) + moved for a, b in zip(before, after, strict=True)]),
+            margin,
+        )
+        for name, of, moved, margin in _SHARPER
+    )
+
+
+def sharper_between(smaller: Sequence[Curves], larger: Sequence[Curves], called: str) -> tuple[Effect, ...]:
+    """As `claims.sharper`, between runs of two sizes, which are different runs."""
+    return tuple(
+        Effect(
+            f"{name}, {called}",
+            stats.shifted(between([of_run(of, one) for one in smaller], [of_run(of, one) for one in larger]), moved),
+            margin,
+        )
+        for name, of, moved, margin in _SHARPER
+    )
+
+
+def near_linear(first: Sequence[Curves], called: str) -> tuple[Effect, ...]:
+    """As `claims.near_linear`, over runs."""
+    slopes = [of_run(lambda curves: curves.by_unit("max_slope"), one) for one in first]
+    return (
+        Effect(
+            f"{called}: max slope below {claims.LINEAR_SLOPE}",
+            paired([claims.LINEAR_SLOPE - slope for slope in slopes]),
+            0.0,
+        ),
+        Effect(
+            f"{called}: edge speed within 0.1 of null's, log",
+            paired([claims.TENTH - of_run(claims.slowness, one) for one in first]),
+            0.0,
+        ),
+    )
+
+
+def trends(runs: Sequence[Sequence[Curves]]) -> tuple[Trend, ...]:
+    """As `claims.sharpening_trends`, with runs as units; none below six runs or three revisions."""
+    named = (("trend: steeper over null", claims.steepness), ("trend: slower ends", claims.slowness))
+    return stats.page_trends(
+        {
+            name: [np.array([of_run(of, one) for one in column]) for column in zip(*runs, strict=True)]
+            for name, of in named
+        }
+    )
 
 
 def _interval(mean: float, variance: float, freedom: float, runs: int) -> Interval:

@@ -5,13 +5,14 @@ the median of maximum slope of the relative distance, which confirms the qualita
 
 Sizes of one family are measured on the same prompts and compared in pairs: the largest must jump more than the
 smallest, each beyond its own norm-only null (`measure/claims.py`). The verdict is on these checkpoints; where several
-training runs of two sizes were measured, the effect over runs stands beside it, n being the number of runs.
+training runs of two sizes of the ladder were measured, the effect over runs stands beside it, n being the number of
+runs. Of a family that the user named with three runs or more of its smallest and largest size the claim is about runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from _pytest.mark import ParameterSet
@@ -42,6 +43,16 @@ EXPECTED: dict[str, str] = {
 
 
 @dataclass(frozen=True)
+class Runs:
+    """Training runs of the smallest size and of the largest; these patched after the last block; all untrained."""
+
+    small: tuple[CurveSpec, ...]
+    large: tuple[CurveSpec, ...]
+    last_block: tuple[CurveSpec, ...]
+    untrained: tuple[tuple[CurveSpec, ...], tuple[CurveSpec, ...]]
+
+
+@dataclass(frozen=True)
 class Family:
     """The sizes of one family, smallest first, each untrained too, and the smallest size from several seeds."""
 
@@ -51,6 +62,7 @@ class Family:
     last_block: CurveSpec
     untrained: tuple[CurveSpec, ...]
     seeds: tuple[CurveSpec, ...]
+    runs: Runs | None = None
 
 
 def family(name: str, models: Sequence[catalog.Model]) -> Family:
@@ -62,6 +74,25 @@ def family(name: str, models: Sequence[catalog.Model]) -> Family:
         last_block=CurveSpec(names[-1], layer=models[-1].layers, rows="independent"),
         untrained=tuple(CurveSpec(model, weights="untrained:0", rows="independent") for model in names),
         seeds=tuple(CurveSpec(f"{model.name}@main") for model in catalog.seeds(models[0])),
+        runs=runs(models),
+    )
+
+
+def runs(models: Sequence[catalog.Model]) -> Runs | None:
+    """The runs of the smallest size and of the largest; None where either has too few."""
+    small, large = (catalog.runs(model) for model in (models[0], models[-1]))
+    if not (small and large and len(models) > 1):
+        return None
+    smaller, larger = (tuple(CurveSpec(f"{run.name}@main") for run in found) for found in (small, large))
+
+    def untrained(specs: tuple[CurveSpec, ...]) -> tuple[CurveSpec, ...]:
+        return tuple(replace(spec, weights=f"untrained:{n}", rows="independent") for n, spec in enumerate(specs))
+
+    return Runs(
+        small=smaller,
+        large=larger,
+        last_block=tuple(replace(spec, layer=models[-1].layers, rows="independent") for spec in larger),
+        untrained=(untrained(smaller), untrained(larger)),
     )
 
 
@@ -73,8 +104,12 @@ def group(name: str, models: Sequence[catalog.Model]) -> ParameterSet:
 GROUPS = [group(name, models) for name, models in FAMILIES.items()]
 
 
-def counterfeits(sizes: Family, draw: int) -> dict[str, CurveSpec]:
-    return claims.counterfeits(sizes.sizes[-1], draw)
+def counterfeits(sizes: Family, draw: int) -> dict[str, CurveSpec | tuple[CurveSpec, ...]]:
+    """Of the largest size a spec by kind, of runs of it one for each."""
+    if sizes.runs is None:
+        return dict(claims.counterfeits(sizes.sizes[-1], draw))
+    each = [claims.counterfeits(spec, draw) for spec in sizes.runs.large]
+    return {kind: tuple(one[kind] for one in each) for kind in each[0]}
 
 
 CONTROLS = claims.controls(GROUPS, counterfeits)
@@ -97,8 +132,18 @@ def judge(sizes: Sequence[Curves], notes: tuple[str, ...] = ()) -> Verdict:
     )
 
 
+def judge_runs(small: Sequence[Curves], large: Sequence[Curves]) -> Verdict:
+    """The claim between runs of two sizes."""
+    notes = (f"over {len(small)} and {len(large)} training runs (n = runs)", claims.null_note(large[0]))
+    return Verdict(effects=over_runs.sharper_between(small, large, "smallest to largest"), notes=notes)
+
+
 @pytest.mark.parametrize("sizes", GROUPS)
 def test_claim(sizes: Family, measured: Callable[[CurveSpec], Curves], claim: Claim) -> None:
+    if sizes.runs is not None:
+        small, large = ([measured(spec) for spec in specs] for specs in (sizes.runs.small, sizes.runs.large))
+        claim.check(judge_runs(small, large), EXPECTED)
+        return
     curves = [measured(spec) for spec in sizes.sizes]
     notes = [claims.null_note(curves[-1])]
     if len(curves) < 3:
@@ -110,13 +155,20 @@ def test_claim(sizes: Family, measured: Callable[[CurveSpec], Curves], claim: Cl
 
 @pytest.mark.parametrize(("sizes", "others"), CONTROLS)
 def test_control(
-    sizes: Family, others: Mapping[str, CurveSpec], measured: Callable[[CurveSpec], Curves], claim: Claim
+    sizes: Family,
+    others: Mapping[str, CurveSpec | tuple[CurveSpec, ...]],
+    measured: Callable[[CurveSpec], Curves],
+    claim: Claim,
 ) -> None:
+    if sizes.runs is not None:
+        control_runs(sizes.runs, others, measured, claim)
+        return
     trained, untrained, seeds = (
         [measured(spec) for spec in specs] for specs in (sizes.sizes, sizes.untrained, sizes.seeds)
     )
     smaller = trained[:-1]
-    refuted = {name: judge([*smaller, measured(spec)]) for name, spec in others.items()} | {
+    alone = {name: spec for name, spec in others.items() if isinstance(spec, CurveSpec)}
+    refuted = {name: judge([*smaller, measured(spec)]) for name, spec in alone.items()} | {
         "norm-only null at every size": judge([result.null for result in trained]),
         "norm-only null of the largest": judge([*smaller, trained[-1].null]),
         "the largest patched after its last block": judge([*smaller, measured(sizes.last_block)]),
@@ -127,6 +179,25 @@ def test_control(
         refuted["training seeds for sizes"] = judge(seeds)
     claim.refute(refuted)
     claim.confirm({"planted: from the null to plateaus": judge(claims.planted_growth(trained))})
+
+
+def control_runs(
+    sizes: Runs, others: Mapping[str, Sequence[CurveSpec]], measured: Callable[[CurveSpec], Curves], claim: Claim
+) -> None:
+    """The same control, each counterfeit in the place of every run of the largest size."""
+    small, large = ([measured(spec) for spec in specs] for specs in (sizes.small, sizes.large))
+    claim.refute(
+        {name: judge_runs(small, [measured(spec) for spec in specs]) for name, specs in others.items()}
+        | {
+            "norm-only null at every size": judge_runs([run.null for run in small], [run.null for run in large]),
+            "norm-only null of the largest": judge_runs(small, [run.null for run in large]),
+            "the largest patched after its last block": judge_runs(small, [measured(s) for s in sizes.last_block]),
+            "untrained weights at every size": judge_runs(*([measured(s) for s in part] for part in sizes.untrained)),
+            "sizes in reversed order": judge_runs(large, small),
+        }
+    )
+    grown = [claims.planted_growth([a, b]) for a, b in zip(small, large, strict=False)]
+    claim.confirm({"planted: from the null to plateaus": judge_runs(*map(list, zip(*grown, strict=True)))})
 
 
 @pytest.mark.parametrize("spec", SPECS)

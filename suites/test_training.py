@@ -6,6 +6,9 @@ training process."
 
 From the first to the last revision the output must come to jump: steeper than its own norm-only null, slower at its
 ends, and not by going a longer way round (`measure/claims.py`); and the first curve must be near a straight line.
+
+Of three runs of one recipe or more, which differ in their seed, the claim is about runs: n is their number, and each
+effect the mean over runs of what each run's pairs have for a median (`measure/over_runs.py`).
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ CLAIM = "Sharpness grows with training (Fig. 4, claim 2)"
 # What a model must have to be asked.
 TAKES = "revisions of its training"
 
-MODELS = [model for model in catalog.models().values() if len(model.revisions) > 1]
+MODELS = [model for model in catalog.models().values() if len(model.revisions) > 1 and not catalog.runs(model)]
 # An accepted negative stands here with its verdict, model by model.
 EXPECTED: dict[str, str] = {
     # Supported here, under 3 of 4 other draws.
@@ -59,11 +62,33 @@ def trajectory(model: catalog.Model) -> Trajectory:
     )
 
 
+@dataclass(frozen=True)
+class Runs:
+    """The runs of one recipe, each at the revisions that all of them have."""
+
+    names: tuple[str, ...]
+    runs: tuple[Trajectory, ...]
+
+
+def runs(models: Sequence[catalog.Model]) -> Runs:
+    common = tuple(name for name in models[0].revisions if all(name in model.revisions for model in models))
+    return Runs(common, tuple(trajectory(replace(model, revisions=common)) for model in models))
+
+
 TRAJECTORIES = [pytest.param(trajectory(model), id=model.name) for model in MODELS]
+# By the names of their runs, so that a recipe comes once.
+RECIPES = {
+    tuple(model.name for model in found): found for found in map(catalog.runs, catalog.models().values()) if found
+}
+TRAJECTORIES += [pytest.param(runs(found), id=f"{found[0].name}-runs") for found in RECIPES.values()]
 
 
-def counterfeits(model: Trajectory, draw: int) -> dict[str, CurveSpec]:
-    return claims.counterfeits(model.revisions[-1], draw)
+def counterfeits(model: Trajectory | Runs, draw: int) -> dict[str, CurveSpec | tuple[CurveSpec, ...]]:
+    """Of one model a spec by kind, of runs one for each."""
+    if isinstance(model, Trajectory):
+        return dict(claims.counterfeits(model.revisions[-1], draw))
+    each = [claims.counterfeits(run.revisions[-1], draw) for run in model.runs]
+    return {kind: tuple(one[kind] for one in each) for kind in each[0]}
 
 
 CONTROLS = claims.controls(TRAJECTORIES, counterfeits)
@@ -83,8 +108,19 @@ def judge(revisions: Sequence[Curves], notes: tuple[str, ...] = ()) -> Verdict:
     )
 
 
+def judge_runs(found: Sequence[Sequence[Curves]]) -> Verdict:
+    """The claim on runs, each its revisions in order of training."""
+    first, last = [run[0] for run in found], [run[-1] for run in found]
+    effects = over_runs.sharper(first, last, "first to last") + over_runs.near_linear(first, "first")
+    notes = (f"over {len(found)} training runs (n = runs)", claims.null_note(last[0]))
+    return Verdict(effects=effects, trends=over_runs.trends(found), notes=notes)
+
+
 @pytest.mark.parametrize("model", TRAJECTORIES)
-def test_claim(model: Trajectory, measured: Callable[[CurveSpec], Curves], claim: Claim) -> None:
+def test_claim(model: Trajectory | Runs, measured: Callable[[CurveSpec], Curves], claim: Claim) -> None:
+    if isinstance(model, Runs):
+        claim.check(judge_runs([[measured(spec) for spec in run.revisions] for run in model.runs]), EXPECTED)
+        return
     revisions = [measured(spec) for spec in model.revisions]
     notes = (
         *claims.onsets(model.names, revisions),
@@ -96,12 +132,18 @@ def test_claim(model: Trajectory, measured: Callable[[CurveSpec], Curves], claim
 
 @pytest.mark.parametrize(("model", "others"), CONTROLS)
 def test_control(
-    model: Trajectory, others: Mapping[str, CurveSpec], measured: Callable[[CurveSpec], Curves], claim: Claim
+    model: Trajectory | Runs,
+    others: Mapping[str, CurveSpec | tuple[CurveSpec, ...]],
+    measured: Callable[[CurveSpec], Curves],
+    claim: Claim,
 ) -> None:
+    if isinstance(model, Runs):
+        control_runs(model, others, measured, claim)
+        return
     revisions = [measured(spec) for spec in model.revisions]
     before = revisions[:-1]
     claim.refute(
-        {name: judge([*before, measured(spec)]) for name, spec in others.items()}
+        {name: judge([*before, measured(spec)]) for name, spec in others.items() if isinstance(spec, CurveSpec)}
         | {
             "norm-only null of every revision": judge([result.null for result in revisions]),
             "norm-only null of the last": judge([*before, revisions[-1].null]),
@@ -111,6 +153,28 @@ def test_control(
         }
     )
     claim.confirm({"planted: from the null to plateaus": judge(claims.planted_growth(revisions))})
+
+
+def control_runs(
+    model: Runs, others: Mapping[str, Sequence[CurveSpec]], measured: Callable[[CurveSpec], Curves], claim: Claim
+) -> None:
+    """The same control, each counterfeit in the place of every run's last revision."""
+    found = [[measured(spec) for spec in run.revisions] for run in model.runs]
+
+    def with_last(last: Sequence[Curves]) -> Verdict:
+        return judge_runs([[*run[:-1], one] for run, one in zip(found, last, strict=True)])
+
+    claim.refute(
+        {name: with_last([measured(spec) for spec in specs]) for name, specs in others.items()}
+        | {
+            "norm-only null of every revision": judge_runs([[result.null for result in run] for run in found]),
+            "norm-only null of the last": with_last([run[-1].null for run in found]),
+            "the last patched after its last block": with_last([measured(run.last_block) for run in model.runs]),
+            "untrained weights for the last": with_last([measured(run.untrained) for run in model.runs]),
+            "revisions in reversed order": judge_runs([run[::-1] for run in found]),
+        }
+    )
+    claim.confirm({"planted: from the null to plateaus": judge_runs([claims.planted_growth(run) for run in found])})
 
 
 @pytest.mark.parametrize("spec", SPECS)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from measure import catalog, hub, prompts, records, selection
 from measure.exits import EXIT_NOT_MEASURED
+from measure.ladder.recipe import Rung
+from measure.ladder.train import build
+from measure.models import no_progress_bars
 from measure.rows import TestRow
 from tests.hub import TOKENIZER, Failure, LocalHub
 
@@ -87,6 +92,41 @@ def test_the_suite_on_training_is_as_on_the_ladder_whatever_the_hub_does(
     assert [row.reason for row in rows(pytester) if row.role == "baseline"] == [
         "baselines belong to protocol paper with the default pairs; the claim is tested all the same"
     ] * 4
+
+
+def six_blocks(seed: int) -> dict[str, bytes]:
+    """A tiny model of as many blocks as the smallest Pythias have, which the local hub serves in their place."""
+    shape = Rung("olmo", "tiny", width=16, blocks=6, heads=2, key_value_heads=2, intermediate=32, seed=seed)
+    with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]), no_progress_bars():
+        build(shape, end_of_text=0).save_pretrained(folder)
+        return {path.name: path.read_bytes() for path in (*Path(folder).iterdir(), *TOKENIZER.iterdir())}
+
+
+def test_of_seeds_of_one_recipe_training_and_size_are_about_runs(pytester: pytest.Pytester, local: LocalHub) -> None:
+    """Tiny ones in the place of PolyPythias, one of which has a stale branch."""
+    for place, size in enumerate(("14m", "31m")):
+        for seed in (1, 2, 3):
+            for number, step in enumerate(("step0", "step1000", "step143000")):
+                stale = (size, seed, step) == ("14m", 2, "step1000")
+                files = six_blocks(100 * place + 10 * seed + (2 if stale else number))
+                local.add(f"EleutherAI/pythia-{size}-seed{seed}", files, revision=step)
+    models = "polypythia-14m-seed[123]@all,polypythia-31m-seed[123]@all"
+    chosen = "(test_training or test_size) and (claim or control) and not order"
+    result = run(pytester, "-k", chosen, "--pairs", "20", "--disk", "2MB", models=models)
+    result.stdout.fnmatch_lines(["polypythia-14m-seed2@step1000 is left out: it holds the weights of step143000*"])
+    told = {(row.role, row.subject): row for row in rows(pytester)}
+    training, size = told["claim", "polypythia-14m-seed1-runs"], told["claim", "polypythia"]
+    assert told.keys() == {(role, subject) for role in ("claim", "control") for subject in (
+        "polypythia-14m-seed1-runs", "polypythia-31m-seed1-runs", "polypythia")}  # fmt: skip
+    assert training.verdict is not None
+    assert size.verdict is not None
+    assert {effect.n for effect in training.verdict.effects} == {3}
+    assert training.verdict.notes[0] == "over 3 training runs (n = runs)"
+    assert {effect.n for effect in size.verdict.effects} == {6}
+    assert size.verdict.notes[0] == "over 3 and 3 training runs (n = runs)"
+    # What is random supports nothing, and what is planted passes.
+    assert {row.outcome for (role, _), row in told.items() if role == "control"} == {"passed"}
+    assert sum(path.stat().st_size for path in (pytester.path / "cache").rglob("blobs/*")) < 2_000_000
 
 
 def test_every_suite_takes_a_model_of_ones_own(pytester: pytest.Pytester, local: LocalHub) -> None:

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from measure import over_runs
+from measure import claims, over_runs
 from measure.ladder import seeds
 from measure.ladder.seeds import Checkpoint, SeedRun
 from measure.stats import Interval
+from tests.test_claims import family as curves
 
 TEMPLATE = seeds.load("olmo", "1.1m")[0]
 
@@ -107,3 +108,38 @@ def test_what_ships_is_told() -> None:
     for family in ("olmo", "qwen2"):
         [line] = over_runs.along_training(f"ladder-{family}-0.2m")
         assert line.startswith("over ")
+
+
+def test_runs_that_are_measured_are_units_whatever_the_pairs() -> None:
+    before = [curves(1.0, seed) for seed in range(4)]
+    after = [curves(steep, seed) for seed, steep in enumerate((3.0, 3.2, 3.4, 3.6))]
+    effects = over_runs.sharper(before, after, "first to last")
+    assert [effect.name for effect in effects] == [
+        "steeper over null, first to last",
+        "slower ends (log), first to last",
+        "no detour (log + 0.2), first to last",
+    ]
+    assert {effect.interval.n for effect in effects} == {4}
+    changes = [over_runs.of_run(claims.steepness, b) - over_runs.of_run(claims.steepness, a)
+               for a, b in zip(before, after, strict=True)]  # fmt: skip
+    assert effects[0].interval == over_runs.paired(changes)
+    assert effects[0].outcome == "supported"
+    # As many pairs as one likes, of runs that disagree.
+    mixed = [curves(steep, seed) for seed, steep in enumerate((5.0, 1.0, 5.0, 1.0))]
+    assert over_runs.sharper(before, mixed, "x")[0].outcome == "inconclusive"
+
+
+def test_two_sizes_are_told_apart_between_their_runs() -> None:
+    small, large = [curves(1.5, seed) for seed in range(3)], [curves(3.0 + seed / 10, seed) for seed in range(4)]
+    effects = over_runs.sharper_between(small, large, "smallest to largest")
+    assert effects[0].interval.n == 7
+    assert effects[0].outcome == "supported"
+    assert over_runs.sharper_between(large, small, "x")[0].outcome == "contradicted"
+
+
+def test_a_trend_over_runs_takes_six_of_them() -> None:
+    runs = [[curves(steep, seed) for steep in (1.0, 2.0, 3.0)] for seed in range(6)]
+    trends = over_runs.trends(runs)
+    assert [trend.n for trend in trends] == [6, 6]
+    assert trends[0].p < 0.01
+    assert over_runs.trends(runs[:5]) == ()
