@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
@@ -164,7 +165,7 @@ def _models(options: argparse.Namespace) -> int:
         size = f"{entry.parameters:>14,} {entry.layers:>6} {_bytes(entry.float32_bytes):>9}"
         _print(f"{entry.name:<24} {size}  {held:<10} {last}{f' ({entry.licence})' if entry.licence else ''}")
     seeded = {entry.name.rpartition("-seed")[0] for entry in entries if entry.origin == "checkpoints" and entry.seed}
-    _print("further seeds, NAME-seed1 and on:", f"  {', '.join(sorted(seeded))}")
+    _print("further seeds, NAME-seed1 and on:", *textwrap.wrap(", ".join(sorted(seeded)), 98, break_on_hyphens=False))
     return 0
 
 
