@@ -195,7 +195,9 @@ def test_the_command_is_installed() -> None:
         [Path(sys.executable).with_name("measure"), "--help"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0
-    told = "models | curve | sweep | slice | compare | audit | plan | fetch | report | history | review | refresh | ladder"
+    told = (
+        "models | curve | sweep | slice | compare | audit | plan | fetch | report | history | review | refresh | ladder"
+    )
     assert told in " ".join(done.stdout.split())
 
 

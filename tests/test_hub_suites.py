@@ -106,14 +106,14 @@ def test_of_seeds_of_one_recipe_training_and_size_are_about_runs(pytester: pytes
     """Tiny ones in the place of PolyPythias, one of which has a stale branch."""
     for place, size in enumerate(("14m", "31m")):
         for seed in (1, 2, 3):
-            for number, step in enumerate(("step0", "step1000", "step143000")):
+            for number, step in enumerate(("step0", "step1000", "step2000", "step143000")):
                 stale = (size, seed, step) == ("14m", 2, "step1000")
                 files = six_blocks(100 * place + 10 * seed + (2 if stale else number))
                 local.add(f"EleutherAI/pythia-{size}-seed{seed}", files, revision=step)
     models = "polypythia-14m-seed[123]@all,polypythia-31m-seed[123]@all"
     chosen = "(test_training or test_size) and (claim or control) and not order"
     result = run(pytester, "-k", chosen, "--pairs", "20", "--disk", "2MB", models=models)
-    result.stdout.fnmatch_lines(["polypythia-14m-seed2@step1000 is left out: it holds the weights of step143000*"])
+    result.stdout.fnmatch_lines(["polypythia-14m-seed2@step1000 is left out: it holds the weights of step2000*"])
     told = {(row.role, row.subject): row for row in rows(pytester)}
     training, size = told["claim", "polypythia-14m-seed1-runs"], told["claim", "polypythia"]
     assert told.keys() == {(role, subject) for role in ("claim", "control") for subject in (
