@@ -99,7 +99,9 @@ with quota.turn(Path(sys.argv[1])):
 def test_one_process_fetches_at_a_time(tmp_path: Path) -> None:
     told = tmp_path / "told"
     holders = [started(_HOLDER, tmp_path / "turns", told, name) for name in "abc"]
-    assert [holder.wait(timeout=120) for holder in holders] == [0, 0, 0]
+    for holder in holders:
+        holder.communicate(timeout=120)
+    assert [holder.returncode for holder in holders] == [0, 0, 0]
     # Each wrote its letters in one go.
     assert sorted(told.read_text()[start : start + 20] for start in (0, 20, 40)) == [20 * name for name in "abc"]
 
