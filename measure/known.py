@@ -142,7 +142,6 @@ MEASURING_MODULES = (
     "prefixes",
     "forward",
     "distances",
-    "distributions",
     "course",
     "parts",
     "asked",
