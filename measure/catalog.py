@@ -370,6 +370,11 @@ def add(model: Model) -> None:
         models.cache_clear()
 
 
+def added() -> tuple[Model, ...]:
+    """What `add` put in."""
+    return tuple(_ADDED.values())
+
+
 def forget_added() -> None:
     """Leave the catalogued models alone."""
     _ADDED.clear()

@@ -11,7 +11,7 @@ import secrets
 import sys
 import traceback
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache, partial
 from importlib import metadata
@@ -22,6 +22,7 @@ import torch
 
 from measure import (
     catalog,
+    gpus,
     hub,
     inputs,
     kinds,
@@ -36,7 +37,7 @@ from measure import (
     stale,
 )
 from measure.baselines import ENVIRONMENT
-from measure.catalog import Shape
+from measure.engines import Begin, Found, Load, Outcome, Report, load_of, untold
 from measure.fetching import Fetcher
 from measure.results import Result
 from measure.spec import (
@@ -51,27 +52,11 @@ from measure.spec import (
 )
 from measure.store import Store, key
 
-Outcome = Result | Shape | Exception
-Load = tuple[str, str, str]
-Report = Callable[[AnySpec, str], None]
-Begin = Callable[[str], None]
 # Layers that are measured together at most.
 LAYERS = 10
 
 
-def _untold(_: str) -> None:
-    """For those who wait for nothing."""
-
-
-def load_of(spec: AnySpec) -> Load:
-    """What has to be loaded for `spec`: specs with the same answer are measured on one loading."""
-    # Without a revision main is meant.
-    name, revision = catalog.split(spec.model)
-    name = name if revision in ("", "main") else spec.model
-    return (name, spec.weights, spec.precision) if kinds.is_run(spec) else (name, "config", "")
-
-
-class Engine:
+class InProcess:
     """Measures the specs that it was told of, each model loaded once, the next checkpoint fetched meanwhile.
 
     An error belongs to the specs it struck and stops no other. `report` is told of each spec whether it was `stored`,
@@ -84,7 +69,7 @@ class Engine:
         store: Store | None,
         report: Report,
         *,
-        begin: Begin = _untold,
+        begin: Begin = untold,
         keep: Keep = "all",
         allow_pickle: bool = False,
         disk: int | None = None,
@@ -129,10 +114,30 @@ class Engine:
         following = next((other for other in self.gathered if other[0] != load[0] and self._open(other)), None)
         if following is not None:
             self._fetch_ahead(following)
-        for spec, (outcome, how) in self._found(load, specs).items():
+        self._keep(self._found(load, specs))
+        if not any(self._open(other) for other in self.gathered if other[0] == load[0]):
+            self._fetcher.used(load[0])
+
+    def _keep(self, found: Found) -> None:
+        for spec, (outcome, how) in found.items():
             self._outcomes[spec] = outcome
             self._report(spec, how)
-        if not any(self._open(other) for other in self.gathered if other[0] == load[0]):
+
+    def settle(self, found: Found) -> None:
+        """Take the outcomes of one load that were found elsewhere, held against earlier ones as if found here."""
+        try:
+            self._check_weights(found)
+        except Exception as error:  # handed to the tests that asked
+            found = dict.fromkeys(found, (_kept(error), "failed"))
+        self._keep(found)
+
+    def forget(self, load: Load) -> None:
+        """Hold nothing more of a load: neither what was asked of it nor what came of it."""
+        open_ones = self._open(load)
+        for spec in self.gathered.pop(load, []):
+            self._outcomes.pop(spec, None)
+        # What was fetched ahead, and measured by another, would keep its room on the disk.
+        if open_ones and not any(other[0] == load[0] and self._open(other) for other in list(self.gathered)):
             self._fetcher.used(load[0])
 
     def _fetch_ahead(self, load: Load) -> None:
@@ -141,7 +146,7 @@ class Engine:
         needed = partial(_is_needed, specs, self.store)
         self._fetcher.ahead(load[0], weights=weights, needed=needed)
 
-    def _found(self, load: Load, specs: list[AnySpec]) -> _Found:
+    def _found(self, load: Load, specs: list[AnySpec]) -> Found:
         try:
             found = _known(links_of(specs), self.store)
             missing = [spec for spec in specs if spec not in found]
@@ -154,7 +159,7 @@ class Engine:
             return dict.fromkeys(specs, (_kept(error), "failed"))
         return found
 
-    def _check_weights(self, found: _Found) -> None:
+    def _check_weights(self, found: Found) -> None:
         """Raise `MeasureError` where two revisions of a model hold the same weights: one of them is stale.
 
         Also two folders with the same weights and the same configuration, wherever they lie.
@@ -200,9 +205,9 @@ def _in_common(first: Path, second: Path) -> tuple[Path, str, str] | None:
 
 
 def measure(specs: Iterable[AnySpec], store: Store | None, report: Report) -> dict[AnySpec, Outcome]:
-    """Measure every spec; see `Engine`."""
+    """Measure every spec; see `InProcess`."""
     specs = list(dict.fromkeys(specs))
-    engine = Engine(store, report)
+    engine = InProcess(store, report)
     try:
         engine.gather(specs)
         return {spec: engine.outcome(spec) for spec in specs}
@@ -216,10 +221,9 @@ def needs_weights(load: Load) -> bool:
 
 
 _MEASURING = {f"measure.{name}" for name in known.MEASURING_MODULES}
-_Found = dict[AnySpec, tuple[Outcome, str]]
 
 
-def _known(links: Mapping[Spec, str], store: Store | None) -> _Found:
+def _known(links: Mapping[Spec, str], store: Store | None) -> Found:
     """The specs that the store holds for a model of the same commit, or the same files: it need not be loaded."""
     found = {spec: _if_of(spec, store.follow(link)) if store is not None else None for spec, link in links.items()}
     return {spec: (result, "stored") for spec, result in found.items() if result is not None}
@@ -275,7 +279,7 @@ def links_of(specs: Sequence[AnySpec]) -> dict[Spec, str]:
     return found
 
 
-def _measure_group(group: list[AnySpec], store: Store | None, begin: Begin, *, allow_pickle: bool) -> _Found:
+def _measure_group(group: list[AnySpec], store: Store | None, begin: Begin, *, allow_pickle: bool) -> Found:
     first = group[0]
     model, links = None, {}
     if kinds.is_run(first):
@@ -283,7 +287,7 @@ def _measure_group(group: list[AnySpec], store: Store | None, begin: Begin, *, a
         before = _identity(first) if catalog.resolve(first.model).source != "hub" else ""
         model = models.load(first.model, weights=first.weights, precision=first.precision, allow_pickle=allow_pickle)
         links = _links_once_loaded(group, model, before)
-    found: _Found = {}
+    found: Found = {}
     waiting = together(alike(group))
     while waiting:
         specs = waiting.pop(0)
@@ -353,6 +357,8 @@ def _kept(error: Exception) -> MeasureError:
         return NotMeasuredError(
             f"the machine has no memory left ({error}); end what else uses it, or take a larger one."
         )
+    if lost := gpus.told_as_lost(error):
+        return NotMeasuredError(lost)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return NotMeasuredError(f"the disk is full ({error}); make room, or set HF_HOME and --store to a larger one.")
     return MeasureError(
@@ -513,7 +519,7 @@ def _triples(content: _Content, tokenizer: _Tokenizer, protocol: Protocol, tripl
 
 @cache
 def _corpus(source: str) -> prompts.Corpus:
-    """A corpus as it is when a run first asks for it; each `Engine` reads anew."""
+    """A corpus as it is when a run first asks for it; each `InProcess` reads anew."""
     return own_pairs.corpus(source) if own_pairs.is_held(source) else prompts.load_corpus(source)
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Mapping
 
 import pytest
 
-from measure.spec import DEFAULT_PAIRS, KEEP, PRECISIONS, PROTOCOLS
+from measure.spec import DEFAULT_PAIRS, KEEP, PRECISIONS, PROTOCOLS, MeasureError
 
+# Who may measure: `measure.spread`.
+ENGINES = ("in-process", "processes", "ray", "slurm", "submitit-local")
 # Draws that suites have of each counterfeit; `measure.claims` asks here, since reading it takes longer.
 MOST_DRAWS = 3
 # The corpus that stands for the pairs of --pairs-from, see `own_pairs.hold`.
@@ -83,10 +87,35 @@ def add_options(parser: pytest.Parser) -> None:
         default=None,
         help="write the run's records here (default reports/runs/WHEN.jsonl, and reports/history.jsonl a line a case)",
     )
+    _add_spreading(group)
     parser.addini(
         "measure_baselines",
         "folder of all baselines, from the root folder (default: baselines/ beside each suite)",
         default="",
+    )
+
+
+def _add_spreading(group: pytest.OptionGroup) -> None:
+    """Over what a run is spread; see docs/scale.md."""
+    group.addoption(
+        "--shard",
+        default=None,
+        metavar="K/N",
+        help="be the K-th of N processes that share these tests and a store: each measures a part, the last judges",
+    )
+    group.addoption(
+        "--engine",
+        choices=ENGINES,
+        default=None,
+        help="who measures (default: this process, or one process for each of several GPUs)",
+    )
+    group.addoption("--workers", type=int, default=None, metavar="N", help="how many processes, actors or jobs")
+    group.addoption("--gpus", type=int, default=None, metavar="N", help="use so many of this machine's GPUs (all)")
+    group.addoption(
+        "--slurm",
+        default="",
+        metavar="NAME=VALUE,...",
+        help="what --engine slurm asks for, in submitit's names: slurm_partition=gpu,timeout_min=240,gpus_per_node=1",
     )
 
 
@@ -123,6 +152,49 @@ def _check_own_pairs(config: pytest.Config) -> None:
             f"--pairs-from {given}: baselines and accepted verdicts are of the default pairs, so that nothing can be "
             "accepted here; leave out --snapshot-update."
         )
+
+
+def shard_of(text: str) -> tuple[int, int]:
+    """K and N of `K/N`. Raises `MeasureError` unless K is one of 1 to N."""
+    found = re.fullmatch(r"([1-9]\d{0,5})/([1-9]\d{0,5})", text, re.ASCII)
+    if found is None:
+        raise MeasureError(f"{text!r} is no shard; expected K/N, the K-th of N shards, as in 1/4.")
+    number, count = int(found[1]), int(found[2])
+    if number > count:
+        raise MeasureError(f"there is no shard {number} of {count}; give 1/{count} to {count}/{count}.")
+    return number, count
+
+
+def check_spreading(config: pytest.Config) -> None:
+    """Raise `UsageError` for options that say over what a run is spread, and do not go together."""
+    shard, engine, workers = (config.getoption(f"--{name}") for name in ("shard", "engine", "workers"))
+    if shard is not None:
+        try:
+            shard_of(shard)
+        except MeasureError as error:
+            raise pytest.UsageError(f"--shard: {error}") from None
+    for name, value in (("--workers", workers), ("--gpus", config.getoption("--gpus"))):
+        if value is not None and value < 1:
+            raise pytest.UsageError(f"{name} {value}: give 1 or more.")
+    if engine == "slurm" and workers is None:
+        raise pytest.UsageError("--engine slurm: say how many jobs to submit, with --workers N.")
+    apart = {"--shard": shard, "--engine": engine if engine != "in-process" else None}
+    _check_apart(config, {name: value for name, value in apart.items() if value is not None})
+
+
+def _check_apart(config: pytest.Config, given: Mapping[str, str]) -> None:
+    if len(given) > 1:
+        raise pytest.UsageError(
+            f"--shard {given['--shard']} is for several processes that you start, and --engine {given['--engine']} "
+            "starts them itself; leave one of them out."
+        )
+    for name, value in given.items():
+        if getattr(config.option, "numprocesses", None):
+            raise pytest.UsageError(
+                f"{name} {value}: pytest-xdist spreads tests, and this spreads models; leave -n out."
+            )
+        if config.getoption("--refresh"):
+            raise pytest.UsageError(f"{name} {value}: a refresh measures in one process; leave it out.")
 
 
 def is_usual_sample(config: pytest.Config, *, any_seed: bool = False) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from measure import catalog, engine, estimates, hub, kinds, models, prompts, selection
+from measure import catalog, engine, engines, estimates, hub, kinds, models, prompts, selection
 from measure.plugin import HARNESS
 from measure.refresh import run_pytest
 from measure.spec import AnySpec, MeasureError
@@ -34,7 +34,7 @@ class ModelPlan:
 class _Collected:
     """Keeps what the chosen tests would have measured."""
 
-    gathered: dict[engine.Load, list[AnySpec]] = field(default_factory=dict)
+    gathered: dict[engines.Load, list[AnySpec]] = field(default_factory=dict)
     store: Store | None = None
 
     @pytest.hookimpl(trylast=True)
@@ -64,13 +64,13 @@ def collect(
 
 def plan(collected: _Collected) -> list[ModelPlan]:
     """One entry for each model, in the order in which they would be measured."""
-    by_model: dict[str, dict[engine.Load, list[AnySpec]]] = {}
+    by_model: dict[str, dict[engines.Load, list[AnySpec]]] = {}
     for load, specs in collected.gathered.items():
         by_model.setdefault(selection.without_revision(load[0]), {})[load] = specs
     return [_plan_model(name, loads, collected.store) for name, loads in by_model.items()]
 
 
-def _plan_model(name: str, loads: dict[engine.Load, list[AnySpec]], store: Store | None) -> ModelPlan:
+def _plan_model(name: str, loads: dict[engines.Load, list[AnySpec]], store: Store | None) -> ModelPlan:
     model = catalog.models()[name]
     work, stored, to_fetch, estimated = estimates.Work(), 0, 0, False
     for load, specs in loads.items():
@@ -97,7 +97,7 @@ def _plan_model(name: str, loads: dict[engine.Load, list[AnySpec]], store: Store
     )
 
 
-def _stored(load: engine.Load, specs: Sequence[AnySpec], store: Store | None) -> set[AnySpec]:
+def _stored(load: engines.Load, specs: Sequence[AnySpec], store: Store | None) -> set[AnySpec]:
     """Specs that the store holds, as far as can be known without fetching anything."""
     reference = catalog.resolve(load[0])
     if store is None or load[1] == "config":

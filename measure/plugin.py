@@ -35,7 +35,7 @@ from measure.items import (
     unwanted_draws,
     uses,
 )
-from measure.options import OWN_PAIRS, add_options, check_sample, is_default_sample, is_usual_sample
+from measure.options import OWN_PAIRS, add_options, check_sample, check_spreading, is_default_sample, is_usual_sample
 from measure.progress import Pace
 from measure.spec import READS, UNSAFE_IN_FILE_NAMES, AnySpec, MeasureError
 
@@ -63,6 +63,8 @@ _OTHER_PAIRS = pytest.StashKey[list[str]]()
 # Rows of a worker's records that wait for the next report to travel on.
 _OUTBOX = pytest.StashKey[list["Row"]]()
 _REPORTS = pytest.StashKey["_Reports"]()
+# Why this process, one of several shards, judges nothing.
+_NOT_JUDGED = pytest.StashKey[str]()
 
 
 def _is_worker(config: pytest.Config) -> bool:
@@ -89,6 +91,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "draw(number): which draw of its counterfeits a control takes, see --draws")
     check_sample(config)
     _check_disk(config)
+    check_spreading(config)
     if config.getoption("--pairs-from") is not None:
         _hold_pairs(config)
     _unwritten().clear()
@@ -102,7 +105,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def _check_disk(config: pytest.Config) -> None:
     """Raise `UsageError` for a --disk that is no size."""
     if config.getoption("--disk") is not None:
-        from measure.session import disk_budget
+        from measure.spread import disk_budget
 
         try:
             disk_budget(config)
@@ -289,7 +292,10 @@ def _harness(config: pytest.Config) -> Harness:
     if HARNESS not in config.stash:
         from measure.session import Harness
 
-        config.stash[HARNESS] = Harness(config, lambda row: _emit(config, row))
+        try:
+            config.stash[HARNESS] = Harness(config, lambda row: _emit(config, row))
+        except MeasureError as error:
+            raise pytest.UsageError(str(error)) from None
     return config.stash[HARNESS]
 
 
@@ -321,8 +327,20 @@ def pytest_runtestloop(session: pytest.Session) -> None:
                 check_updatable(session.items)
                 _recorder(config)
             _emit(config, header(config, len(session.items), set().union(*map(models_of, session.items))))
+            _share(session)
         except MeasureError as error:
             raise pytest.UsageError(str(error)) from None
+
+
+def _share(session: pytest.Session) -> None:
+    """Under --shard, measure what falls to this process; where another one judges, leave the suites' tests to it."""
+    config = session.config
+    if config.getoption("--shard") is None:
+        return
+    why_not = _harness(config).share()
+    if why_not is not None:
+        config.stash[_NOT_JUDGED] = why_not
+        _drop(config, session.items, [item for item in session.items if is_of_a_suite(item)])
 
 
 def _recorder(config: pytest.Config) -> Recorder:
@@ -548,11 +566,12 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Tell by the exit status what failed. A refresh that came to its end is over; an interrupted one goes on."""
     config = session.config
     harness = config.stash.get(HARNESS, None)
-    if harness is not None:
-        harness.close()
     if _is_worker(config):
+        if harness is not None:
+            harness.close()
         return
     failures = config.stash[_REPORTS].failures
+    ended = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
     if exitstatus == pytest.ExitCode.TESTS_FAILED and failures:
         session.exitstatus = min(failures)
     # syrupy, which asks to be first, has written by now.
@@ -561,7 +580,10 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if RECORDER in config.stash:
         config.stash[RECORDER].end(int(session.exitstatus))
         _keep_history(config)
-    ended = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+        if harness is not None and ended:
+            harness.judged(config.stash[RECORDER].written)
+    if harness is not None:
+        harness.close()
     if harness is not None and harness.store.refreshing and not harness.store.dry and ended:
         harness.store.end_refresh()
 
@@ -592,8 +614,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     yield
     terminalreporter.stats.update({kind: reports for kind, reports in kept.items() if reports})
     recorder = config.stash.get(RECORDER, None)
+    if _NOT_JUDGED in config.stash:
+        terminalreporter.write_line(_not_judged(config))
     if denied or (recorder is not None and recorder.rows):
         _tell(terminalreporter, config, [(report.nodeid, report.measure_cause) for report in denied])
+
+
+def _not_judged(config: pytest.Config) -> str:
+    from measure import terminal
+
+    recorder = config.stash.get(RECORDER, None)
+    written = recorder.written if recorder is not None else None
+    where = f" Records: {terminal.seen_from(config.invocation_params.dir, written)}" if written else ""
+    return config.stash[_NOT_JUDGED] + where
 
 
 def _tell(reporter: pytest.TerminalReporter, config: pytest.Config, denied: list[tuple[str, str]]) -> None:

@@ -101,6 +101,11 @@ def use_own(pattern: str, tokens_a_step: int | None = None) -> None:
     _OWN[:] = [Family("your own", ".*", pattern, tokens_a_step)]
 
 
+def own() -> Family | None:
+    """The family that `use_own` made known."""
+    return _OWN[0] if _OWN else None
+
+
 def forget_own() -> None:
     """Go by the families' patterns alone."""
     _OWN.clear()

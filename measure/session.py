@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from measure import catalog, disk, kinds, known, models, own_pairs, recording, records, rows
-from measure.engine import Engine, prompts_of
+from measure import catalog, kinds, known, models, own_pairs, recording, records, rows, spread
+from measure.engine import InProcess, prompts_of
 from measure.options import OWN_PAIRS
 from measure.progress import Pace
 from measure.results import Result
@@ -23,6 +23,7 @@ from measure.rows import Header, Machine, Row
 from measure.shown import Places, one_line
 from measure.spec import DEFAULT_PAIRS, AnySpec, MeasureError
 from measure.store import Store
+from measure.work import Shard
 
 # Options that change what every spec asks for.
 _SAMPLE = ("pairs", "protocol", "corpus", "precision", "seed")
@@ -76,12 +77,6 @@ def effective(config: pytest.Config, spec: AnySpec, read: str | None = None) -> 
     return dataclasses.replace(spec, **{n: value for n, value in given.items() if value is not None and n in fields})
 
 
-def disk_budget(config: pytest.Config) -> int | None:
-    """The bytes of --disk. Raises `MeasureError` for what is none."""
-    given = config.getoption("--disk")
-    return disk.size(given) if given is not None else None
-
-
 class Harness:
     """What a process measures for its tests. `emit` takes each row of the records as it comes."""
 
@@ -90,14 +85,7 @@ class Harness:
         refresh = config.getoption("--refresh")
         folder = Path(config.getoption("--store") or config.rootpath / ".store")
         self.store = Store(folder, refreshing=refresh is not None, dry=(refresh or "").startswith("dry"))
-        self.engine = Engine(
-            self.store,
-            self._progress,
-            begin=self._begin,
-            keep=config.getoption("--keep"),
-            disk=disk_budget(config),
-            allow_pickle=config.getoption("--allow-pickle"),
-        )
+        self.engine = spread.engine_for(config, self.store, self._progress, self._begin)
         self.emit = emit
         self._places = places(config)
         self._done = 0
@@ -177,10 +165,24 @@ class Harness:
             return ()
         return [tuple(decoded(tokenizer, prompt) for prompt in row) for row in rows]
 
+    def share(self) -> str | None:
+        """Under --shard, measure what falls to this process; None where it judges, else a sentence on why it does not.
+
+        Raises `MeasureError` where it cannot take part.
+        """
+        return self.engine.share() if isinstance(self.engine, Shard) else None
+
+    def judged(self, written: Path | None) -> None:
+        """Under --shard, tell the others that all is judged, and where the records are."""
+        if isinstance(self.engine, Shard):
+            self.engine.end(written)
+
     def close(self) -> None:
         """Stop fetching, and clear away what killed runs left in the store."""
         self.engine.close()
-        self.store.sweep()
+        # A store of many workers is large, and each sweeps the folders that it writes into.
+        if isinstance(self.engine, InProcess):
+            self.store.sweep()
 
 
 def header(config: pytest.Config, tests: int, names: Iterable[str]) -> Header:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from measure import engine, fetching, hub, models
+from measure import engine, engines, fetching, hub, models
 from measure.results import Curves
 from measure.spec import CurveSpec, MeasureError
 from measure.store import Store
@@ -40,9 +40,9 @@ def spec(revision: str) -> CurveSpec:
 
 def run(
     specs: list[CurveSpec], tmp_path: Path, keep: fetching.Keep = "all"
-) -> tuple[list[str], dict[CurveSpec, engine.Outcome]]:
+) -> tuple[list[str], dict[CurveSpec, engines.Outcome]]:
     how: list[str] = []
-    running = engine.Engine(Store(tmp_path / "store"), lambda _, state: how.append(state), keep=keep)
+    running = engine.InProcess(Store(tmp_path / "store"), lambda _, state: how.append(state), keep=keep)
     running.gather(specs)
     try:
         return how, {spec: running.outcome(spec) for spec in specs}

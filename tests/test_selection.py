@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from measure import catalog, engine, estimates, hub, selection
+from measure import catalog, engine, engines, estimates, hub, selection
 from measure.spec import CurveSpec, MeasureError
 from tests.conftest import tiny_network
 from tests.hub import LocalHub, tiny_checkpoint
@@ -156,9 +156,9 @@ def test_a_link_goes_by_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_folder_called_main_is_loaded_as_itself(tmp_path: Path) -> None:
     (tmp_path / "run@main").mkdir()
-    assert engine.load_of(CurveSpec(f"{tmp_path}/run@main"))[0] == f"{tmp_path}/run@main"
-    assert engine.load_of(CurveSpec("ladder-olmo-0.2m@main"))[0] == "ladder-olmo-0.2m"
-    assert engine.load_of(CurveSpec("owner/name@v1"))[0] == "owner/name@v1"
+    assert engines.load_of(CurveSpec(f"{tmp_path}/run@main"))[0] == f"{tmp_path}/run@main"
+    assert engines.load_of(CurveSpec("ladder-olmo-0.2m@main"))[0] == "ladder-olmo-0.2m"
+    assert engines.load_of(CurveSpec("owner/name@v1"))[0] == "owner/name@v1"
 
 
 def test_names_that_are_one_without_their_signs_are_told_apart(tmp_path: Path) -> None:

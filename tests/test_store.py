@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from measure import catalog, engine, known, store
+from measure import catalog, engine, engines, known, store
 from measure.results import Curves
 from measure.spec import CurveSpec, MeasureError
 from measure.store import Store
@@ -76,7 +76,7 @@ def test_a_damaged_result_is_measured_again(tmp_path: Path) -> None:
     assert kept.get("ab12") is None
 
 
-def measured(kept: Store, *specs: CurveSpec) -> tuple[list[str], dict[CurveSpec, engine.Outcome]]:
+def measured(kept: Store, *specs: CurveSpec) -> tuple[list[str], dict[CurveSpec, engines.Outcome]]:
     how: list[str] = []
     outcomes = engine.measure(specs, kept, lambda _, state: how.append(state))
     return how, outcomes

@@ -19,7 +19,7 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 from measure import prompts, text_files
-from measure.engine import Engine, _corpus
+from measure.engine import InProcess, _corpus
 from measure.spec import MeasureError, NotMeasuredError
 
 TEXTS = ("A gate stood open.", 'She said: "no,\nnever"; and\twent.', "null", "")
@@ -253,7 +253,7 @@ def test_a_corpus_is_known_by_what_it_holds(tmp_path: Path) -> None:
     path.write_bytes(json_lines(("two gate", "one")))
     os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
     assert path.stat().st_size == state.st_size
-    Engine(None, lambda *_: None).close()
+    InProcess(None, lambda *_: None).close()
     after = _corpus(str(path))
     assert after.texts == ("two gate", "one")
     assert after.sha256 != before.sha256
