@@ -10,7 +10,7 @@ PRETRAINED_FIGURES := fig2 edge-speed layer-sweep
 # Shapes and types are checked under test only, in the modules that compute.
 CHECKED := measure.paths,measure.shared_ends,measure.stats,measure.metrics,measure.results,measure.predictions,measure.crossings,measure.slices,measure.figures,measure.token_files,measure.prompts,measure.models,measure.linear,measure.prefixes,measure.forward,measure.finite,measure.kept,measure.recording,measure.inputs,measure.runs,measure.several,measure.measurements,measure.structure,measure.placement,measure.text_files,measure.tables,measure.distances,measure.contexts,measure.directions,measure.course,measure.asked,measure.toward,measure.parts,measure.comparison,measure.same_tokens,measure.plateau_lab,measure.published,measure.published_runs,measure.training_order,beartype.beartype
 
-.PHONY: setup suites docs pretrained pretrained-short pretrained-sample test check bench sample counterfeits draws faults fuzz torture
+.PHONY: setup suites docs pretrained pretrained-short pretrained-sample test check bench gpu gpu-wheels sample counterfeits draws faults fuzz torture
 
 setup: .venv/done
 
@@ -74,6 +74,14 @@ sample: setup
 bench: setup
 	$(BIN)/pytest benchmarks/ --quiet -s --benchmark-quiet --benchmark-json=benchmarks/results.json
 
+# On a machine with a GPU, which may have no network and no .venv: what is there, and build/wheels. Six minutes.
+gpu:
+	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m benchmarks.gpu
+
+# What `make gpu` imports that such a machine may lack, for its Python.
+gpu-wheels:
+	$(PYTHON) -m pip download --quiet --constraint constraints.txt --no-deps --dest build/wheels jaxtyping wadler-lindig msgspec
+
 # Every counterfeit that a claim must refute, all three draws of each.
 counterfeits: setup
 	$(BIN)/pytest suites/ --models ladder --draws 3 -k "claim or control"
@@ -90,6 +98,7 @@ faults: setup
 fuzz: setup
 	$(BIN)/python -m tests.fuzz --mutations 10000
 
-# Kills commands at random moments and looks at what is left; takes one to three hours.
+# Kills commands at random moments and looks at what is left, then workers that share a run; takes one to three hours.
 torture: setup
 	$(BIN)/python -m tests.torture --kills 200
+	$(BIN)/python -m tests.torture_workers --kills 100

@@ -24,7 +24,17 @@ from measure.engines import Found, Load, Outcome
 from measure.known import source_hash
 from measure.leases import Holder, Lease, Leases
 from measure.results import Result, write_atomically
-from measure.spec import KINDS, AnySpec, ConfigSpec, MeasureError, NotMeasuredError, fields_of
+from measure.spec import (
+    KINDS,
+    AnySpec,
+    ConfigSpec,
+    Frozen,
+    Intervention,
+    MeasureError,
+    NotMeasuredError,
+    Scaled,
+    fields_of,
+)
 from measure.store import Store
 
 # The folder of shared runs, in the store's.
@@ -108,10 +118,18 @@ def to_plain(spec: AnySpec) -> list[Any]:
 
 def from_plain(told: Sequence[Any]) -> AnySpec:
     """The spec that `to_plain` told."""
-    import msgspec
-
     kinds: dict[str, type[AnySpec]] = {kind.__name__: kind for kind in (*KINDS.values(), ConfigSpec)}
-    return msgspec.convert(told[1], kinds[told[0]])
+    return kinds[told[0]](**{name: _value(value) for name, value in told[1].items()})
+
+
+def _value(value: Any) -> Any:
+    """A field as a spec has it: JSON has no tuples, and tells interventions by their fields."""
+    if isinstance(value, list):
+        return tuple(map(_value, value))
+    if isinstance(value, dict):
+        kind: type[Intervention] = Scaled if "factor" in value else Frozen
+        return kind(**{name: _value(part) for name, part in value.items()})
+    return value
 
 
 def _key(spec: AnySpec) -> str:

@@ -15,6 +15,10 @@ from measure.known import source_hash
 from measure.results import Result, write_atomically
 from measure.spec import MeasureError, Spec, fields_of
 
+# Of an address so many letters name the folder: 4,096 folders, each of 500 files where there are a million results.
+LETTERS = 3
+_EARLIER = 2
+
 
 def key(spec: Spec, conditions: Mapping[str, str]) -> str:
     """Address of a result: the spec, the measuring source, and the `conditions` it was measured under.
@@ -66,10 +70,17 @@ class Store:
         """Remove what killed runs left half written, a while ago."""
         if not self.dry:
             with contextlib.suppress(OSError), os.scandir(self.folder) as entries:
-                files.sweep([entry.path for entry in entries if len(entry.name) == 2 and entry.is_dir()])
+                files.sweep(
+                    [entry.path for entry in entries if len(entry.name) in (_EARLIER, LETTERS) and entry.is_dir()]
+                )
 
     def _path(self, address: str) -> Path:
-        return self.folder / address[:2] / f"{address}.npz"
+        return self._file(f"{address}.npz")
+
+    def _file(self, name: str) -> Path:
+        """Where a file is kept; where earlier versions kept it, if it is there alone."""
+        path, earlier = self.folder / name[:LETTERS] / name, self.folder / name[:_EARLIER] / name
+        return earlier if not os.path.exists(path) and os.path.exists(earlier) else path
 
     def get(self, address: str) -> Result | None:
         """The result at `address`, or None when there is none or its file is damaged (it is then measured again)."""
@@ -93,7 +104,7 @@ class Store:
         return address is not None and not self._passed_over(address) and os.path.isfile(self._path(address))
 
     def _link(self, link: str) -> Path:
-        return self._path(link).with_suffix(".link")
+        return self._file(f"{link}.link")
 
     def _address(self, link: str) -> str | None:
         """Where `link` leads; None where there is none, or it is not as it was written."""

@@ -68,10 +68,21 @@ def test_a_result_comes_back(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.distance, curves_of(line()).distance)
 
 
+def test_a_result_that_an_earlier_version_kept_is_found(tmp_path: Path) -> None:
+    kept = Store(tmp_path)
+    kept.put("ab12", curves_of(line()))
+    kept.link("cd34", "ab12")
+    for name in ("ab12.npz", "cd34.link"):
+        (tmp_path / name[:2]).mkdir()
+        (tmp_path / name[:3] / name).rename(tmp_path / name[:2] / name)
+    assert kept.follow("cd34") is not None
+    assert kept.holds("cd34")
+
+
 def test_a_damaged_result_is_measured_again(tmp_path: Path) -> None:
     kept = Store(tmp_path)
     kept.put("ab12", curves_of(line()))
-    path = tmp_path / "ab" / "ab12.npz"
+    path = tmp_path / "ab1" / "ab12.npz"
     path.write_bytes(path.read_bytes()[:100])
     assert kept.get("ab12") is None
 

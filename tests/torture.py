@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from measure import files, history, records
+from measure import files, history, records, store
 from measure.results import Curves, Result
 from measure.slices import Slices
 from measure.spec import MeasureError
@@ -115,7 +115,7 @@ def store_is_whole(project: Path) -> None:
     for path in (project / ".store").rglob("*.link"):
         if not path.name.startswith("."):
             address = files.unsealed(path.stem, path.read_bytes())
-            right((project / ".store" / address[:2] / f"{address}.npz").exists(), f"{path} leads nowhere")
+            right((project / ".store" / address[: store.LETTERS] / f"{address}.npz").exists(), f"{path} leads nowhere")
 
 
 def records_are_whole(project: Path) -> None:

@@ -1,0 +1,143 @@
+"""One holder at a time, told by files: exclusive creation, signs of life, taking over what has none, clocks aside."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from measure import leases
+from measure.leases import Leases
+
+QUICK = 0.05
+
+
+def elsewhere(path: Path, number: int = 0) -> None:
+    """A lease that a process of another machine wrote."""
+    holder = {"worker": "worker 7", "host": "node7", "pid": 1, "machine": "another 1", "born": "1"}
+    path.with_name(f"{path.name}.{number}").write_text(json.dumps(holder) + "\n")
+
+
+def test_one_of_many_that_ask_at_once_gets_it(tmp_path: Path) -> None:
+    asked = [Leases(f"worker {number}") for number in range(16)]
+    found = []
+    gate = threading.Barrier(16)
+
+    def ask(one: Leases) -> None:
+        gate.wait()
+        found.append(one.take(tmp_path / "load"))
+
+    threads = [threading.Thread(target=ask, args=(one,)) for one in asked]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(lease is not None for lease in found) == 1
+
+
+def test_what_was_let_go_of_is_free_and_counts_as_no_death(tmp_path: Path) -> None:
+    one, two = Leases("one"), Leases("two")
+    for holder in (one, two, one):
+        with holder.take(tmp_path / "load") as lease:  # type: ignore[union-attr]
+            assert not lease.is_lost
+    assert one.deaths(tmp_path / "load") == 0
+    assert (tmp_path / "load.2").exists()
+
+
+def test_without_signs_of_life_it_is_taken_over_once(tmp_path: Path) -> None:
+    elsewhere(tmp_path / "load")
+    watchers = [Leases(f"worker {number}", stale=QUICK) for number in range(4)]
+    # Each sees it for the first time, and knows of no staleness yet.
+    assert [one.take(tmp_path / "load") for one in watchers] == [None] * 4
+    time.sleep(2 * QUICK)
+    assert sum(one.take(tmp_path / "load") is not None for one in watchers) == 1
+    assert watchers[0].deaths(tmp_path / "load") == 1
+
+
+def test_with_signs_of_life_it_is_not_whatever_the_clocks_say(tmp_path: Path) -> None:
+    path = tmp_path / "load"
+    elsewhere(path)
+    watcher = Leases("watcher", stale=4 * QUICK)
+    for beat in range(12):
+        with path.with_name("load.0").open("a") as file:
+            file.write(".")
+        # An hour ahead and an hour behind in turn.
+        os.utime(path.with_name("load.0"), (time.time() + (-1) ** beat * 3600,) * 2)
+        assert watcher.take(path) is None
+        time.sleep(QUICK)
+
+
+def test_a_holder_gives_signs_of_life_by_itself(tmp_path: Path) -> None:
+    holder = Leases("holder", beat=QUICK)
+    assert holder.take(tmp_path / "load") is not None
+    before = (tmp_path / "load.0").stat().st_size
+    time.sleep(6 * QUICK)
+    assert (tmp_path / "load.0").stat().st_size > before
+    holder.close()
+    assert (tmp_path / "load.0").read_bytes().endswith(b"released\n")
+
+
+def test_who_was_thought_dead_writes_into_its_own_file_alone(tmp_path: Path) -> None:
+    slow = Leases("slow")
+    lease = slow.take(tmp_path / "load")
+    assert lease is not None
+    elsewhere(tmp_path / "load", 1)
+    after = (tmp_path / "load.1").read_bytes()
+    lease.beat()
+    lease.release()
+    assert lease.is_lost
+    assert (tmp_path / "load.1").read_bytes() == after
+
+
+def test_a_process_of_this_machine_that_has_ended_holds_nothing(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from measure.leases import Leases; "
+        "Leases('other').take(Path(sys.argv[1])); print('taken', flush=True); sys.stdin.read()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "load")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"taken\n"
+    own = Leases("own")
+    assert own.take(tmp_path / "load") is None
+    holder = own.holder_of(tmp_path / "load")
+    assert holder is not None
+    assert holder.is_alive
+    assert own.wait_for(tmp_path / "load", lambda _: None) is None
+    process.kill()
+    # Not even asked after yet by the process that started it.
+    while own.take(tmp_path / "load") is None:
+        time.sleep(QUICK)
+    process.communicate()
+
+
+def test_waiting_ends_with_the_lease_of_a_dead_holder(tmp_path: Path) -> None:
+    elsewhere(tmp_path / "load")
+    said: list[str] = []
+    assert Leases("own", stale=QUICK).wait_for(tmp_path / "load", said.append) is not None
+    assert "worker 7 (node7, process 1)" in said[0]
+
+
+def test_half_a_lease_is_somebodys(tmp_path: Path) -> None:
+    (tmp_path / "load.0").write_text('{"worker": "wor')
+    own = Leases("own", stale=QUICK)
+    assert own.take(tmp_path / "load") is None
+    assert own.holder_of(tmp_path / "load") is None
+    time.sleep(2 * QUICK)
+    assert own.take(tmp_path / "load") is not None
+
+
+def test_where_nothing_tells_machines_apart_only_signs_of_life_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "_machine", lambda: "")
+    holder = leases.this_process("one")
+    assert not holder.is_alive
+    assert not holder.is_gone
