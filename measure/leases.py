@@ -153,8 +153,12 @@ class Leases:
             file = os.open(_numbered(path, number), os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o644)
         except FileExistsError:
             return None
-        os.write(file, json.dumps(vars(self.holder)).encode() + b"\n")
-        os.fsync(file)
+        try:
+            os.write(file, json.dumps(vars(self.holder)).encode() + b"\n")
+            os.fsync(file)
+        except OSError:
+            os.close(file)
+            raise
         lease = Lease(path, number, file, self)
         self._held.append(lease)
         self._watched.pop(path, None)

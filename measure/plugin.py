@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from measure import kinds
-from measure.exits import EXIT_CLAIM_FAILED
+from measure.exits import EXIT_CLAIM_FAILED, EXIT_NOT_MEASURED
 from measure.items import (
     ORDER,
     READ,
@@ -37,7 +37,7 @@ from measure.items import (
 )
 from measure.options import OWN_PAIRS, add_options, check_sample, check_spreading, is_default_sample, is_usual_sample
 from measure.progress import Pace
-from measure.spec import READS, UNSAFE_IN_FILE_NAMES, AnySpec, MeasureError
+from measure.spec import READS, UNSAFE_IN_FILE_NAMES, AnySpec, MeasureError, NotMeasuredError
 
 if TYPE_CHECKING:
     from syrupy.assertion import SnapshotAssertion
@@ -337,7 +337,10 @@ def _share(session: pytest.Session) -> None:
     config = session.config
     if config.getoption("--shard") is None:
         return
-    why_not = _harness(config).share()
+    try:
+        why_not = _harness(config).share()
+    except NotMeasuredError as error:
+        pytest.exit(str(error), returncode=EXIT_NOT_MEASURED)
     if why_not is not None:
         config.stash[_NOT_JUDGED] = why_not
         _drop(config, session.items, [item for item in session.items if is_of_a_suite(item)])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ from measure.spec import NotMeasuredError
 
 def _ray() -> Any:
     try:
-        import ray
+        with warnings.catch_warnings():
+            # What Ray has to say to those who wrote it.
+            warnings.simplefilter("ignore")
+            import ray
     except ImportError:
         raise NotMeasuredError(
             "--engine ray needs Ray, which is not installed here; install it (`pip install 'stable-regions[ray]'`), or "
@@ -50,7 +54,9 @@ class RayActors:
             # Results do not pass through its memory.
             options |= {"include_dashboard": False, "object_store_memory": 100 * 2**20}
         try:
-            self._ray.init(**options)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                self._ray.init(**options)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             raise NotMeasuredError(
                 f"Ray does not start, or cannot be reached ({str(error).splitlines()[0]}); see `ray status`, and set "

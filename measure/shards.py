@@ -231,7 +231,8 @@ def _began(path: Path) -> dict[str, str] | None:
 def _other(began: Mapping[str, str], own: Mapping[str, str], place: Path) -> str:
     name = next(name for name in own if began.get(name) != own[name])
     return (
-        f"this worker has {name} {own[name]}, and the run that it would join was begun with {began.get(name)}: results "
+        f"this worker has {name} {own[name]}, and the run that it would join was begun with {name} "
+        f"{began.get(name)}: results "
         "of the one are not found by the other. Use one checkout and one installation for all workers, or, if no other "
         f"is at work, remove {place} to begin anew."
     )

@@ -66,7 +66,7 @@ class Worker:
         self.board = board
         self._begin = begin
         self._store = Noted(store.folder)
-        self._engine = _Unchecked(self._store, report, begin=begin, keep=keep, allow_pickle=allow_pickle, disk=disk)
+        self.engine = _Unchecked(self._store, report, begin=begin, keep=keep, allow_pickle=allow_pickle, disk=disk)
         self._on_gpu = gpus.count() > 0
         # How many loads this worker measured.
         self.measured = 0
@@ -78,7 +78,7 @@ class Worker:
         """
         for job in own:
             # In this order checkpoints are fetched ahead.
-            self._engine.gather(job.specs)
+            self.engine.gather(job.specs)
         waiting = [job for some in (own, others) for job in some if not self._passed(job)]
         pause = _SOON
         while (waiting := [job for job in waiting if not self.board.is_done(job)]) and not self.board.ended:
@@ -101,7 +101,7 @@ class Worker:
                     self._finish(job)
         except OSError as error:
             raise CannotGoOnError(unwritten(self.board.folder, error)) from None
-        self._engine.forget(job.load)
+        self.engine.forget(job.load)
         return True
 
     def _finish(self, job: Job) -> None:
@@ -110,9 +110,9 @@ class Worker:
         if deaths >= shards.MOST_DEATHS:
             found: Found = dict.fromkeys(job.specs, (_deadly(job, deaths, self.board), "failed"))
         else:
-            self._engine.gather(job.specs)
-            outcomes = {spec: self._engine.outcome(spec) for spec in job.specs}
-            found = {spec: (outcome, self._engine.how[spec]) for spec, outcome in outcomes.items()}
+            self.engine.gather(job.specs)
+            outcomes = {spec: self.engine.outcome(spec) for spec in job.specs}
+            found = {spec: (outcome, self.engine.how[spec]) for spec, outcome in outcomes.items()}
             self._check_kept(found)
             self.measured += 1
         self.board.finish(job, found, self._store.addresses)
@@ -132,7 +132,7 @@ class Worker:
 
     def close(self) -> None:
         """Stop fetching."""
-        self._engine.close()
+        self.engine.close()
 
 
 def _deadly(job: Job, deaths: int, board: Board) -> NotMeasuredError:
@@ -194,6 +194,8 @@ class Shard:
         self._number, self._count, self._store = number, count, store
         self._report, self._begin, self._options = report, begin, options
         self._engine = InProcess(store, report, begin=begin, **options)
+        # Who knows outcomes: while this process measures and while it judges, another engine.
+        self._answers = self._engine
         self._leases = Leases(self.name)
         self._judging: Lease | None = None
         self._board: Board | None = None
@@ -209,7 +211,7 @@ class Shard:
 
     def outcome(self, spec: AnySpec) -> Outcome:
         """See `Engine`."""
-        return self._engine.outcome(spec)
+        return self._answers.outcome(spec)
 
     def share(self) -> str | None:
         """Measure this shard's loads, and what others left; None where this process is the one that judges.
@@ -239,18 +241,19 @@ class Shard:
         judge = Judge(
             InProcess(self._store, self._report, begin=self._begin, **self._options), board, self._store, jobs
         )
-        self._engine.close()
-        self._engine = judge.engine
+        self._answers = judge.engine
         judge.take()
         return None
 
     def _measured(self, board: Board, jobs: Sequence[Job]) -> str:
         own, others = shards.own_and_others(shards.dealt(jobs, self._count), self._number - 1)
         worker = Worker(board, self._store, self._report, begin=self._begin, **self._options)
+        self._answers = worker.engine
         try:
             worker.work(own, others)
         finally:
             worker.close()
+            self._answers = self._engine
         return f"{worker.measured} of {len(jobs)} loads"
 
     def _place(self, board: Board) -> Path:
@@ -277,5 +280,6 @@ class Shard:
 
     def close(self) -> None:
         """See `Engine`."""
-        self._engine.close()
+        for engine in {self._engine, self._answers}:
+            engine.close()
         self._leases.close()

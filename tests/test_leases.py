@@ -141,3 +141,27 @@ def test_where_nothing_tells_machines_apart_only_signs_of_life_count(
     holder = leases.this_process("one")
     assert not holder.is_alive
     assert not holder.is_gone
+
+
+def test_it_takes_no_more_than_nfs_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are created exclusively and synced; none is locked, renamed or removed."""
+    synced: list[int] = []
+    sync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: (synced.append(file), sync(file))[1])
+    found: list[str] = []
+    watching = True
+
+    def hear(event: str, _: object) -> None:
+        if watching and event.startswith(("fcntl.", "os.rename", "os.remove", "os.link")):
+            found.append(event)
+
+    sys.addaudithook(hear)
+    one = Leases("one")
+    lease = one.take(tmp_path / "load")
+    assert lease is not None
+    lease.beat()
+    lease.release()
+    assert Leases("two").take(tmp_path / "load") is not None
+    watching = False
+    assert found == []
+    assert len(synced) == 4
