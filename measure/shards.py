@@ -166,6 +166,8 @@ def enter(place: Path, own: Mapping[str, str], *, anew: bool = False) -> Path:
             if anew:
                 end(run, "a later run, which took its place")
             elif began == dict(own):
+                # Whoever removes it has all looked at again.
+                run.mkdir(exist_ok=True)
                 return run
             elif not (run / "ended").exists():
                 raise MeasureError(_other(began, own, place))

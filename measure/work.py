@@ -267,8 +267,8 @@ class Shard:
 
     def _judged_already(self, board: Board) -> str:
         return (
-            f"everything is measured, and was judged by {board.ended}; to have it judged again remove "
-            f"{board.folder / 'ended'}."
+            f"everything was measured and judged by {board.ended}; to have what failed tried again, or all judged "
+            f"anew, remove {board.folder} (results stay in the store)."
         )
 
     def end(self, records: Path | None) -> None:

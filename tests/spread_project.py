@@ -64,5 +64,7 @@ def start(folder: Path, name: str, *options: str, **environment: str) -> subproc
 def found(folder: Path, names: Sequence[str]) -> tuple[dict[str, ResultRow], list[TestRow]]:
     """Every result and every test of the records of these processes, merged; tests without how long they took."""
     run = records.read([folder / f"{name}.jsonl" for name in names])
+    # What a worker had stored before it died is `stored` to the one that took its load over.
+    results = {one: dataclasses.replace(row, how="") for one, row in run.results.items()}
     tests = [dataclasses.replace(row, seconds=0.0) for row in run.tests]
-    return dict(run.results), sorted(tests, key=lambda row: row.test)
+    return results, sorted(tests, key=lambda row: row.test)
