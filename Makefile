@@ -102,3 +102,4 @@ fuzz: setup
 torture: setup
 	$(BIN)/python -m tests.torture --kills 200
 	$(BIN)/python -m tests.torture_workers --kills 100
+	EVERY_ENGINE=1 $(BIN)/pytest tests/test_scale.py

@@ -49,9 +49,12 @@ class Work:
 
 
 def write(run: Path, work: Work) -> None:
-    """Put down what is to be done where workers find it."""
+    """Put down what is to be done where workers find it. Raises `NotMeasuredError` for a spec that cannot be told."""
     import msgspec
 
+    for job in work.jobs:
+        for spec in job.specs:
+            shards.check_told(spec)
     told = {
         "jobs": [[job.load, [shards.to_plain(spec) for spec in job.specs]] for job in work.jobs],
         "models": msgspec.to_builtins(work.models),
@@ -77,7 +80,9 @@ def read(run: Path) -> Work:
     sys.path += [place for place in told["path"] if place not in sys.path]
     jobs = tuple(Job(tuple(load), tuple(map(shards.from_plain, specs))) for load, specs in told["jobs"])
     models = tuple(msgspec.convert(model, catalog.Model) for model in told["models"])
-    named = {name: tuple(told[name]) if isinstance(told[name], list) else told[name] for name in _AS_THEY_ARE}
+    named: dict[str, Any] = {
+        name: tuple(told[name]) if isinstance(told[name], list) else told[name] for name in _AS_THEY_ARE
+    }
     return Work(jobs=jobs, models=models, store=Path(told["store"]), folder=Path(told["folder"]), **named)
 
 

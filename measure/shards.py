@@ -5,10 +5,11 @@ The folder holds no results: those are in the store, and what is here says where
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import functools
 import hashlib
 import heapq
+import importlib
 import json
 import os
 import time
@@ -18,16 +19,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from measure import catalog, files
-from measure.catalog import Shape
+from measure import catalog, files, kinds
 from measure.engines import Found, Load, Outcome
 from measure.known import source_hash
 from measure.leases import Holder, Lease, Leases
 from measure.results import Result, write_atomically
 from measure.spec import (
-    KINDS,
     AnySpec,
-    ConfigSpec,
     Frozen,
     Intervention,
     MeasureError,
@@ -112,14 +110,40 @@ def own_and_others(shares: Sequence[Sequence[Job]], number: int) -> tuple[list[J
 
 
 def to_plain(spec: AnySpec) -> list[Any]:
-    """A spec as JSON has it."""
-    return [type(spec).__name__, fields_of(spec)]
+    """A spec as JSON has it: its type, the module that registers its kind, its fields."""
+    return [type(spec).__name__, type(spec).__module__, fields_of(spec)]
 
 
 def from_plain(told: Sequence[Any]) -> AnySpec:
-    """The spec that `to_plain` told."""
-    kinds: dict[str, type[AnySpec]] = {kind.__name__: kind for kind in (*KINDS.values(), ConfigSpec)}
-    return kinds[told[0]](**{name: _value(value) for name, value in told[1].items()})
+    """The spec that `to_plain` told. Raises `MeasureError` where its kind's module cannot be imported here."""
+    name, module, fields = told
+    return _type(name, module)(**{name: _value(value) for name, value in fields.items()})
+
+
+def _type(name: str, module: str) -> type[AnySpec]:
+    """The type of specs that has a name; of a kind that is not of this package, once its module is imported."""
+    known = {kind.spec.__name__: kind.spec for kind in kinds.every()}
+    if name not in known:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module)
+        known = {kind.spec.__name__: kind.spec for kind in kinds.every()}
+    if name not in known:
+        raise MeasureError(
+            f"a worker cannot import the module {module!r} that registers the kind of {name}; put it on PYTHONPATH of "
+            "all workers, or measure with --engine in-process."
+        )
+    return known[name]
+
+
+def check_told(spec: AnySpec) -> None:
+    """Raise `NotMeasuredError` for a spec that a worker would not have as it is."""
+    with contextlib.suppress(TypeError, MeasureError):
+        if from_plain(json.loads(json.dumps(to_plain(spec)))) == spec:
+            return
+    raise NotMeasuredError(
+        f"{spec.id} cannot be told to a worker: {type(spec).__name__} has fields that are not numbers, texts, or "
+        "tuples of them; measure it with --engine in-process."
+    )
 
 
 def _value(value: Any) -> Any:
@@ -292,7 +316,7 @@ class Board:
         found: Found = {}
         for spec in job.specs:
             one = told.get(_key(spec))
-            outcome = _outcome(one, store) if one is not None else None
+            outcome = _outcome(spec, one, store) if one is not None else None
             if one is not None and outcome is not None:
                 found[spec] = outcome, str(one["how"])
         return found
@@ -330,16 +354,22 @@ def _state(name: str) -> str:
 def _told(outcome: Outcome, addresses: Mapping[int, str]) -> dict[str, Any]:
     if isinstance(outcome, Result):
         return {"address": addresses[id(outcome)]}
-    if isinstance(outcome, Shape):
-        return {"shape": dataclasses.asdict(outcome)}
-    return {"error": str(outcome), "denied": isinstance(outcome, NotMeasuredError)}
+    if isinstance(outcome, Exception):
+        return {"error": str(outcome), "denied": isinstance(outcome, NotMeasuredError)}
+    import msgspec
+
+    # Of a kind that runs no model.
+    return {"read": msgspec.to_builtins(outcome)}
 
 
-def _outcome(one: Mapping[str, Any], store: Store) -> Outcome | None:
+def _outcome(spec: AnySpec, one: Mapping[str, Any], store: Store) -> Outcome | None:
     if "address" in one:
         return store.get(str(one["address"]))
-    if "shape" in one:
-        return Shape(**one["shape"])
+    if "read" in one:
+        import msgspec
+
+        found: Outcome = msgspec.convert(one["read"], kinds.of(spec).result)
+        return found
     kind = NotMeasuredError if one.get("denied") else MeasureError
     return kind(str(one.get("error")))
 

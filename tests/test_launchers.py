@@ -5,13 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from measure import pool, pool_worker, processes, ray_actors, shards, slurm_jobs
+from measure import catalog, pool, pool_worker, processes, ray_actors, revisions, shards, slurm_jobs
 from measure.processes import Processes
 from measure.spec import CurveSpec, MeasureError, NotMeasuredError
 from measure.store import Store
@@ -226,14 +227,29 @@ def test_one_checkpoint_is_not_worth_starting_workers(tmp_path: Path, monkeypatc
     assert workers.started == 0
 
 
-def test_work_travels_whole(tmp_path: Path) -> None:
-    from measure import catalog
-
+def test_work_travels_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     work = pool_worker.Work(
-        (job(), job(weights="scrambled:0")), 3, tmp_path, (catalog.models()["gpt2"],), tmp_path, "words", "none", True
+        (job(), job(weights="scrambled:0")),
+        3,
+        tmp_path,
+        (catalog.models()["gpt2"],),
+        tmp_path,
+        "words",
+        "none",
+        True,
+        10**9,
+        ("ckpt_{step}", 1024),
+        ("/somewhere/else",),
     )
     pool_worker.write(tmp_path, work)
-    assert pool_worker.read(tmp_path) == work
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "path", list(sys.path))
+        assert pool_worker.read(tmp_path) == work
+        assert sys.path[-1] == "/somewhere/else"
+    monkeypatch.chdir(tmp_path)
+    pool_worker._prepare(replace(work, models=(), pairs_from=None))
+    assert revisions.own() == revisions.Family("your own", ".*", "ckpt_{step}", 1024)
+    revisions.forget_own()
 
 
 def test_a_worker_without_the_store_of_its_pool_says_so(tmp_path: Path) -> None:
@@ -245,3 +261,14 @@ def test_a_worker_of_another_code_is_refused(tmp_path: Path) -> None:
     run = shards.enter(tmp_path / "shared", {**shards.conditions(), "torch": "1.0"})
     pool_worker.write(run, pool_worker.Work((job(),), 1, tmp_path))
     assert "and the run that it would join was begun with torch 1.0" in str(pool_worker.run(str(run), 0))
+
+
+def test_what_cannot_be_told_to_a_worker_is_refused(tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class OddSpec(CurveSpec):
+        pass
+
+    spec = OddSpec("ladder-olmo-0.2m")
+    work = pool_worker.Work((shards.Job(("ladder-olmo-0.2m", "stored", "float32"), (spec,)),), 1, tmp_path)
+    with pytest.raises(NotMeasuredError, match="odd cannot be told to a worker: OddSpec has fields that are"):
+        pool_worker.write(tmp_path, work)

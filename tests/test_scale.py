@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shlex
 from pathlib import Path
 
@@ -41,9 +42,14 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> object:
     ("word", "needs"),
     [("--shard", None), ("--engine processes", None), ("--engine ray", "ray"), ("submitit-local", "submitit")],
 )
-def test_a_command_gives_what_one_process_gives(word: str, needs: str | None, tmp_path: Path, alone: object) -> None:
+def test_a_command_gives_what_one_process_gives(
+    word: str, needs: str | None, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if word != "--shard" and "EVERY_ENGINE" not in os.environ:
+        pytest.skip("its processes take a minute: run by make torture, or with EVERY_ENGINE=1")
     if needs is not None and importlib.util.find_spec(needs) is None:
         pytest.skip(f"{needs} is not installed: pip install -c constraints.txt {needs}")
+    alone = request.getfixturevalue("alone")
     folder = spread.project(tmp_path / "project", LOADS)
     several = commands(word)
     assert len(several) == (2 if word == "--shard" else 1)

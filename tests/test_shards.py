@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from measure import catalog, gpus, known, options, results, shards, work
+from measure import catalog, gpus, kinds, known, metrics, options, results, shards, work
 from measure.catalog import Shape
 from measure.engines import load_of
 from measure.leases import Leases
@@ -23,6 +23,7 @@ from measure.shards import Board, Job
 from measure.spec import ConfigSpec, CurveSpec, Frozen, MeasureError, NotMeasuredError, Scaled, SliceSpec
 from measure.store import Store
 from measure.work import CannotGoOnError, Worker
+from tests.pages import blocks
 from tests.test_results import curves_of, line
 
 SPEC = CurveSpec("ladder-olmo-0.2m", pairs=4, steps=5)
@@ -75,6 +76,19 @@ def test_every_kind_of_spec_travels() -> None:
         ConfigSpec("m"),
     ]
     assert [shards.from_plain(json.loads(json.dumps(shards.to_plain(spec)))) for spec in every] == every
+
+
+def test_specs_of_a_kind_of_ones_own_travel_with_their_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for owner, name in ((kinds, "_BY_NAME"), (kinds, "_BY_SPEC"), (metrics, "TABLE"), (results.Result, "_kinds")):
+        monkeypatch.setattr(owner, name, dict(getattr(owner, name)))
+    told = ["AngleSpec", "angles_of_a_test", {"model": "m"}]
+    with pytest.raises(MeasureError, match="a worker cannot import the module 'angles_of_a_test' that registers the"):
+        shards.from_plain(told)
+    (tmp_path / "angles_of_a_test.py").write_text(blocks("docs/own-kind.md", "python")[0])
+    monkeypatch.syspath_prepend(tmp_path)
+    spec = shards.from_plain(told)
+    assert spec.id == "m-angle"
+    assert json.loads(json.dumps(shards.to_plain(spec)))[:2] == told[:2]
 
 
 # A run's folder
