@@ -17,6 +17,7 @@ import pytest
 
 from measure import catalog, gpus, kinds, known, metrics, options, results, shards, work
 from measure.catalog import Shape
+from measure.engine import InProcess
 from measure.engines import load_of
 from measure.leases import Leases
 from measure.shards import Board, Job
@@ -339,6 +340,19 @@ def test_ten_thousand_loads_of_256_workers_take_a_few_looks_each(
     folders = collections.Counter(found.board._path(one, "done").parent for one in jobs)
     assert len(folders) == 256
     assert 3 * max(folders.values()) < 500
+
+
+def test_what_another_measured_gives_its_room_on_the_disk_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = InProcess(Store(tmp_path), lambda *_: None)
+    used: list[str] = []
+    monkeypatch.setattr(found._fetcher, "used", used.append)
+    jobs = job(), job(weights="scrambled:0")
+    for one in jobs:
+        found.gather(one.specs)
+    found.forget(jobs[0].load)
+    assert used == []
+    found.forget(jobs[1].load)
+    assert used == ["ladder-olmo-0.2m"]
 
 
 def test_the_catalogs_models_and_folders_have_bytes(tmp_path: Path) -> None:
