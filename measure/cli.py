@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from measure import audit_command, catalog, signals, sweep_command, ways
+from measure.explore import command as explorer
 from measure.ladder.recipe import Recipe, rung
 from measure.shown import one_line, shown
 from measure.spec import PRECISIONS, READS, MeasureError
@@ -111,13 +112,15 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def _parser(*, pairs_from: bool = False) -> argparse.ArgumentParser:
     parser = _Parser("measure", description="Measure stable regions in the residual stream.")
     names = (
-        "models | curve | sweep | slice | compare | audit | plan | fetch | report | history | review | refresh | ladder"
+        "models | curve | sweep | slice | explore | compare | audit | plan | fetch | report | history | review | refresh"
+        " | ladder"
     )
     commands = parser.add_subparsers(required=True, metavar=names)
     _add_models(commands)
     _add_curve(commands, pairs_from)
     _add_sweep(commands, pairs_from)
     _add_slice(commands)
+    _add_explore(commands)
     _add_compare(commands)
     _add_audit(commands)
     _add_plan(commands)
@@ -385,6 +388,11 @@ def _slice(options: argparse.Namespace) -> int:
     print(*("".join(2 * letter for letter in row) for row in reversed(slices.letters(0))), sep="\n")
     _saved(options.save, lambda name: tables.write_slices(slices, name))
     return 0
+
+
+def _add_explore(commands: Any) -> None:
+    command = _command(commands, "explore", explorer.run, explorer.TEXT, explorer.EXAMPLE)
+    explorer.add_options(command)
 
 
 def _add_compare(commands: Any) -> None:
