@@ -112,7 +112,9 @@ def taken(kind: type[T], content: bytes) -> T:
     try:
         asked = msgspec.convert(json.loads(content), kind)
     except (ValueError, RecursionError) as error:
-        raise MeasureError(f"the request is none that this page makes ({_short(error)}); load the page again.") from None
+        raise MeasureError(
+            f"the request is none that this page makes ({_short(error)}); load the page again."
+        ) from None
     _check(asked)
     return asked
 
@@ -151,7 +153,9 @@ def _check_settings(asked: Settings) -> None:
     if not 5 <= asked.steps <= MOST_STEPS:
         raise MeasureError(f"{asked.steps} points a curve were asked for; the page takes 5 to {MOST_STEPS}.")
     if asked.path not in INTERPOLATIONS or asked.distance not in DISTANCES:
-        raise MeasureError(f"found path {asked.path[:40]!r} and distance {asked.distance[:40]!r}; choose one that is listed.")
+        raise MeasureError(
+            f"found path {asked.path[:40]!r} and distance {asked.distance[:40]!r}; choose one that is listed."
+        )
     check_read(asked.read)
 
 

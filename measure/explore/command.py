@@ -32,7 +32,9 @@ def run(options: argparse.Namespace) -> int:
     """Serve until a signal. Raises `MeasureError` where the extra is not installed, and for a port that is taken."""
     for package in ("starlette", "uvicorn"):
         if find_spec(package) is None:
-            raise MeasureError(f"the explorer needs {package}, which is not installed: pip install 'stable-regions[explore]'.")
+            raise MeasureError(
+                f"the explorer needs {package}, which is not installed: pip install 'stable-regions[explore]'."
+            )
     if len(options.models) > MOST_MODELS:
         raise MeasureError(f"{len(options.models)} models given; the page takes {MOST_MODELS}, each held in memory.")
     # Before a model is loaded.

@@ -1,4 +1,4 @@
-"""What the page asks for, measured a step at a time: each step is one call of the public interface, and gives one event.
+"""What the page asks for, measured a step at a time: each is one call of the public interface, and gives one event.
 
 Steps are kept below some tenths of a second where that can be, so that pages take turns and a newer question does not
 wait long for an older one. Numbers go out as they came, to the last digit.
@@ -197,7 +197,9 @@ def plane(model: Served, asked: Plane) -> Iterator[Event]:
     foot = float(beside @ line) / length if length else 0.0
     up = beside - foot * line
     if not np.linalg.norm(up) > 1e-5 * max(np.linalg.norm(beside), 1e-30):
-        raise MeasureError("prompt C lies on the line from A to B, so there is no plane; give three prompts that differ.")
+        raise MeasureError(
+            "prompt C lies on the line from A to B, so there is no plane; give three prompts that differ."
+        )
     at = np.linspace(-0.25, 1.25, asked.size)
     cells = a + at[None, :, None] * line + at[:, None, None] * up
     yield {
@@ -235,7 +237,11 @@ def _corners(model: Served, ids: Sequence[Prompt], layer: int) -> Float[np.ndarr
 
 
 def _distances(
-    model: Served, context: Prompt, own: Float[np.ndarray, " width"], points: Float[np.ndarray, "points width"], asked: Plane
+    model: Served,
+    context: Prompt,
+    own: Float[np.ndarray, " width"],
+    points: Float[np.ndarray, "points width"],
+    asked: Plane,
 ) -> Float[np.ndarray, " points"]:
     """How far the output is at some points from what it is at the context's own state."""
     given = np.concatenate([own[None], points])[None].astype(np.float32 if model.loaded.dtype.itemsize < 8 else float)

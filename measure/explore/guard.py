@@ -32,7 +32,8 @@ HEADERS = {
 }
 _STALE = (
     "This address is not that of the explorer that runs now: each start has an address of its own. Open the one that "
-    "`measure explore` printed; what your page held comes back there, and a link's part behind # can be put behind it.\n"
+    "`measure explore` printed; what your page held comes back there, and the part of a link from # on can be put "
+    "behind it.\n"
 )
 
 
@@ -56,7 +57,9 @@ class Guard:
             await _say(send, 413, f"The request holds more than {self._most:,} bytes, which this page never sends.\n")
             return
         rest = scope["path"][len(self._token) + 1 :]
-        await self._app({**scope, "path": rest, "raw_path": rest.encode()}, _replayed(body, receive), _with_headers(send))
+        await self._app(
+            {**scope, "path": rest, "raw_path": rest.encode()}, _replayed(body, receive), _with_headers(send)
+        )
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         """Status and reason of a request that is not let in."""

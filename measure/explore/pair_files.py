@@ -40,7 +40,9 @@ def read(given: Read) -> dict[str, Any]:
         raise MeasureError(f"{name} is empty; give CSV with columns a, b and label, or JSONL.")
     found = _of_json(name, text) if text.lstrip()[:1] in "[{" else _of_csv(name, text)
     if len(found) > asked.MOST_PAIRS:
-        raise MeasureError(f"{name} holds {len(found)} pairs; the page takes {asked.MOST_PAIRS}: measure curve takes more.")
+        raise MeasureError(
+            f"{name} holds {len(found)} pairs; the page takes {asked.MOST_PAIRS}: measure curve takes more."
+        )
     return {"rows": found}
 
 
@@ -54,9 +56,8 @@ def _of_csv(name: str, text: str) -> list[dict[str, Any]]:
         csv.field_size_limit(before)
     columns = list(rows[0]) if rows else []
     if not {"a", "b"} <= set(columns):
-        raise MeasureError(
-            f"{name} has {'columns ' + reprlib.repr(columns) if columns else 'no rows'}; expected a, b and, if wanted, label."
-        )
+        found = f"columns {reprlib.repr(columns)}" if columns else "no rows"
+        raise MeasureError(f"{name} has {found}; expected columns a, b and, if wanted, label.")
     return [_row(f"{name}, row {number}", row) for number, row in enumerate(rows, 1)]
 
 
@@ -89,17 +90,17 @@ def _row(where: str, value: Any) -> dict[str, Any]:
         return _of_rival(where, value)
     if not {"a", "b"} <= set(value):
         raise MeasureError(
-            f"{where}: it has {reprlib.repr(list(value))}; expected a and b, or a record of Plateau Lab with sequence_a "
-            "and sequence_b."
+            f"{where}: it has {reprlib.repr(list(value))}; expected a and b, or a record of Plateau Lab with "
+            "sequence_a and sequence_b."
         )
-    row = {"a": value["a"], "b": value["b"], "label": "" if value.get("label") is None else str(value["label"])}
-    return _checked(where, row)
+    label = value.get("label")
+    return _checked(where, {"a": value["a"], "b": value["b"], "label": "" if label is None else str(label)})
 
 
 def _of_rival(where: str, value: dict[str, Any]) -> dict[str, Any]:
     if (schema := value.get("schema_version", 1)) != rival.SCHEMA:
         raise MeasureError(
-            f"{where}: its schema is {reprlib.repr(schema)}; expected Plateau Lab's {rival.SCHEMA}: export it there again."
+            f"{where}: its schema is {reprlib.repr(schema)}; expected {rival.SCHEMA}: export it from Plateau Lab again."
         )
     settings = value.get("settings")
     settings = settings if isinstance(settings, dict) else {}
@@ -119,7 +120,9 @@ def _checked(where: str, row: dict[str, Any]) -> dict[str, Any]:
             raise MeasureError(f"{where}: {name} is {reprlib.repr(row[name])}, no text; write a prompt there.")
         asked.check_prompt(f"{where}: {name}", row[name])
         if len(row[name]) > asked.MOST_LETTERS:
-            raise MeasureError(f"{where}: {name} has {len(row[name]):,} characters; the page takes {asked.MOST_LETTERS:,}.")
+            raise MeasureError(
+                f"{where}: {name} has {len(row[name]):,} characters; the page takes {asked.MOST_LETTERS:,}."
+            )
     return {**row, "label": row["label"][: asked.MOST_LABEL]}
 
 
@@ -178,7 +181,12 @@ FILE = "test_explored.py"
 
 def suite(listed: Listed, model: str) -> dict[str, str]:
     """The list as a suite, as a few lines of Python, and as a line of the shell."""
-    return {"file": FILE, "suite": _suite(listed, model), "python": _python(listed, model), "shell": _shell(listed, model)}
+    return {
+        "file": FILE,
+        "suite": _suite(listed, model),
+        "python": _python(listed, model),
+        "shell": _shell(listed, model),
+    }
 
 
 def _suite(listed: Listed, model: str) -> str:
@@ -186,7 +194,9 @@ def _suite(listed: Listed, model: str) -> str:
     fields |= {"path": (listed.path, "linear"), "distance": (listed.distance, "l2")}  # type: ignore[dict-item]
     more = "".join(f", {name}={value!r}" for name, (value, usual) in fields.items() if value != usual)
     more += ', pairing="random_with_bos"' if listed.bos else ""
-    rows = "\n".join(f"    ({row.a!r}, {row.b!r}, {row.label or str(number)!r})," for number, row in enumerate(listed.rows, 1))
+    rows = "\n".join(
+        f"    ({row.a!r}, {row.b!r}, {row.label or str(number)!r})," for number, row in enumerate(listed.rows, 1)
+    )
     # What stands in the name of a baseline's file.
     name = "".join(letter if letter.isalnum() or letter in "-._" else "-" for letter in model.rpartition("/")[2])
     kinds = ("later blocks shuffled", "all weights shuffled")
@@ -232,7 +242,9 @@ def plateau_lab(model: Served, listed: Listed) -> Iterator[Event]:
         found: Any = measure.interpolate(
             model.loaded, [ids[0]], [ids[1]], layer=listed.layer, read=reads, steps=listed.steps, path=listed.path
         )
-        tokens = [[{"id": one, "text": text} for one, text in zip(side, model.spelled(side), strict=True)] for side in ids]
+        tokens = [
+            [{"id": one, "text": text} for one, text in zip(side, model.spelled(side), strict=True)] for side in ids
+        ]
         yield {"type": "record", "record": _record(model, listed, row, tokens, found)}
 
 
@@ -271,5 +283,10 @@ def _values(curves: Curves) -> dict[str, list[float] | None]:
     values: Sequence[Float[np.ndarray, " steps"] | None] = [None] * len(rival.METRICS)
     if whole >= 1e-8 and lengths.sum() > 0:
         projected = (near**2 + whole**2 - far**2) / (2 * whole**2)
-        values = [near / (near + far), near / whole, projected, np.concatenate([[0.0], np.cumsum(lengths)]) / lengths.sum()]
+        values = [
+            near / (near + far),
+            near / whole,
+            projected,
+            np.concatenate([[0.0], np.cumsum(lengths)]) / lengths.sum(),
+        ]
     return {name: None if one is None else plain(one) for name, one in zip(rival.METRICS, values, strict=True)}

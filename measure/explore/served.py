@@ -127,7 +127,12 @@ def about(models: Sequence[Served]) -> dict[str, Any]:
         {"name": one.name, "label": one.label, "formula": one.formula, "straight": one.straight, "blind": one.blind}
         for one in metrics.CURVES
     ]
-    limits = {"tokens": asked.MOST_TOKENS, "pairs": asked.MOST_PAIRS, "steps": asked.MOST_STEPS, "cells": asked.MOST_CELLS}
+    limits = {
+        "tokens": asked.MOST_TOKENS,
+        "pairs": asked.MOST_PAIRS,
+        "steps": asked.MOST_STEPS,
+        "cells": asked.MOST_CELLS,
+    }
     return {
         "models": [one.told for one in models],
         "reads": READS,

@@ -1,4 +1,4 @@
-"""The server behind the page: files, prompts as tokens, and measurements as lines of JSON that come as they are made."""
+"""The server behind the page: files, prompts as tokens, measurements as lines of JSON that come as they are made."""
 
 from __future__ import annotations
 

@@ -128,7 +128,9 @@ def _step(job: Job) -> Event | None:
     except MeasureError as error:
         said = str(error)
     except MemoryError:
-        said = "the machine has no memory left for this; give shorter prompts or fewer points, or end what else uses it."
+        said = (
+            "the machine has no memory left for this; give shorter prompts or fewer points, or end what else uses it."
+        )
     except Exception as error:  # a defect, which costs the page one answer and not the others theirs
         _LOG.exception("a measurement of the explorer failed")
         said = f"this could not be measured ({type(error).__name__}); the terminal of measure explore tells more."
