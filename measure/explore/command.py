@@ -67,7 +67,7 @@ def _serve(options: argparse.Namespace, bound: socket.socket) -> None:
 
     from measure.explore import computing, server
     from measure.explore.served import served
-    from measure.explore.turns import Job, Turns
+    from measure.explore.turns import BACKGROUND, Job, Turns
 
     models = [
         served(name, precision=options.precision, allow_pickle=options.allow_pickle)
@@ -78,10 +78,11 @@ def _serve(options: argparse.Namespace, bound: socket.socket) -> None:
     token, turns = secrets.token_urlsafe(24), Turns()
     turns.start()
     for number, model in enumerate(models):
-        turns.add(Job(f"start{number}", "start", computing.warmed(model), _nobody))
+        turns.add(Job(f"start{number}", BACKGROUND, computing.warmed(model), _nobody))
     config = uvicorn.Config(
         server.application(models, token, turns), log_level="warning", access_log=False, lifespan="off", ws="none",
         loop="asyncio", http="h11", server_header=False, timeout_graceful_shutdown=1,
+        limit_concurrency=256,
     )  # fmt: skip
     print(f"http://127.0.0.1:{bound.getsockname()[1]}/{token}/", flush=True)
     print("Open this address in a browser on this machine; Ctrl-C ends it.", flush=True)

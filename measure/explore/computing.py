@@ -138,7 +138,7 @@ def standing(model: Served, asked: Standing) -> Iterator[Event]:
     """The metrics of independent random pairs of the package's corpus, more of them with each event."""
     model.check_layer(asked.layer)
     pairs = _random_pairs(model, asked.count, asked.bos)
-    key = ("standing", asked.layer, asked.read, asked.path, asked.distance, asked.steps, asked.bos)
+    key = ("standing", asked.count, asked.layer, asked.read, asked.path, asked.distance, asked.steps, asked.bos)
     # What an earlier question found, to be gone on with.
     found: dict[str, list[list[float | None]]] = model.kept.get(key) or {name: [] for name in metrics.NAMES}
     model.kept.put(key, found)
@@ -149,8 +149,11 @@ def standing(model: Served, asked: Standing) -> Iterator[Event]:
         yield {"type": "standing", "of": len(pairs), "from": told, "more": more, "layer": asked.layer}
         if done >= len(pairs):
             return
-        began, told = time.perf_counter(), done
+        # Another page may have asked for the same meanwhile.
+        began, told, done = time.perf_counter(), done, len(found[metrics.NAMES[0]])
         rows = range(done, min(done + some, len(pairs)))
+        if not rows:
+            continue
         sides = [[side[row] for row in rows] for side in (pairs.a, pairs.b)]
         measured = _interpolated(model, sides[0], sides[1], asked.layer, asked)
         for name in metrics.NAMES:
@@ -196,7 +199,7 @@ def plane(model: Served, asked: Plane) -> Iterator[Event]:
     length = float(line @ line)
     foot = float(beside @ line) / length if length else 0.0
     up = beside - foot * line
-    if not np.linalg.norm(up) > 1e-5 * max(np.linalg.norm(beside), 1e-30):
+    if not (length and np.linalg.norm(up) > 1e-5 * np.linalg.norm(beside)):
         raise MeasureError(
             "prompt C lies on the line from A to B, so there is no plane; give three prompts that differ."
         )

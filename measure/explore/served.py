@@ -9,7 +9,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from measure import metrics, prompts
+from measure import inputs, metrics, prompts
 from measure.explore import asked
 from measure.models import LoadedModel, load
 from measure.prompts import Prompt
@@ -79,16 +79,25 @@ class Served:
 
     def checked(self, texts: Sequence[str], names: Sequence[str], bos: bool) -> list[Prompt]:
         """Prompts as token ids. Raises `MeasureError` for one that is empty, no text, or too long to be looked at."""
+        found = []
         for text, name in zip(texts, names, strict=True):
             asked.check_prompt(name, text)
-        found = self.ids(texts, bos)
-        for ids, name in zip(found, names, strict=True):
+            (ids,) = self._checked(name, text, bos)
+            found.append(ids)
             if len(ids) > asked.MOST_TOKENS:
                 raise MeasureError(
                     f"{name} has {len(ids):,} tokens; the page takes {asked.MOST_TOKENS}. Longer ones can be measured "
                     "by measure.interpolate."
                 )
         return found
+
+    def _checked(self, name: str, text: str, bos: bool) -> Sequence[Prompt]:
+        """One prompt as token ids, checked as `measure.interpolate` checks it."""
+        try:
+            with self.lock:
+                return inputs.token_ids(name, [text], self.tokenizer, bos, self.loaded)
+        except MeasureError as error:
+            raise MeasureError(str(error).replace(f"{name}[0]", name)) from None
 
     def check_layer(self, layer: int) -> None:
         """Raise `MeasureError` for a layer that the model has not."""

@@ -16,6 +16,8 @@ Event = dict[str, Any]
 MOST_WAITING = 500
 # What of one page goes first.
 URGENCY = ("curve", "overlay", "tops", "layers", "slice", "standing", "file")
+# What nobody waits for: done where no page asks.
+BACKGROUND = "start"
 
 
 @dataclass(eq=False)
@@ -78,10 +80,14 @@ class Turns:
     def _every(self) -> list[Job]:
         return [job for jobs in self._waiting.values() for job in jobs]
 
+    def _pages(self) -> list[str]:
+        """Those who wait for something, in the order in which they will be served."""
+        return [one for one, jobs in self._waiting.items() if any(job.channel != BACKGROUND for job in jobs)]
+
     def _tell_places(self) -> None:
         """Tell every job that has not begun how many pages are served before it, where that changed."""
-        for place, jobs in enumerate(self._waiting.values()):
-            for job in jobs:
+        for place, client in enumerate(self._pages()):
+            for job in self._waiting[client]:
                 if job.place not in (0, place) and not job.cancelled.is_set():
                     job.place = place
                     job.tell({"type": "place", "place": place})
@@ -109,7 +115,7 @@ class Turns:
                 if self._waiting:
                     break
                 self._changed.wait()
-            client = next(iter(self._waiting))
+            client = next(iter(self._pages() or self._waiting))
             jobs = self._waiting[client] = self._waiting.pop(client)
             return min(jobs, key=lambda job: job.urgency)
 

@@ -54,7 +54,7 @@ async function ask(it) {
   const { a, b, layer } = state;
   it.said.classList.add("old");
   try {
-    await streamed("curve", "curves", { ...settingsAsked(it.told), pairs: [[a, b]], layers: [layer], channel: "curve" }, (event) => {
+    const whole = await streamed("curve", "curves", { ...settingsAsked(it.told), pairs: [[a, b]], layers: [layer], channel: "curve" }, (event) => {
       if (event.type === "place") return say(event.place ? `waiting: ${event.place} other page${event.place === 1 ? "" : "s"} before this one` : "measuring");
       if (event.type !== "curve") return undefined;
       it.curve = current.curve = event;
@@ -62,7 +62,7 @@ async function ask(it) {
       show(it);
       return say(`measured in ${event.seconds.toFixed(2)} s`);
     });
-    await askTops(it, { a, b, layer });
+    if (whole) await askTops(it, { a, b, layer });
   } catch (error) {
     it.said.classList.remove("old");
     it.said.textContent = error.message;
@@ -81,15 +81,24 @@ async function askTops(it, pair) {
 }
 
 async function overlay(it) {
+  const chosen = state.pairs.filter((one) => one.show);
+  const name = (at) => chosen[at].label || `pair ${state.pairs.indexOf(chosen[at]) + 1}`;
+  const wanted = JSON.stringify([settingsAsked(it.told), state.layer, chosen.map((one) => [one.a, one.b])]);
+  if (it.overlaid === wanted) {
+    // Called anew at most.
+    for (const [at, one] of it.overlays) one.name = name(at);
+    if (it.curve && it.overlays.size) show(it);
+    return;
+  }
+  it.overlaid = wanted;
   stop("overlay");
   it.overlays.clear();
-  const chosen = state.pairs.filter((one) => one.show);
   if (it.curve) show(it);
   if (!chosen.length) return;
   try {
     await streamed("overlay", "curves", { ...settingsAsked(it.told), pairs: chosen.map((one) => [one.a, one.b]), layers: [state.layer], channel: "overlay" }, (event) => {
       if (event.type !== "curve") return;
-      it.overlays.set(event.pair, { ...event, name: chosen[event.pair].label || `pair ${event.pair + 1}` });
+      it.overlays.set(event.pair, { ...event, name: name(event.pair) });
       if (it.curve) show(it);
     });
   } catch (error) {
@@ -104,7 +113,7 @@ function show(it) {
   document.documentElement.setAttribute("data-curve", String(Number(document.documentElement.getAttribute("data-curve") || 0) + 1));
   it.said.classList.remove("old");
   it.said.textContent = told(curve);
-  const over = [...it.overlays.values()].filter((one) => one.steps === undefined && one.alphas.length === curve.alphas.length);
+  const over = [...it.overlays.values()].filter((one) => one.alphas.length === curve.alphas.length);
   const looks = over.map((one, at) => ({ name: one.name, ink: OVERLAID[at % OVERLAID.length], dash: at >= OVERLAID.length ? [5, 3] : [], width: 1.6 }));
   const x = curve.alphas;
   it.far.draw([{ name: "A to B", x, y: curve.relative, ink: "accent", width: 2.5 }, { name: "its norm-only null", x, y: curve.null, ink: "soft", dash: [2, 3], width: 1.6 },

@@ -14,7 +14,7 @@ import { say } from "./status.js";
 function tabs(told) {
   const holder = document.getElementById("models");
   const facts = document.getElementById("facts");
-  const made = told.models.map((one) => make("button", { type: "button", role: "tab", "aria-controls": "main", click: () => choose(one) }, one.name));
+  const made = told.models.map((one) => make("button", { type: "button", role: "tab", id: `tab${told.models.indexOf(one)}`, "aria-controls": "panel", click: () => choose(one) }, one.name));
   const choose = (one) => change({ model: one.name, layer: Math.min(state.layer, one.layers), read: state.read.startsWith("block:") ? "final_norm" : state.read });
   holder.addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
@@ -29,6 +29,7 @@ function tabs(told) {
       tab.setAttribute("aria-selected", String(place === at));
       tab.tabIndex = place === at ? 0 : -1;
     });
+    document.getElementById("panel").setAttribute("aria-labelledby", made[at].id);
     facts.textContent = `${one.layers} blocks, width ${one.width}, ${one.dtype} on ${one.device}, revision ${one.revision}, weights ${one.weights_sha256.slice(0, 12)}`;
   }
   onChange(follow);
