@@ -450,7 +450,7 @@ def test_plateau_lab_records_go_out_and_are_the_same_measured_again(client: Clie
 
 def listed(**more: Any) -> asked.Listed:
     words = ("dog", "rain", "ship", "wall", "queen", "road", "fire", "book")
-    rows = tuple(asked.Row(f" He saw the {word}", f" It is 'not' a {word} \\\"", f'"{word}" {{x}}') for word in words)
+    rows = tuple(asked.Row(f" He \\ saw 'the' {word}", f' It "is" {{no}} {word}s', f'"{word}" {{x}}') for word in words)
     return asked.Listed("me", rows=rows, **more)
 
 
@@ -458,16 +458,12 @@ def test_the_suite_of_a_list_runs_as_it_is(pytester: pytest.Pytester) -> None:
     made = pair_files.suite(listed(layer=2), MODEL)
     assert made["suite"].count("\n") < 70
     pytester.makepyfile(**{made["file"].removesuffix(".py"): made["suite"]})
-    done = pytester.runpytest_subprocess(
-        "-p", "measure.plugin", made["file"], "--snapshot-update", "-p", "no:cacheprovider"
-    )
-    outcomes = done.parseoutcomes()
+    done = pytester.runpytest_subprocess("-p", "measure.plugin", made["file"], "--snapshot-update")
     text = done.stdout.str()
-    assert outcomes.get("errors", 0) == 0, text
+    assert done.parseoutcomes().get("errors", 0) == 0, text
     assert "My pairs have plateaus" in text
+    assert "1 as accepted" in text
     assert list(pytester.path.glob("baselines/**/*.json")), text
-    again = pytester.runpytest_subprocess("-p", "measure.plugin", made["file"], "-k", "baseline")
-    again.assert_outcomes(passed=1, deselected=2)
 
 
 def test_the_lines_of_python_are_the_list(model: Served) -> None:

@@ -79,23 +79,21 @@ class Served:
 
     def checked(self, texts: Sequence[str], names: Sequence[str], bos: bool) -> list[Prompt]:
         """Prompts as token ids. Raises `MeasureError` for one that is empty, no text, or too long to be looked at."""
-        found = []
         for text, name in zip(texts, names, strict=True):
             asked.check_prompt(name, text)
-            (ids,) = self._checked(name, text, bos)
-            found.append(ids)
+        for ids, name in zip(self.ids(texts, bos), names, strict=True):
             if len(ids) > asked.MOST_TOKENS:
                 raise MeasureError(
                     f"{name} has {len(ids):,} tokens; the page takes {asked.MOST_TOKENS}. Longer ones can be measured "
                     "by measure.interpolate."
                 )
-        return found
+        return [self._checked(name, text, bos) for text, name in zip(texts, names, strict=True)]
 
-    def _checked(self, name: str, text: str, bos: bool) -> Sequence[Prompt]:
+    def _checked(self, name: str, text: str, bos: bool) -> Prompt:
         """One prompt as token ids, checked as `measure.interpolate` checks it."""
         try:
             with self.lock:
-                return inputs.token_ids(name, [text], self.tokenizer, bos, self.loaded)
+                return inputs.token_ids(name, [text], self.tokenizer, bos, self.loaded)[0]
         except MeasureError as error:
             raise MeasureError(str(error).replace(f"{name}[0]", name)) from None
 
