@@ -23,7 +23,6 @@ MOST_LABEL = 200
 MOST_CELLS = 64
 
 T = TypeVar("T", bound="_Asked")
-_READ_NAMES = (*READS, "block:N")
 
 
 class _Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -83,7 +83,8 @@ class Guard:
 
     async def _body(self, receive: Receive) -> bytes | None:
         """All of the request's body; None where it is too long."""
-        parts, size = [], 0
+        parts: list[bytes] = []
+        size = 0
         while True:
             message = await receive()
             if message["type"] != "http.request":

@@ -190,8 +190,12 @@ def suite(listed: Listed, model: str) -> dict[str, str]:
 
 
 def _suite(listed: Listed, model: str) -> str:
-    fields = {"layer": (listed.layer, 1), "read": (listed.read, "final_norm"), "steps": (listed.steps, 50)}
-    fields |= {"path": (listed.path, "linear"), "distance": (listed.distance, "l2")}  # type: ignore[dict-item]
+    fields: dict[str, tuple[Any, Any]] = {
+        "layer": (listed.layer, 1),
+        "read": (listed.read, "final_norm"),
+        "steps": (listed.steps, 50),
+    }
+    fields |= {"path": (listed.path, "linear"), "distance": (listed.distance, "l2")}
     more = "".join(f", {name}={value!r}" for name, (value, usual) in fields.items() if value != usual)
     more += ', pairing="random_with_bos"' if listed.bos else ""
     rows = "\n".join(
@@ -249,7 +253,7 @@ def plateau_lab(model: Served, listed: Listed) -> Iterator[Event]:
 
 
 def _record(model: Served, listed: Listed, row: Row, tokens: Any, found: dict[str, Curves]) -> dict[str, Any]:
-    settings = {"patch_layer": listed.layer - 1, "steps": listed.steps, "interpolation": listed.path}
+    settings: dict[str, Any] = {"patch_layer": listed.layer - 1, "steps": listed.steps, "interpolation": listed.path}
     settings |= {"patch_position": "last_token", "context": "a", "measurement_position": "last_token"}
     rows = [
         {"key": _key(read), "values": _values(curves), "endpoint_l2": plain(curves.distance[0, -1])}

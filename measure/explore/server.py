@@ -33,7 +33,7 @@ Answer = Callable[[Request], Awaitable[Response]]
 def application(models: Sequence[Served], token: str, turns: Turns) -> Guard:
     """The whole server, as an ASGI application, on models that are loaded; `turns` is started by the caller."""
     page = _Page(models, turns)
-    measured = {
+    measured: dict[str, tuple[Any, Any]] = {
         "curves": (asked.Measured, page.curves),
         "tops": (asked.Tops, page.tops),
         "standing": (asked.Standing, page.standing),
