@@ -95,7 +95,7 @@ class Opened:
 
     def measured(self, said: str = "After block") -> None:
         # Nothing that the page would have to evaluate: its policy forbids that.
-        self.page.locator("#said:not(.old)").get_by_text(said).wait_for()
+        self.page.locator("#said:not(.old)").filter(has_text=said).wait_for()
 
     def write(self, a: str, b: str) -> None:
         for name, text in (("A", a), ("B", b)):

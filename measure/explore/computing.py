@@ -214,7 +214,7 @@ def plane(model: Served, asked: Plane) -> Iterator[Event]:
         began = time.perf_counter()
         chosen = cells[row : row + some]
         flat = chosen.reshape(-1, chosen.shape[-1])
-        sides = [_distances(model, ids[k], corners[k], flat, asked).reshape(len(chosen), -1) for k in range(3)]
+        sides = [_distances(model, ids[k], corners[k], flat, asked) for k in range(3)]
         yield {"type": "rows", "from": row, "distance": plain(sides)}
         row, some = row + len(chosen), _next_size(some, time.perf_counter() - began)
     yield from _cell_tokens(model, ids[0], a, cells, asked)
