@@ -42,18 +42,18 @@ export async function streamed(channel, path, body, hear) {
   running.set(channel, control);
   try {
     const reader = (await sent(path, body, control.signal)).body.pipeThrough(new TextDecoderStream()).getReader();
-    let rest = "";
+    let rest = "", ending = "";
     for (;;) {
       const { done, value } = await reader.read();
+      if (done && ending) return ending === "end";
       if (done) throw new Refused("The server ended in the middle of an answer. What this page holds is kept: start measure explore again.");
       const lines = (rest + value).split("\n");
       rest = lines.pop();
       for (const event of lines.map((line) => JSON.parse(line))) {
         if (control.signal.aborted) return false;
         if (event.type === "problem") throw new Refused(event.text);
-        if (event.type === "cancelled") return false;
-        if (event.type === "end") return true;
-        hear(event);
+        if (event.type === "end" || event.type === "cancelled") ending = event.type;
+        else hear(event);
       }
     }
   } catch (error) {

@@ -130,7 +130,7 @@ function told(curve) {
   if (state.a === state.b) return "A and B are one prompt: nothing moves between them, so there is no curve.";
   if (curve.degenerate) return "Both ends give the same output here, so there is no relative distance: take an earlier layer, or prompts that differ more.";
   const way = curve.way && curve.way !== "fast" ? "; by the slow reference path" : "";
-  return `After block ${curve.layer}, ${readName(state.read)}, ${distanceName(state.distance)}: d(1) = ${Number(curve.distance.at(-1)).toPrecision(4)}, ${curve.tokens.join(" and ")} tokens${way}.`;
+  return `After block ${curve.layer}, read at ${readName(state.read)}, ${distanceName(state.distance)}: d(1) = ${Number(curve.distance.at(-1)).toPrecision(4)}, ${curve.tokens.join(" and ")} tokens${way}.`;
 }
 
 // `ranks`: by metric, what share of random pairs lies below; set by the part on random pairs.

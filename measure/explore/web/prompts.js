@@ -6,7 +6,7 @@ import { change, onChange, state } from "./state.js";
 
 const PATH = { linear: "straight line", slerp: "arc, norm evenly", arc: "arc at ‖A‖" };
 const DISTANCE = { l2: "Euclidean", symmetric: "symmetric", projection: "projection on the ends' line", cosine: "cosine", kl: "KL, nats (logits)", js: "JS, bits (logits)" };
-const READ = { final_norm: "after the final norm", residual: "before the final norm", logits: "logits" };
+const READ = { final_norm: "final norm", residual: "before the norm", logits: "logits" };
 
 export const readName = (read) => READ[read] || `block ${read.slice(6)}`;
 export const distanceName = (distance) => DISTANCE[distance];
@@ -33,7 +33,7 @@ export function promptBox(name, key, told) {
       const [tokens] = await asked("tokens", { model: told.models.findIndex((one) => one.name === state.model), texts: [state[key]], bos: state.bos });
       if (mine !== number) return;
       list.replaceChildren(...chips(tokens));
-      count.textContent = tokens.length ? `${tokens.length} token${tokens.length === 1 ? "" : "s"}; the last is ${key === "a" ? "patched" : "what X goes to"}` : "empty";
+      count.textContent = tokens.length ? `${tokens.length} token${tokens.length === 1 ? "" : "s"}; the last is ${key === "a" ? "patched" : key === "b" ? "what X goes to" : "the third point"}` : "empty";
     } catch (error) {
       if (mine !== number) return;
       list.replaceChildren();

@@ -55,7 +55,7 @@ async function ask(it) {
     return;
   }
   if (state.read.startsWith("block:")) {
-    it.said.textContent = "Slices are read after or before the final norm, or at the logits: choose one of them above.";
+    it.said.textContent = "A slice is read at the final norm, before it, or at the logits: choose one of them above.";
     return;
   }
   const { model, bos, read } = settingsAsked(it.told), began = performance.now();
