@@ -182,7 +182,6 @@ def test_layers_slice_and_random_pairs(open_page: Any) -> None:
     page.get_by_role("button", name="Measure 200 random pairs").click()
     page.locator("#standing").get_by_text("random pairs have less").wait_for()
     page.locator("#curve").get_by_role("columnheader", name="rank").wait_for()
-    page.locator("#standing").get_by_role("button", name="Stop").click()
 
 
 def test_the_keyboard_reads_the_curve(open_page: Any) -> None:
