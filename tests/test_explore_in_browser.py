@@ -151,7 +151,7 @@ def test_from_typing_to_export(open_page: Any, tmp_path: Path) -> None:
     suite = opened.saved("Make a suite of these pairs")
     assert "(' The house was very', ' The house was in', 'mine')," in suite
     compile(suite, "suite", "exec")
-    record = json.loads(opened.saved("Measure and export as records of Plateau Lab").splitlines()[0])
+    record = json.loads(opened.saved("Plateau Lab JSONL: measure every block of each pair, export records").splitlines()[0])
     assert record["schema_version"] == 7
     file = tmp_path / "more.csv"
     file.write_text("a,b,label\n one, two,third\n one, one\n")
@@ -222,24 +222,24 @@ def test_hostile_prompts_and_links_stay_text(open_page: Any) -> None:
     assert "onerror" in page.locator("#pairs tbody").inner_text()
 
 
-@pytest.mark.parametrize(
-    ("a", "b", "said"),
-    [
+def test_what_has_no_curve_is_told(open_page: Any) -> None:
+    opened = open_page()
+    for a, b, said in (
         ("", " it", "Prompt A is empty: write at least one token."),
         (" it", " it", "A and B are one prompt: nothing moves between them, so there is no curve."),
         (" it", " the" * 600, "prompt B has 600 tokens; the page takes 512."),
-    ],
-)
-def test_what_has_no_curve_is_told(open_page: Any, a: str, b: str, said: str) -> None:
+    ):
+        opened.write(a, b)
+        opened.measured(said)
+
+
+def test_a_link_that_cannot_be_read_is_told(open_page: Any, running: Running) -> None:
     opened = open_page()
-    opened.write(a, b)
-    opened.measured(said)
-
-
-@pytest.mark.parametrize("rest", ["#1.AAAA", "#9.abc", "#%00", "#1.{}"])
-def test_a_link_that_cannot_be_read_is_told(open_page: Any, rest: str) -> None:
-    opened = open_page(rest)
-    assert "The link holds nothing that can be read" in opened.page.get_by_role("alert").inner_text()
+    for rest in ("#1.AAAA", "#9.abc", "#%00", "#1.{}"):
+        opened.page.goto("about:blank")
+        opened.page.goto(running.url + rest)
+        opened.page.wait_for_selector("html[data-ready]")
+        assert "The link holds nothing that can be read" in opened.page.get_by_role("alert").inner_text()
     opened.measured()
 
 
@@ -282,8 +282,7 @@ def test_a_server_that_is_killed_and_started_again_loses_nothing(browser: Any, m
         opened.context.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
+@pytest.mark.parametrize(("scheme", "viewport"), [("light", DESK), ("dark", PHONE)], ids=["light desk", "dark phone"])
 def test_axe_finds_nothing(open_page: Any, scheme: str, viewport: dict[str, int]) -> None:
     opened = open_page(color_scheme=scheme, viewport=viewport)
     page = opened.page

@@ -26,7 +26,7 @@ function axis(label, size) {
 export function spanOf(series, least = []) {
   const values = [...series.flatMap((one) => one.y), ...least].filter((value) => known(value) && Number.isFinite(value));
   if (!values.length) return [0, 1];
-  const low = Math.min(...values), high = Math.max(...values), room = 0.04 * (high - low || 1);
+  const low = Math.min(...values), high = Math.max(...values), room = 0.04 * (high - low || Math.abs(high) || 1);
   return [low - room, high + room];
 }
 
@@ -69,7 +69,9 @@ export class Chart {
 
   ends() {
     const x = this.series.length ? this.series[0].x : [0, 1];
-    return this.x.ends || [x[0], x[x.length - 1]];
+    const [low, high] = this.x.ends || [x[0], x[x.length - 1]];
+    // Without extent there would be no end of ticks.
+    return low < high ? [low, high] : [low - 0.5, high + 0.5];
   }
 
   repaint() {

@@ -121,6 +121,7 @@ function draw(it) {
   const layers = [...it.found.keys()].sort((one, other) => one - other), about = it.told.metrics.find((one) => one.name === state.metric);
   it.chart ||= new Chart(it.along, { label: "A metric along the layers", height: 300, y: "", x: { label: "patched after block", read: (layer) => `after block ${layer}` }, name: () => `${state.metric} by layer, ${state.model}` });
   it.chart.y = about.label;
+  it.chart.x.ends = [1, rows];
   if (it.shown !== state.metric) it.chart.series = [];
   it.shown = state.metric;
   const column = (side) => layers.map((layer) => it.found.get(layer).metrics[state.metric][side]);

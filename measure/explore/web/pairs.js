@@ -18,7 +18,7 @@ export function pairsPart(holder, told) {
   it.out = [
     button("CSV", () => saveAs(exactCsv(["label", "a", "b"], state.pairs.map((one, at) => [one.label || String(at + 1), one.a, one.b])), "text/csv;charset=utf-8", "pairs.csv"), { "aria-label": "Export pairs as CSV" }),
     button("JSONL", () => saveAs(state.pairs.map((one, at) => `${JSON.stringify({ label: one.label || String(at + 1), a: one.a, b: one.b })}\n`).join(""), "application/x-ndjson", "pairs.jsonl"), { "aria-label": "Export pairs as JSONL" }),
-    button("Plateau Lab JSONL", () => plateauLab(it), { "aria-label": "Measure and export as records of Plateau Lab" }),
+    button("Plateau Lab JSONL", () => plateauLab(it), { "aria-label": "Plateau Lab JSONL: measure every block of each pair, export records" }),
   ];
   it.claim = [button("Make a suite of these pairs", () => suite(it, "suite"), { class: "main" }), button("Copy as Python", () => suite(it, "python")), button("Copy for the shell", () => suite(it, "shell"))];
   holder.append(make("h2", {}, "Pairs"),
