@@ -104,37 +104,65 @@ def crowd(port: int, pages: int, each: int) -> list[float]:
     return ended
 
 
-def main(name: str) -> None:
-    """Print a line for each number."""
-    model, turns = served(name, precision="float32", allow_pickle=False), Turns()
-    print(f"{name}, {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}", flush=True)
-    began = time.perf_counter()
-    for _ in computing.warmed(model):
-        pass
-    print(f"every layer checked in {time.perf_counter() - began:.1f} s", flush=True)
+class Told:
+    """Prints what was found since the last line, with the processor time that it took: that of the clients included."""
+
+    def __init__(self) -> None:
+        self.before = time.process_time()
+
+    def __call__(self, text: str, per: int = 1) -> None:
+        spent = (time.process_time() - self.before) / per
+        print(f"{text}; processor time {spent:.2f} s{' each' if per > 1 else ''}", flush=True)
+        self.before = time.process_time()
+
+
+def begun(model: Any, turns: Turns) -> int:
+    """The port of a server of one model."""
     turns.start()
     bound = command.opened(0)
-    port = bound.getsockname()[1]
     config = uvicorn.Config(server.application([model], "bench", turns), log_level="error", lifespan="off", ws="none")
     threading.Thread(target=uvicorn.Server(config).run, kwargs={"sockets": [bound]}, daemon=True).start()
+    return int(bound.getsockname()[1])
+
+
+def singles(port: int, tell: Told) -> None:
+    """One curve at a time, and a slice."""
     pairs = measure.pairs("printed")
-    curve(port, pairs.a[0], pairs.b[0])
+    (first,) = curve(port, pairs.a[0], pairs.b[0])
+    tell(f"the first curve, its layer checked: {first:.2f} s")
     ones = [curve(port, f" The {number} houses were", " The house was in")[0] for number in range(50)]
-    print(f"a curve: median {statistics.median(ones):.3f} s, at most {max(ones):.3f} s", flush=True)
-    if drawn := keys(f"http://127.0.0.1:{port}/bench/"):
-        print(f"from key to chart: median {statistics.median(drawn):.3f} s, at most {max(drawn):.3f} s", flush=True)
-    every = curve(port, pairs.a[1], pairs.b[1], layers=list(range(1, model.loaded.depth + 1)))
-    print(f"all {len(every)} layers: first {every[0]:.2f} s, all {every[-1]:.1f} s", flush=True)
+    tell(f"a curve: median {statistics.median(ones):.3f} s, at most {max(ones):.3f} s", 50)
     rows = seconds(port, "plane", "rows", {"a": pairs.a[2], "b": pairs.b[2], "c": pairs.a[3], "size": 32})
-    print(f"slice of 32 x 32: first rows {rows[0]:.2f} s, all {rows[-1]:.1f} s", flush=True)
+    tell(f"slice of 32 x 32: first rows {rows[0]:.2f} s, all {rows[-1]:.1f} s")
+    if drawn := keys(f"http://127.0.0.1:{port}/bench/"):
+        tell(f"from key to chart: median {statistics.median(drawn):.3f} s, at most {max(drawn):.3f} s", len(drawn))
+
+
+def many(port: int, tell: Told) -> None:
+    """Twenty pages at once, and what 2,000 requests leave behind."""
     ended = crowd(port, 20, 3)
-    print(f"20 pages, 3 curves each: no error, first done {min(ended):.1f} s, last {max(ended):.1f} s", flush=True)
+    tell(f"20 pages, 3 curves each: no error, first done {min(ended):.1f} s, last {max(ended):.1f} s", 60)
     for number in range(700):
         curve(port, f" Number {number} was", " The house was in", steps=5)
     before = resident()
     for number in range(2000):
         curve(port, f" Now number {number} was", " The house was in", steps=5)
-    print(f"2,000 requests more: {before:.0f} MB before, {resident():.0f} MB after", flush=True)
+    tell(f"2,000 requests more: {before:.0f} MB before, {resident():.0f} MB after", 2700)
+
+
+def main(name: str) -> None:
+    """Print a line for each number."""
+    model, turns = served(name, precision="float32", allow_pickle=False), Turns()
+    print(f"{name}, {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}", flush=True)
+    port, tell, pairs = begun(model, turns), Told(), measure.pairs("printed")
+    singles(port, tell)
+    began = time.perf_counter()
+    for _ in computing.warmed(model):
+        pass
+    tell(f"every layer checked in {time.perf_counter() - began:.1f} s")
+    every = curve(port, pairs.a[1], pairs.b[1], layers=list(range(1, model.loaded.depth + 1)))
+    tell(f"all {len(every)} layers: first {every[0]:.2f} s, all {every[-1]:.1f} s")
+    many(port, tell)
     turns.close()
 
 

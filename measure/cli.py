@@ -112,8 +112,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def _parser(*, pairs_from: bool = False) -> argparse.ArgumentParser:
     parser = _Parser("measure", description="Measure stable regions in the residual stream.")
     names = (
-        "models | curve | sweep | slice | explore | compare | audit | plan | fetch | report | history | review | refresh"
-        " | ladder"
+        "models | curve | sweep | slice | explore | compare | audit | plan | fetch | report | history | review"
+        " | refresh | ladder"
     )
     commands = parser.add_subparsers(required=True, metavar=names)
     _add_models(commands)

@@ -458,7 +458,7 @@ def test_the_suite_of_a_list_runs_as_it_is(pytester: pytest.Pytester) -> None:
     made = pair_files.suite(listed(layer=2), MODEL)
     assert made["suite"].count("\n") < 70
     pytester.makepyfile(**{made["file"].removesuffix(".py"): made["suite"]})
-    done = pytester.runpytest_subprocess("-p", "measure.plugin", made["file"], "--snapshot-update")
+    done = pytester.runpytest("-p", "measure.plugin", made["file"], "--snapshot-update")
     text = done.stdout.str()
     assert done.parseoutcomes().get("errors", 0) == 0, text
     assert "My pairs have plateaus" in text

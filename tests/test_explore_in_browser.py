@@ -142,16 +142,17 @@ def test_from_typing_to_export(open_page: Any, tmp_path: Path) -> None:
     page.get_by_role("list", name="Most probable next token").wait_for()
     page.get_by_role("button", name="Add this pair").click()
     page.get_by_role("textbox", name="Label of pair 1").fill("mine")
+    page.get_by_role("checkbox", name="Draw mine over the curve").check()
     opened.write(" He took the", " She went to")
     page.keyboard.press("Control+Enter")
-    page.get_by_role("checkbox", name="Draw mine over the curve").check()
     page.locator(".legend").first.get_by_text("mine").wait_for()
     assert opened.saved("Export pairs as CSV").splitlines()[1] == 'mine," The house was very"," The house was in"'
     assert json.loads(opened.saved("Export pairs as JSONL").splitlines()[1])["b"] == " She went to"
     suite = opened.saved("Make a suite of these pairs")
     assert "(' The house was very', ' The house was in', 'mine')," in suite
     compile(suite, "suite", "exec")
-    record = json.loads(opened.saved("Plateau Lab JSONL: measure every block of each pair, export records").splitlines()[0])
+    records = opened.saved("Plateau Lab JSONL: measure every block of each pair, export records")
+    record = json.loads(records.splitlines()[0])
     assert record["schema_version"] == 7
     file = tmp_path / "more.csv"
     file.write_text("a,b,label\n one, two,third\n one, one\n")

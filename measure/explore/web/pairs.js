@@ -50,13 +50,20 @@ function show(it) {
 const renewed = (at, values) => change({ pairs: state.pairs.map((one, place) => (place === at ? { ...one, ...values } : one)) });
 
 function row(it, pair, at) {
-  const name = pair.label || `pair ${at + 1}`;
-  const drawn = make("input", { type: "checkbox", "aria-label": `Draw ${name} over the curve`, change: () => renewed(at, { show: drawn.checked }) });
+  const drawn = make("input", { type: "checkbox", change: () => renewed(at, { show: drawn.checked }) });
   drawn.checked = pair.show;
-  const label = make("input", { type: "text", maxlength: 200, placeholder: `pair ${at + 1}`, "aria-label": `Label of pair ${at + 1}`, input: () => renewed(at, { label: label.value }) });
+  const label = make("input", { type: "text", maxlength: 200, placeholder: `pair ${at + 1}`, "aria-label": `Label of pair ${at + 1}`, input: () => { renewed(at, { label: label.value }); name(); } });
   label.value = pair.label;
-  return make("tr", {}, make("td", {}, drawn), make("td", {}, label), ...[pair.a, pair.b].map((text) => make("td", { class: "text" }, make("bdi", {}, quoted(text)))),
-    make("td", { class: "row" }, button("Look", () => change({ a: pair.a, b: pair.b }), { "aria-label": `Look at ${name}` }), button("Remove", () => remove(it, at), { "aria-label": `Remove ${name}` })));
+  const look = button("Look", () => change({ a: pair.a, b: pair.b })), away = button("Remove", () => remove(it, at));
+  // Told with the label as it is being written.
+  function name() {
+    const called = label.value || `pair ${at + 1}`;
+    drawn.setAttribute("aria-label", `Draw ${called} over the curve`);
+    look.setAttribute("aria-label", `Look at ${called}`);
+    away.setAttribute("aria-label", `Remove ${called}`);
+  }
+  name();
+  return make("tr", {}, make("td", {}, drawn), make("td", {}, label), ...[pair.a, pair.b].map((text) => make("td", { class: "text" }, make("bdi", {}, quoted(text)))), make("td", { class: "row" }, look, away));
 }
 
 function add(it) {
