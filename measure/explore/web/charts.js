@@ -30,7 +30,7 @@ export function spanOf(series, least = []) {
   return [low - room, high + room];
 }
 
-// `x`: its label, and `read`, which says a place on it; `y`: label; `least`: values that are always in view.
+// `x`: its label, `read`, which says a place on it, `whole` where there is nothing between whole numbers; `y`: label; `least`: values that are always in view.
 export class Chart {
   constructor(holder, { label, x, y, height = 280, least = [], range, onPlace, name }) {
     Object.assign(this, { label, x, y, height, least, range, onPlace, series: [], at: 0, name: name || (() => label) });
@@ -56,7 +56,7 @@ export class Chart {
     this.plot = new uPlot({
       width: Math.max(200, Math.floor(this.plotted.clientWidth)), height: this.height, legend: { show: false }, padding: [8, 10, 0, 0],
       scales: { x: { time: false, range: () => this.ends() }, y: { range: () => this.range || spanOf(this.series, this.least) } },
-      axes: [{ ...axis(this.x.label, 40), space: 60 }, axis(this.y, 62)],
+      axes: [{ ...axis(this.x.label, 40), space: 60, ...(this.x.whole ? { incrs: [1, 2, 5, 10, 20, 50, 100] } : {}) }, axis(this.y, 62)],
       series: [{ label: this.x.label }, ...this.series.map((one) => ({
         label: one.name, stroke: () => colour(one.ink), dash: one.dash || [], width: one.width || 2, points: { show: false }, spanGaps: false }))],
       cursor: { y: false, drag: { x: false, y: false }, points: { show: false } },
@@ -116,7 +116,7 @@ export class Chart {
   }
 
   svg() {
-    return linesSvg({ title: this.name(), series: this.series, x: this.x.label, y: this.y, ends: this.ends(), range: this.range || spanOf(this.series, this.least) });
+    return linesSvg({ title: this.name(), series: this.series, x: this.x.label, y: this.y, ends: this.ends(), whole: this.x.whole, range: this.range || spanOf(this.series, this.least) });
   }
 }
 
@@ -142,12 +142,12 @@ export function ticks(low, high, most = 6) {
   return found;
 }
 
-function linesSvg({ title, series, x, y, ends, range }) {
+function linesSvg({ title, series, x, y, ends, whole, range }) {
   const width = 640, top = 34, left = 64, right = 620, bottom = 330, height = 372 + 18 * series.length;
   const drawing = frame(title, width, height);
   const across = (value) => left + ((value - ends[0]) / (ends[1] - ends[0] || 1)) * (right - left);
   const up = (value) => bottom - ((value - range[0]) / (range[1] - range[0] || 1)) * (bottom - top);
-  for (const value of ticks(...ends)) drawing.append(shape("line", { x1: across(value), x2: across(value), y1: top, y2: bottom, stroke: colour("line") }), words(across(value), bottom + 16, String(value), { "text-anchor": "middle", fill: colour("soft") }));
+  for (const value of ticks(...ends).filter((one) => !whole || Number.isInteger(one))) drawing.append(shape("line", { x1: across(value), x2: across(value), y1: top, y2: bottom, stroke: colour("line") }), words(across(value), bottom + 16, String(value), { "text-anchor": "middle", fill: colour("soft") }));
   for (const value of ticks(...range)) drawing.append(shape("line", { x1: left, x2: right, y1: up(value), y2: up(value), stroke: colour("line") }), words(left - 6, up(value) + 4, String(value), { "text-anchor": "end", fill: colour("soft") }));
   drawing.append(words((left + right) / 2, bottom + 34, x, { "text-anchor": "middle", fill: colour("soft") }),
     words(16, (top + bottom) / 2, y, { "text-anchor": "middle", fill: colour("soft"), transform: `rotate(-90 16 ${(top + bottom) / 2})` }));

@@ -25,11 +25,12 @@ export function layersPart(holder, told) {
   it.readout = make("p", { class: "small where", "aria-live": "polite" }, "Not measured yet.");
   it.quantity = choice(Object.entries(QUANTITY), state.quantity, (value) => change({ quantity: value }), { "aria-label": "Shown in the heat map" });
   it.metric = choice(told.metrics.map((one) => [one.name, one.label]), state.metric, (value) => change({ metric: value }), { "aria-label": "Metric along the layers" });
+  it.deepest = make("span", {});
   it.scale = make("p", { class: "scale small soft" });
   it.along = make("div", { class: "chart" });
   const name = () => `${QUANTITY[state.quantity]} in all layers of ${state.model}`;
   it.body = make("div", { class: "two", hidden: true }, make("div", {}, make("p", { class: "row" }, it.quantity, saveButtons("the heat map", name, { csv: () => heatCsv(it), svg: () => heatSvg(it, name()) })),
-    make("div", { class: "framed" }, make("span", { class: "side" }, "patched after block"), it.plane), make("p", { class: "ends small soft" }, make("span", {}, "alpha 0"), make("span", {}, "1")), it.scale, it.readout),
+    make("div", { class: "framed" }, make("span", { class: "side" }, it.deepest, make("span", {}, "patched after block"), make("span", {}, "1")), it.plane), make("p", { class: "ends small soft" }, make("span", {}, "alpha 0"), make("span", {}, "1")), it.scale, it.readout),
   make("div", {}, make("p", { class: "row" }, it.metric), it.along));
   holder.append(make("h2", {}, "All layers"), make("p", { class: "row" }, it.ask, it.said), it.body);
   it.plane.addEventListener("pointermove", (event) => point(it, event));
@@ -115,11 +116,12 @@ function draw(it) {
   it.metric.value = state.metric;
   const { rows, low, high } = paint(it, it.canvas);
   it.plane.style.setProperty("--rows", rows);
+  it.deepest.textContent = rows;
   it.plane.style.setProperty("--at", state.layer - 1);
   it.scale.replaceChildren(`${fixed(low, 1)} `, make("span", { class: "ramp", "aria-hidden": "true" }), ` ${fixed(high, 1)}${state.quantity === "speed" || high > 1 ? "; what is more is drawn as this" : ""}; transparent: not defined`);
   tell(it);
   const layers = [...it.found.keys()].sort((one, other) => one - other), about = it.told.metrics.find((one) => one.name === state.metric);
-  it.chart ||= new Chart(it.along, { label: "A metric along the layers", height: 300, y: "", x: { label: "patched after block", read: (layer) => `after block ${layer}` }, name: () => `${state.metric} by layer, ${state.model}` });
+  it.chart ||= new Chart(it.along, { label: "A metric along the layers", height: 300, y: "", x: { label: "patched after block", whole: true, read: (layer) => `after block ${layer}` }, name: () => `${state.metric} by layer, ${state.model}` });
   it.chart.y = about.label;
   it.chart.x.ends = [1, rows];
   if (it.shown !== state.metric) it.chart.series = [];

@@ -63,7 +63,7 @@ function row(it, pair, at) {
     away.setAttribute("aria-label", `Remove ${called}`);
   }
   name();
-  return make("tr", {}, make("td", {}, drawn), make("td", {}, label), ...[pair.a, pair.b].map((text) => make("td", { class: "text" }, make("bdi", {}, quoted(text)))), make("td", { class: "row" }, look, away));
+  return make("tr", {}, make("td", {}, drawn), make("td", {}, label), ...[pair.a, pair.b].map((text) => make("td", { class: "text" }, make("bdi", {}, quoted(text)))), make("td", {}, make("div", { class: "row" }, look, away)));
 }
 
 function add(it) {
