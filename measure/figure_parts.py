@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,6 +19,7 @@ from jaxtyping import Float
 from measure import metrics
 from measure.records import Run
 from measure.rows import CurveRow, Field, ModelRow, Number, ResultRow, Revision
+from measure.spec import CurveSpec
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -115,13 +116,17 @@ def styled(draw: Callable[..., Figure | None]) -> Callable[..., Figure | None]:
 
 # What is in a run
 
+# Fields that stand in a record only where they are not as in the paper.
+_ADDED = frozenset(field.name for field in fields(CurveSpec) if field.metadata.get("added"))
+
 
 def items_of(run: Run, kind: str = "CurveSpec") -> list[Item]:
     """Results of one type of spec that have something to draw, counterfeits of the first seed alone.
 
-    Those in float32, where the run has any.
+    Those in float32, where the run has any; none on another path, of another distance or of a model that was changed.
     """
-    found = [row for row in run.results.values() if row.type == kind and (row.curve is not None or row.triples)]
+    drawn = [row for row in run.results.values() if row.curve is not None or row.triples]
+    found = [row for row in drawn if row.type == kind and not _ADDED & row.spec.keys()]
     rows = [row for row in found if row.weights[0] in WEIGHTS]
     precisions = [_precision(row) for row in rows]
     precision = "float32" if not precisions or "float32" in precisions else precisions[-1]

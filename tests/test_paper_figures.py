@@ -421,3 +421,16 @@ def test_the_command_leaves_captions_out(run: Run, tmp_path: Path, capsys: pytes
     assert cli.main([*asked, "--figures", "png", "--only", "fig3"]) == 0
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == ["fig3.png", "fig3.txt"]
     assert "2 files, 1 figures" in capsys.readouterr().out
+
+
+def test_what_was_measured_otherwise_is_in_no_figure_of_the_paper(run: Run) -> None:
+    items = figure_parts.items_of(run)
+    changed = {
+        "interventions": [{"part": "mlp", "blocks": [2, 3], "factor": 0.0}],
+        "path": "arc",
+        "toward": "isotropic",
+    }
+    for field, value in changed.items():
+        first = items[0].row
+        more = replace(first, spec={**first.spec, field: value})
+        assert len(figure_parts.items_of(replace(run, results={**run.results, "changed": more}))) == len(items)
