@@ -37,7 +37,7 @@ def test_the_page_and_the_table_are_of_one_whole_run_of_the_ladder() -> None:
                 assert [case["subject"], case["state"]] in [words[:2] for words in table]
                 assert case["control"]["state"] == "held"
                 assert not case["failed"]
-    assert len([claim for claim in view["claims"] if claim["title"].endswith(")")]) == 21
+    assert len([claim for claim in view["claims"] if claim["title"].endswith(")")]) == 24
 
 
 def test_the_sample_of_a_pretrained_model_is_small_whole_and_of_that_model() -> None:
