@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import measure
-from tests.test_page_in_browser import AXE, CHROMIUM, DESK, PHONE, playwright
+from tests.chromium import AXE, DESK, NEEDED, PHONE, launched
 
 pytest.importorskip("uvicorn", reason="needs the extra explore")
 pytest.importorskip("starlette", reason="needs the extra explore")
@@ -23,9 +23,7 @@ from measure.explore import command, server
 from measure.explore.served import Served, served
 from measure.explore.turns import Turns
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="needs a Chromium: Debian's package chromium, or CHROMIUM=PATH"
-)
+pytestmark = NEEDED
 MODELS = "ladder-olmo-0.2m", "ladder-qwen2-0.2m"
 HOSTILE = ' <img src=x onerror="window.broken = 1"><script>window.broken = 1</script>'
 
@@ -67,10 +65,8 @@ def running(models: list[Served]) -> Iterator[Running]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=CHROMIUM)
-        yield chromium
-        chromium.close()
+    with launched() as started:
+        yield started
 
 
 class Opened:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,25 +12,16 @@ import pytest
 from measure import page, records
 from measure.spec import MeasureError
 from tests import written_runs as written
+from tests.chromium import AXE, DESK, NEEDED, PHONE, launched
 from tests.test_page import hostile_run
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="needs a Chromium: Debian's package chromium, or CHROMIUM=PATH"
-)
-AXE = Path(__file__).parent / "axe" / "axe.min.js"
-PHONE = {"width": 390, "height": 844}
-DESK = {"width": 1280, "height": 900}
+pytestmark = NEEDED
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=CHROMIUM)
-        yield chromium
-        chromium.close()
+    with launched() as started:
+        yield started
 
 
 class Watched:
