@@ -142,6 +142,7 @@ MEASURING_MODULES = (
     "prefixes",
     "forward",
     "distances",
+    "distributions",
     "course",
     "parts",
     "asked",

@@ -23,6 +23,8 @@ from torch.nn import functional
 
 # Weights of a layer at least.
 LARGE = 2**19
+# From so many on, an unembedding's, the copy that torch makes of them costs most of the time in narrow models too.
+HUGE = 2**24
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ TILE = 16
 @contextmanager
 def as_it_lies(module: nn.Module, like: Float[Tensor, "... width"]) -> Iterator[None]:
     """Within it, large linear layers of `module` read their weights as they lie; no change where that is not faster."""
-    layers = [layer for layer in module.modules() if _is_large(layer)] if is_faster(like) else []
+    least = LARGE if is_faster(like) else HUGE if _is_at_hand(like) else None
+    layers = [layer for layer in module.modules() if _is_large(layer, least)] if least is not None else []
     for layer in layers:
         vars(layer)["forward"] = partial(_forward, layer)
     try:
@@ -58,9 +61,9 @@ def as_it_lies(module: nn.Module, like: Float[Tensor, "... width"]) -> Iterator[
             del vars(layer)["forward"]
 
 
-def _is_large(module: nn.Module) -> TypeGuard[nn.Linear]:
+def _is_large(module: nn.Module, least: int) -> TypeGuard[nn.Linear]:
     """A linear layer of many weights, torch's own in every way: no other kind, nor one that somebody has changed."""
-    return type(module) is nn.Linear and module.weight.numel() >= LARGE and "forward" not in vars(module)
+    return type(module) is nn.Linear and module.weight.numel() >= least and "forward" not in vars(module)
 
 
 def _forward(layer: nn.Linear, x: Tensor) -> Tensor:
@@ -92,9 +95,13 @@ def turned(states: Float[Tensor, "prompts positions width"]) -> Float[Tensor, "p
 
 def is_faster(like: Float[Tensor, "... width"]) -> bool:
     """Whether these kernels are faster, on a model whose states are like that."""
+    return like.shape[-1] ** 2 >= LARGE and _is_at_hand(like)
+
+
+def _is_at_hand(like: Float[Tensor, "... width"]) -> bool:
+    """Whether there are such kernels for these states."""
     return (
-        like.shape[-1] ** 2 >= LARGE
-        and like.device.type == "cpu"
+        like.device.type == "cpu"
         and like.dtype == torch.float32
         and bounds() is not None
         and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from measure import (
     distances,
+    distributions,
     finite,
     forward,
     kinds,
@@ -69,8 +70,6 @@ from measure.structure import shape_of
 _LOG = logging.getLogger("measure")
 # Logits of some pairs' points held at a time: 32 MB in float32.
 LOGITS_AT_ONCE = 2**23
-# Probabilities that stay in a processor's caches while their entropy is taken.
-CACHED = 2**18
 
 
 @overload
@@ -799,7 +798,7 @@ def _along(found: Float[Tensor, "pairs steps units"], prefix: str) -> _Arrays:
 
 
 def _predicted(part: _Segments, span: int) -> _Arrays:
-    """The arrays of `Predictions`; `end_tokens` as ids. Some pairs at a time, so that distributions lie in caches."""
+    """The arrays of `Predictions`; `end_tokens` as ids. Some pairs at a time, as logits take their room."""
     model, known, path = part.model, part.known, part.path
     straight = _straight(part)
     # A's clean run is the alpha = 0 point; B's is B in its own context.
@@ -809,13 +808,35 @@ def _predicted(part: _Segments, span: int) -> _Arrays:
     def logits(residual: Tensor) -> Tensor:
         return runs.norm_only(model, residual, "logits", known, path)
 
+    # The reference path runs every point, and half a precision holds no mixture.
+    plain = path == "reference" or model.tf32 or model.dtype.itemsize < 4
+    normed, nothing = (None, None) if plain else _less_nothing(part, straight)
     size = max(1, LOGITS_AT_ONCE // (part.points.shape[1] * model.vocabulary))
-    rows = zip(*(torch.split(states, size) for states in (part.found["residual"], straight, clean)), strict=True)
-    found = [_predicted_by_few(logits(some), logits(null), logits(ends), span) for some, null, ends in rows]
+    found = []
+    for start in range(0, len(clean), size):
+        some = slice(start, start + size)
+        null, middle = straight[some], straight.shape[1] // 2
+        # Together, as the unembedding's weights come from memory each time.
+        states = [part.found["residual"][some], clean[some], *([] if plain else [null[:, [middle]]])]
+        own, end, *rest = torch.split(logits(torch.cat(states, dim=1)), [one.shape[1] for one in states], dim=1)
+        of_null = None
+        if normed is not None and nothing is not None:
+            of_null = distributions.mixed(own[:, [0, -1]], rest[0], nothing, normed[some])
+        found.append(_predicted_by_few(own, logits(null) if of_null is None else of_null, end, span))
     together = {name: np.concatenate([arrays[name] for arrays in found]) for name in found[0]}
     # Logits are run here whatever is read, and one that is infinite leaves no distribution.
     finite.check(model, together.pop("uncertainty"), part.a, part.b, part.points, part.layer, "logits")
     return {"separation": runs.norms(known.last(part.b) - known.last(part.a)), **together}
+
+
+def _less_nothing(part: _Segments, states: Float[Tensor, "pairs steps width"]) -> tuple[Tensor, Tensor]:
+    """What the final norm makes of states, less what it makes of the state 0; and the logits of that state."""
+    zero = torch.zeros_like(states[:1, :1])
+    normed, origin, nothing = (
+        runs.norm_only(part.model, some, read, part.known, part.path)
+        for some, read in ((states, "final_norm"), (zero, "final_norm"), (zero, "logits"))
+    )
+    return normed - origin, nothing
 
 
 def _predicted_by_few(
@@ -824,20 +845,21 @@ def _predicted_by_few(
     clean: Float[Tensor, "pairs one tokens"],
     span: int,
 ) -> _Arrays:
-    first, second = logits[:, 0].argmax(-1), clean[:, 0].argmax(-1)
-    distribution, null_distribution = logits.float().softmax(-1), null.float().softmax(-1)
-    uncertainty = entropy(distribution)
-    ends, spans = (0, -1), (slice(None, -span), slice(span, None))
+    own, straight = distributions.along(logits, span), distributions.along(null, span)
+    first, second = own.top[:, 0], clean[:, 0].argmax(-1)
+    found = {
+        "uncertainty": own.entropy,
+        "end_tokens": torch.stack([first, second], dim=1),
+        "top_tokens": own.top,
+        "end_divergence": own.ends,
+        "span_divergence": own.spans,
+        "null_top_tokens": straight.top,
+        "null_span_divergence": straight.spans,
+    }
     return {
-        "uncertainty": uncertainty.cpu().numpy(),
-        "end_tokens": torch.stack([first, second], dim=1).cpu().numpy(),
-        "top_tokens": logits.argmax(-1).cpu().numpy(),
+        **{name: values.cpu().numpy() for name, values in found.items()},
         "logit_difference": _difference(logits, first, second),
-        "end_divergence": divergence(distribution, uncertainty, *ends),
-        "span_divergence": divergence(distribution, uncertainty, *spans),
-        "null_top_tokens": null.argmax(-1).cpu().numpy(),
         "null_logit_difference": _difference(null, first, second),
-        "null_span_divergence": divergence(null_distribution, entropy(null_distribution), *spans),
     }
 
 
@@ -854,42 +876,6 @@ def _difference(
     rows = torch.arange(len(logits), device=logits.device)
     difference = logits[rows, :, first] - logits[rows, :, second]
     return torch.where((first == second)[:, None], torch.nan, difference).double().cpu().numpy()
-
-
-def entropy(p: Float[Tensor, "*pairs rows tokens"]) -> Float[Tensor, "*pairs rows"]:
-    """Entropy of distributions in nats, float64."""
-    return _entropy_of_means(p, p)
-
-
-def divergence(
-    p: Float[Tensor, "pairs steps tokens"], known: Float[Tensor, "pairs steps"], first: int | slice, second: int | slice
-) -> Float[np.ndarray, "*spans"]:
-    """Jensen-Shannon divergence between some points of curves and others, in bits: 0 where equal, 1 where disjoint.
-
-    `known` is the entropy of every distribution in `p`; `first` and `second` choose steps.
-    """
-    nats = _entropy_of_means(p[:, first], p[:, second]) - (known[:, first] + known[:, second]) / 2
-    return (nats / np.log(2)).clamp(0, 1).cpu().numpy()
-
-
-def _entropy_of_means(
-    p: Float[Tensor, "*pairs rows tokens"], q: Float[Tensor, "*pairs rows tokens"]
-) -> Float[Tensor, "*pairs rows"]:
-    """Entropy of the mean of each distribution in `p` and its own in `q`, in nats, float64."""
-    if p.ndim > 2:
-        return torch.stack([_entropy_of_means(*some) for some in zip(p, q, strict=True)])
-    # A processor passes over the numbers four times, and finds so many in its caches; an accelerator needs no parts.
-    size = max(1, CACHED // p.shape[-1]) if p.device.type == "cpu" else len(p)
-    parts = zip(torch.split(p, size), torch.split(q, size), strict=True)
-    return torch.cat([_entropy(some + others) for some, others in parts])
-
-
-def _entropy(doubled: Float[Tensor, "*rows tokens"]) -> Float[Tensor, "*rows"]:
-    """Entropy of distributions that are given times two."""
-    p = doubled.mul_(0.5)
-    # log, and not torch's own entr, which is three times as slow; below the smallest float nothing is left of p log p.
-    terms = p.clamp_min(torch.finfo(p.dtype).tiny).log_().mul_(p)
-    return -terms.sum(-1, dtype=torch.float64)
 
 
 def _texts(model: LoadedModel, ids: Int[np.ndarray, "pairs two"]) -> np.ndarray:

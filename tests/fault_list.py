@@ -206,12 +206,11 @@ MEASURING = (
             "logits[rows, :, second] - logits[rows, :, first]",
             PREDICTIONS,
         ),
-        (133, "divergence in nats", "(nats / np.log(2)).clamp(0, 1)", "nats.clamp(0, 1)", PREDICTIONS),
         (
             134,
             "curve's divergence for its null's",
-            "divergence(null_distribution, entropy(null_distribution), *spans)",
-            "divergence(distribution, uncertainty, *spans)",
+            '"null_span_divergence": straight.spans',
+            '"null_span_divergence": own.spans',
             (*PREDICTIONS, "tests/test_recording.py"),
         ),
         (
@@ -237,6 +236,11 @@ MEASURING = (
             "Pairs(a, b, prompts.independent_units(a, b))",
             "Pairs(a, b, tuple(range(len(a))))",
         ),
+    ),
+    *faults(
+        "measure/distributions.py",
+        PREDICTIONS,
+        (133, "divergence in nats", " / math.log(2)).clamp(0, 1)", ").clamp(0, 1)"),
     ),
     *faults(
         "measure/predictions.py",

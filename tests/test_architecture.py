@@ -35,7 +35,7 @@ RANKS = [
     {"gguf_files", "accepted", "published", "audit", "disk"},
     {"shelf", "sweeping"},
     {"predictions", "crossings", "slices", "prompts", "models", "store", "claims"},
-    {"prefixes"},
+    {"prefixes", "distributions"},
     {"baselines", "training_order", "forward", "inputs", "own_pairs", "tables", "ladder", "recording", "shards"},
     {"regression", "finite", "placement", "course", "parts", "figure_parts", "over_runs", "drift"},
     {"page_names"},

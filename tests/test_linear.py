@@ -323,6 +323,13 @@ def test_where_it_is_faster(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert linear.filling(59, other) == 0
     assert linear.filling(59, wide) == (5 if kind == "AVX512" else 0)
     assert linear.filling(64, wide) == linear.filling(236, wide) == 0
+    # An unembedding in a model as wide as SmolLM2, and no other layer of it.
+    narrow, head, other = torch.empty(1, 576), nn.Linear(576, 2**15, device="meta"), nn.Linear(576, 1536)
+    with linear.as_it_lies(nn.ModuleList([head, other]), narrow):
+        assert ("forward" in vars(head)) == (kind in linear.BOUNDS)
+        assert "forward" not in vars(other)
     with monkeypatch.context() as patch:
         patch.setattr(torch.backends.mkldnn, "enabled", False)
         assert not linear.is_faster(wide)
+        with linear.as_it_lies(head, narrow):
+            assert "forward" not in vars(head)
