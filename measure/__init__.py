@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from measure import catalog, claims, kinds, stats
+    from measure.api import interpolate, slice2d
     from measure.claims import Claim
     from measure.comparison import Comparison
     from measure.crossings import Crossings
-    from measure.measurements import interpolate, slice2d
     from measure.own_pairs import pairs
     from measure.predictions import Predictions
     from measure.results import Curves
@@ -59,10 +59,10 @@ _HOMES = {
     "catalog": "catalog",
     "claims": "claims",
     "compare": "two_models",
-    "interpolate": "measurements",
+    "interpolate": "api",
     "kinds": "kinds",
     "pairs": "own_pairs",
-    "slice2d": "measurements",
+    "slice2d": "api",
     "stats": "stats",
     "sweep": "sweeps",
 }

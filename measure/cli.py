@@ -286,7 +286,7 @@ def _pairs(options: argparse.Namespace) -> tuple[tuple[Any, Any], tuple[str, ...
 
 def _curve(options: argparse.Namespace) -> int:
     from measure import tables
-    from measure.measurements import interpolate
+    from measure.api import interpolate
 
     tables.check_names(options.save, source=options.pairs_from)
     (a, b), labels = _pairs(options)
@@ -361,7 +361,7 @@ def _add_slice(commands: Any) -> None:
 
 def _slice(options: argparse.Namespace) -> int:
     from measure import tables
-    from measure.measurements import slice2d
+    from measure.api import slice2d
 
     tables.check_names(options.save, tables=False)
     slices = slice2d(

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 # Numbers that stay in a processor's caches while something is made of them.
 CACHED = 2**18
@@ -18,6 +19,8 @@ CACHED = 2**18
 FLOOR = -70.0
 # How far off, relative to the largest, what is linear may be: rounding, no more.
 LINEAR = 4e-6
+# The same of single logits, which the unembedding rounds.
+ROUNDED = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +82,31 @@ def _top(parts: tuple[Tensor, ...], highest: Float[Tensor, "parts steps"]) -> In
     which = highest.argmax(0).tolist()
     places = [parts[part][row].argmax() + part * parts[0].shape[1] for row, part in enumerate(which)]
     return torch.stack(places)
+
+
+def difference(
+    logits: Float[Tensor, "pairs steps tokens"],
+    normed: Float[Tensor, "pairs steps width"] | None,
+    head: Any,
+    first: Int[Tensor, " pairs"],
+    second: Int[Tensor, " pairs"],
+) -> Float[Tensor, "pairs steps"]:
+    """logit[first] - logit[second] at every point, float64; NaN where the two are one token.
+
+    By the unembedding `head` in float64 where it is linear and takes `normed`, what the final norm made of the states:
+    between logits of some tens, float32 leaves little of the difference of pairs that are close together.
+    """
+    rows = torch.arange(len(logits), device=logits.device)
+    found = (logits[rows, :, first] - logits[rows, :, second]).double()
+    if normed is not None and isinstance(head, nn.Linear):
+        # (pairs, width) against (pairs, steps, width).
+        exact = torch.einsum("pw,psw->ps", head.weight[first].double() - head.weight[second].double(), normed.double())
+        if head.bias is not None:
+            exact += (head.bias[first].double() - head.bias[second].double())[:, None]
+        # Not where logits are capped or scaled; written so that a NaN is not taken for agreement.
+        linear = (exact - found).abs().amax(1) <= ROUNDED * logits.abs().amax((1, 2))
+        found = torch.where(linear[:, None], exact, found)
+    return torch.where((first == second)[:, None], torch.nan, found)
 
 
 def mixed(

@@ -32,6 +32,7 @@ from measure import (
     own_pairs,
     progress,
     prompts,
+    provenance,
     runs,
     several,
     stale,
@@ -388,7 +389,7 @@ def _measure_alike(
     # A tokenizer may know more than the model that it lies beside.
     every = (*drawn.a, *drawn.b, *(drawn.c if isinstance(drawn, prompts.Triples) else ()))
     prompts.check_rows(every, model.vocabulary, model.context, "the prompts drawn", model.name)
-    versions = measurements.environment(model)
+    versions = provenance.environment(model)
     conditions = {
         "weights": model.sha256,
         "config": model.config_sha256,

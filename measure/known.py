@@ -149,11 +149,15 @@ MEASURING_MODULES = (
     "finite",
     "placement",
     "linear",
-    "inputs",
     "runs",
     "contexts",
     "toward",
     "several",
+    "provenance",
+    "segments",
+    "predicting",
+    "gates",
+    "planes",
     "measurements",
 )
 

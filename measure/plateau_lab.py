@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Float
 
 from measure import catalog, files, places, tables
-from measure.measurements import interpolate
+from measure.api import interpolate
 from measure.models import LoadedModel, load
 from measure.results import Curves
 from measure.spec import MeasureError, Precision

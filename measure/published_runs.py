@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 
 from measure import prompts, published, runs
-from measure.measurements import interpolate
+from measure.api import interpolate
 from measure.models import LoadedModel, as_measured, load
 from measure.published import Measured, Width
 from measure.spec import MeasureError, NotMeasuredError

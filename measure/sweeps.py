@@ -11,10 +11,11 @@ import numpy as np
 from jaxtyping import Float
 
 from measure import metrics, tables
+from measure.api import as_text, checked_layers, given_pairs, watched
 from measure.asked import check_reads, course_of, for_pairs, positions_of, reads_of
 from measure.distances import Own
 from measure.inputs import PromptsInput
-from measure.measurements import as_text, checked_layers, given_pairs, layers_curves, watched
+from measure.measurements import layers_curves
 from measure.results import Curves
 from measure.spec import (
     OF_DISTRIBUTIONS,

@@ -16,11 +16,11 @@ import torch
 
 from measure import prompts as drawing
 from measure import same_tokens, structure
+from measure.api import interpolate
 from measure.asked import course_of, positions_of, reads_of
 from measure.comparison import Comparison, Difference
 from measure.distances import Own
 from measure.inputs import check_flag, given_tokenizer
-from measure.measurements import interpolate
 from measure.models import LoadedModel, adopt, load, named_tokenizer, read_own_config
 from measure.own_pairs import WrittenPairs
 from measure.prompts import Pairs

@@ -162,12 +162,12 @@ MEASURING = (
         ),
     ),
     *faults(
-        "measure/measurements.py",
+        "measure/segments.py",
         CURVES,
         (
             126,
             "curve taken for its null",
-            "runs.norm_only(part.model, _straight(part), read, part.known, part.path)",
+            "runs.norm_only(part.model, straight_line(part), read, part.known, part.path)",
             'runs.norm_only(part.model, part.found["residual"], read, part.known, part.path)',
         ),
         (
@@ -192,18 +192,15 @@ MEASURING = (
             "np.array([[a[-1], a[-1]] for a, b",
             (*PREDICTIONS, "tests/test_recording.py", *CURVES),
         ),
+    ),
+    *faults(
+        "measure/predicting.py",
+        CURVES,
         (
             131,
             "top tokens swapped",
             "torch.stack([first, second], dim=1)",
             "torch.stack([second, first], dim=1)",
-            PREDICTIONS,
-        ),
-        (
-            132,
-            "logit difference turned round",
-            "logits[rows, :, first] - logits[rows, :, second]",
-            "logits[rows, :, second] - logits[rows, :, first]",
             PREDICTIONS,
         ),
         (
@@ -216,13 +213,36 @@ MEASURING = (
         (
             135,
             "curve's logits for its null's",
-            "_difference(null, first, second)",
-            "_difference(logits, first, second)",
+            "(null, None if normed is None else normed.null[some])",
+            "(logits, None if normed is None else normed.own[some])",
             (*PREDICTIONS, "tests/test_recording.py"),
         ),
+    ),
+    *faults(
+        "measure/distributions.py",
+        CURVES,
+        (
+            132,
+            "logit difference turned round",
+            "logits[rows, :, first] - logits[rows, :, second]",
+            "logits[rows, :, second] - logits[rows, :, first]",
+            PREDICTIONS,
+        ),
+    ),
+    *faults(
+        "measure/gates.py",
+        CURVES,
         (136, "coarse grid too coarse", "_changes(signs[:, ::2])", "_changes(signs[:, ::4])", CROSSINGS),
+    ),
+    *faults(
+        "measure/planes.py",
+        CURVES,
         (137, "every reference is A's", "own = found[read][:, cells + place]", "own = found[read][:, cells]", SLICES),
         (138, "tokens in B's context", "if place == 0:", "if place == 1:", SLICES),
+    ),
+    *faults(
+        "measure/measurements.py",
+        CURVES,
         (
             139,
             "all rows and independent swapped",
@@ -230,6 +250,10 @@ MEASURING = (
             'kind.independent or first.rows != "independent"',
             ("tests/test_store.py", "tests/test_baselines.py", "tests/test_records.py", *CURVES),
         ),
+    ),
+    *faults(
+        "measure/api.py",
+        CURVES,
         (
             140,
             "dependent pairs are units",

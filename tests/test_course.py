@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import measure
-from measure import asked, baselines, engine, kinds, measurements, paths, store
+from measure import asked, baselines, engine, forward, kinds, measurements, paths, runs, store
 from measure.course import Course
 from measure.models import LoadedModel, adopt
 from measure.prompts import Pairs
@@ -29,7 +29,7 @@ def ends(network: Any, layer: int) -> list[torch.Tensor]:
     """A and B of the first pair."""
     model = adopt(network, None, "float32")
     with torch.no_grad():
-        return [measurements.forward.reference_states(model, torch.tensor(side[0]), layer)[-1] for side in (A, B)]
+        return [forward.reference_states(model, torch.tensor(side[0]), layer)[-1] for side in (A, B)]
 
 
 COURSES = {
@@ -205,22 +205,20 @@ def test_bad_input_is_one_clear_error(arguments: dict[str, Any], message: str, m
 
 def test_a_broken_fast_path_on_another_course_is_seen(olmo: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     course = Course(patched=-2)
-    assert measurements.runs.choose_path(olmo, EVEN.a, EVEN.b, 2, ["block:3"], 5, None, course).path == "fast"
+    assert runs.choose_path(olmo, EVEN.a, EVEN.b, 2, ["block:3"], 5, None, course).path == "fast"
     olmo.facts.passed.clear()
-    whole = measurements.forward._tails_mask
-    monkeypatch.setattr(measurements.forward, "_tails_mask", lambda *given: whole(*given) * 0)
-    choice = measurements.runs.choose_path(olmo, EVEN.a, EVEN.b, 2, ["block:3"], 5, None, course)
+    whole = forward._tails_mask
+    monkeypatch.setattr(forward, "_tails_mask", lambda *given: whole(*given) * 0)
+    choice = runs.choose_path(olmo, EVEN.a, EVEN.b, 2, ["block:3"], 5, None, course)
     assert choice.path == "reference"
 
 
 def test_the_check_is_of_the_pair_with_the_most_positions(olmo: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first of two pairs as long differs in its last token alone, where masks of several positions play no part."""
     pairs = Pairs(((9, 4, 5, 6, 7), (9, 4, 5, 6, 7)), ((9, 4, 5, 6, 2), (9, 4, 9, 3, 2)), (0, -1))
-    whole = measurements.forward._tails_mask
-    monkeypatch.setattr(measurements.forward, "_tails_mask", lambda *given: whole(*given) * 0)
-    choice = measurements.runs.choose_path(
-        olmo, pairs.a, pairs.b, 2, ["final_norm"], 5, None, Course(patched="difference")
-    )
+    whole = forward._tails_mask
+    monkeypatch.setattr(forward, "_tails_mask", lambda *given: whole(*given) * 0)
+    choice = runs.choose_path(olmo, pairs.a, pairs.b, 2, ["final_norm"], 5, None, Course(patched="difference"))
     assert choice.path == "reference"
 
 
@@ -233,10 +231,10 @@ def test_shorter_prompts_that_differ_earlier_are_checked_too(
 
     def chosen(*rows: int, points: int = 5) -> str:
         a, b = ([side[row] for row in rows] for side in (pairs.a, pairs.b))
-        return measurements.runs.choose_path(olmo, a, b, 2, ["final_norm"], points, None, course).path
+        return runs.choose_path(olmo, a, b, 2, ["final_norm"], points, None, course).path
 
-    whole = measurements.forward._tails_mask
-    monkeypatch.setattr(measurements.forward, "_tails_mask", lambda *given: whole(*given) * 0)
+    whole = forward._tails_mask
+    monkeypatch.setattr(forward, "_tails_mask", lambda *given: whole(*given) * 0)
     assert chosen(0) == "fast"
     assert chosen(0, 1) == "reference"
     # What passed with one position, in many points, has not passed with several.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from measure import forward, measurements, paths
+from measure import forward, gates, paths, runs
 from measure.course import Course
 from measure.crossings import Crossings
 from measure.models import LoadedModel, adopt
@@ -21,7 +21,7 @@ GATES = {"gpt2": "mlp.c_fc", "gpt_neox": "mlp.dense_h_to_4h"}
 
 
 def crossings(model: LoadedModel, pairs: Pairs, layer: int = LAYER, steps: int = STEPS) -> Crossings:
-    found = measurements.crossings(model, pairs, layer=layer, reads=["final_norm"], steps=steps, origin={})
+    found = gates.crossings(model, pairs, layer=layer, reads=["final_norm"], steps=steps, origin={})
     return found["final_norm"]
 
 
@@ -52,7 +52,7 @@ def test_counts_are_those_of_plain_forwards(
     family: str, path: Any, pairs: Pairs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = tiny_model(family)
-    monkeypatch.setattr(measurements.runs, "choose_path", lambda *_: Choice(path))
+    monkeypatch.setattr(runs, "choose_path", lambda *_: Choice(path))
     found = crossings(model, pairs)
     for row in range(len(pairs)):
         signs = plain_signs(model, family, pairs, row)
@@ -70,8 +70,8 @@ def test_points_cut_into_rows_give_the_same_counts(
 ) -> None:
     reads: list[Any] = ["final_norm", "residual"]
     whole = crossings(model, pairs)
-    monkeypatch.setattr(measurements.runs, "rows_of", lambda *_: 4)
-    both = measurements.crossings(model, pairs, layer=LAYER, reads=reads, steps=STEPS, origin={})
+    monkeypatch.setattr(runs, "rows_of", lambda *_: 4)
+    both = gates.crossings(model, pairs, layer=LAYER, reads=reads, steps=STEPS, origin={})
     cut = both["final_norm"]
     for name in ("crossings", "coarse", "end_crossings"):
         assert np.abs(getattr(cut, name) - getattr(whole, name)).sum() <= 2
@@ -82,11 +82,11 @@ def test_clean_runs_that_parts_are_frozen_at_are_not_counted(
     path: Any, olmo: LoadedModel, pairs: Pairs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the last MLP adds comes behind every gate, so that freezing it changes no sign."""
-    monkeypatch.setattr(measurements.runs, "choose_path", lambda *_: Choice(path))
+    monkeypatch.setattr(runs, "choose_path", lambda *_: Choice(path))
     asked: dict[str, Any] = {"layer": LAYER, "reads": ["final_norm"], "steps": STEPS, "origin": {}}
     course = Course(interventions=(Frozen("mlp", (DEPTH, DEPTH)),))
-    found = measurements.crossings(olmo, pairs, course=course, **asked)["final_norm"]
-    plain = measurements.crossings(olmo, pairs, **asked)["final_norm"]
+    found = gates.crossings(olmo, pairs, course=course, **asked)["final_norm"]
+    plain = gates.crossings(olmo, pairs, **asked)["final_norm"]
     np.testing.assert_array_equal(found.crossings, plain.crossings)
     np.testing.assert_array_equal(found.coarse, plain.coarse)
     assert np.abs(found.distance - plain.distance).max() > 1e-3

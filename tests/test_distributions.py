@@ -10,7 +10,7 @@ import torch
 from scipy.spatial.distance import jensenshannon
 from torch import Tensor, nn
 
-from measure import distributions, measurements, runs
+from measure import distributions, predicting, runs
 from measure.models import LoadedModel, adopt
 from measure.prompts import Pairs
 from tests.conftest import tiny_model
@@ -108,11 +108,11 @@ def test_the_null_of_every_family_is_that_of_its_own_unembedding(
 ) -> None:
     model = tiny_model(family) if family in ("qwen2", "olmo") else adopt(network(family), None, "float32")
     asked: dict[str, Any] = {"layer": 1, "reads": ["final_norm"], "steps": 9, "span": 2, "origin": {}}
-    found = measurements.predictions(model, pairs, **asked)["final_norm"]
+    found = predicting.predictions(model, pairs, **asked)["final_norm"]
     told = []
     whole = distributions.mixed
     monkeypatch.setattr(distributions, "mixed", lambda *a: [told.append(whole(*a) is not None), None][1])
-    plain = measurements.predictions(model, pairs, **asked)["final_norm"]
+    plain = predicting.predictions(model, pairs, **asked)["final_norm"]
     for name in ("null_logit_difference", "null_span_divergence", "null_top_tokens"):
         np.testing.assert_allclose(getattr(found, name), getattr(plain, name), atol=2e-6, rtol=2e-6)
     # Gemma 2 caps its logits.
@@ -128,4 +128,32 @@ def test_the_reference_path_runs_the_null_point_by_point(
     monkeypatch.setattr(distributions, "mixed", mixed)
     monkeypatch.setattr(runs, "choose_path", lambda *_: runs.Choice("reference", "asked for"))
     asked: dict[str, Any] = {"layer": 1, "reads": ["final_norm"], "steps": 9, "span": 2, "origin": {}}
-    measurements.predictions(olmo, pairs, **asked)
+    predicting.predictions(olmo, pairs, **asked)
+
+
+def test_logit_differences_are_float64s_where_the_unembedding_is_linear() -> None:
+    """Large logits that differ by little: what float32 logits leave of it is rounding."""
+    generator = torch.Generator().manual_seed(0)
+    head = nn.Linear(64, 50)
+    with torch.no_grad():
+        head.weight.normal_(generator=generator)
+        # Both tokens' logits are large and nearly equal.
+        head.weight[3] = head.weight[7] + 1e-4 * torch.randn(64, generator=generator)
+    normed = torch.randn(2, 1, 64, generator=generator) * 30 + 1e-3 * torch.randn(2, 5, 64, generator=generator)
+    first, second = torch.tensor([3, 4]), torch.tensor([7, 4])
+    with torch.no_grad():
+        found = distributions.difference(head(normed), normed, head, first, second)
+        plain = distributions.difference(head(normed), None, head, first, second)
+        exact = head.double()(normed.double())
+        wanted = exact[0, :, 3] - exact[0, :, 7]
+    torch.testing.assert_close(found[0], wanted, rtol=1e-12, atol=1e-12)
+    assert float((plain[0] - wanted).abs().max()) > 1e-7
+    assert found[1].isnan().all()
+
+
+def test_logits_that_are_no_linear_readout_are_taken_as_they_are() -> None:
+    head, normed = nn.Linear(8, 20), torch.randn(1, 5, 8, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        capped = torch.tanh(head(normed)) * 0.5
+        found = distributions.difference(capped, normed, head, torch.tensor([1]), torch.tensor([2]))
+    torch.testing.assert_close(found[0], (capped[0, :, 1] - capped[0, :, 2]).double())

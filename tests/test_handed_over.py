@@ -84,7 +84,7 @@ def test_a_compiled_model_compiles_again_afterwards() -> None:
 
 def test_gates_are_counted_without_compiling() -> None:
     network = in_place(tiny_network("qwen2"))
-    assert len(measure.measurements.forward.gate_counts(models.adopt(network, None, "float32"), 1)) == 3
+    assert len(measure.forward.gate_counts(models.adopt(network, None, "float32"), 1)) == 3
 
 
 # Wrapped

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from benchmarks.machine import recorded
-from measure import forward, linear, measurements, runs
+from measure import forward, gates, linear, measurements, runs
 from measure.models import LoadedModel, adopt
 from measure.prompts import Pairs
 from tests.conftest import random_prompts, tiny_model
@@ -109,10 +109,10 @@ def test_many_pairs_measure_the_same(everywhere: list[int], pairs: Pairs) -> Non
 
 def test_filling_up_changes_no_count_of_gates(everywhere: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_model("olmo")
-    found = measurements.crossings(model, ONE, layer=1, reads=["final_norm"], steps=41, origin={})["final_norm"]
+    found = gates.crossings(model, ONE, layer=1, reads=["final_norm"], steps=41, origin={})["final_norm"]
     assert 48 in everywhere
     monkeypatch.setattr(linear, "is_faster", lambda *_: False)
-    plain = measurements.crossings(model, ONE, layer=1, reads=["final_norm"], steps=41, origin={})["final_norm"]
+    plain = gates.crossings(model, ONE, layer=1, reads=["final_norm"], steps=41, origin={})["final_norm"]
     assert found.crossings.shape == plain.crossings.shape
     assert np.abs(found.crossings - plain.crossings).sum() <= 2
     assert plain.crossings.sum() > 20

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import measure
-from measure import forward, measurements, paths, runs
+from measure import api, forward, measurements, paths, runs
 from measure.models import LoadedModel, adopt, as_measured
 from measure.prompts import Pairs
 from measure.results import Curves
@@ -195,7 +195,7 @@ def test_a_model_that_the_fast_path_cannot_run_takes_the_reference_path(monkeypa
     def unlike(*_: Any, **__: Any) -> Any:
         raise TypeError("this model is unlike the others")
 
-    monkeypatch.setattr(measurements.forward, "run_from_layer", unlike)
+    monkeypatch.setattr(forward, "run_from_layer", unlike)
     slow = measure.interpolate(tiny_network("olmo"), A, B, steps=5)
     assert slow.provenance["path"] == "reference"
     assert "the fast path failed: TypeError('this model is unlike" in slow.provenance["path_reason"]
@@ -203,20 +203,16 @@ def test_a_model_that_the_fast_path_cannot_run_takes_the_reference_path(monkeypa
 
 
 def test_a_fast_path_that_is_wrong_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = measurements.forward.run_from_layer
-    monkeypatch.setattr(
-        measurements.forward, "run_from_layer", lambda m, e, p, *a, **k: whole(m, e.flip(1), p, *a, **k)
-    )
+    whole = forward.run_from_layer
+    monkeypatch.setattr(forward, "run_from_layer", lambda m, e, p, *a, **k: whole(m, e.flip(1), p, *a, **k))
     curves = measure.interpolate(tiny_network("olmo"), A, B, steps=5)
     assert curves.provenance["path"] == "reference"
     assert "the fast path differs from the reference by" in curves.provenance["path_reason"]
 
 
 def test_a_fast_path_that_is_wrong_on_a_catalogued_model_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = measurements.forward.run_from_layer
-    monkeypatch.setattr(
-        measurements.forward, "run_from_layer", lambda m, e, p, *a, **k: whole(m, e.flip(1), p, *a, **k)
-    )
+    whole = forward.run_from_layer
+    monkeypatch.setattr(forward, "run_from_layer", lambda m, e, p, *a, **k: whole(m, e.flip(1), p, *a, **k))
     with pytest.raises(
         MeasureError, match=r"differs from the reference by .* the measuring code, torch or transformers"
     ):
@@ -329,7 +325,7 @@ def test_out_of_memory_halves_what_goes_into_a_forward_and_says_so(
 
 def test_a_slice_goes_on_in_fewer_rows_too(olmo: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     triple = ([[5, 6, 7]], [[8, 9, 3]], [[4, 5, 9]])
-    whole = measurements.slice2d(olmo.network, *triple, size=24)
+    whole = api.slice2d(olmo.network, *triple, size=24)
     run = runs.outputs
 
     def small(model: LoadedModel, known: object, prompts: object, points: torch.Tensor, *rest: object) -> object:
@@ -340,7 +336,7 @@ def test_a_slice_goes_on_in_fewer_rows_too(olmo: LoadedModel, monkeypatch: pytes
         return run(model, known, prompts, points, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(runs, "outputs", small)
-    slices = measurements.slice2d(olmo.network, *triple, size=24)
+    slices = api.slice2d(olmo.network, *triple, size=24)
     assert "no more than 2 pairs" in slices.provenance["memory"]
     np.testing.assert_allclose(slices.distance, whole.distance, atol=1e-5 * whole.reference_norm.max())
 
@@ -374,14 +370,14 @@ def test_another_error_is_not_taken_for_one_of_memory(olmo: LoadedModel, monkeyp
 
 def test_rounded_products_are_refused_where_there_are_none(olmo: LoadedModel) -> None:
     with pytest.raises(MeasureError, match="precision='tf32' is a mode of NVIDIA's matrix units"):
-        measurements.interpolate(olmo.network, [[5, 6, 7]], [[8, 9, 3]], steps=3, precision="tf32")
+        api.interpolate(olmo.network, [[5, 6, 7]], [[8, 9, 3]], steps=3, precision="tf32")
 
 
 def test_what_looks_from_both_ends_is_known_where_no_block_runs() -> None:
     """After the last block, before the norm, the output runs straight: equal steps, (1 - alpha) d(1) to the end."""
     network = tiny_network("olmo")
     model = adopt(network, None, "float32")
-    found = measurements.interpolate(network, [[1, 2, 3]], [[4, 5, 6]], layer=model.depth, read="residual", steps=11)
+    found = api.interpolate(network, [[1, 2, 3]], [[4, 5, 6]], layer=model.depth, read="residual", steps=11)
     end = found.distance[0, -1]
     assert found.step_distance is not None
     assert found.end_side_distance is not None
@@ -395,7 +391,7 @@ def test_what_looks_from_both_ends_is_known_where_no_block_runs() -> None:
 def test_steps_and_both_ends_are_those_of_plain_forwards() -> None:
     """Through all blocks: what the reference path's own outputs give."""
     network = tiny_network("qwen2")
-    found = measurements.interpolate(network, [[1, 2, 3]], [[4, 5, 7]], steps=6)
+    found = api.interpolate(network, [[1, 2, 3]], [[4, 5, 7]], steps=6)
     model = adopt(network, None, "float32")
     with as_measured(network):
         known = runs.contexts(model, [(1, 2, 3), (4, 5, 7)], 1, "reference")
@@ -411,7 +407,7 @@ def test_steps_and_both_ends_are_those_of_plain_forwards() -> None:
 def test_the_scale_is_that_of_the_run_without_a_patch() -> None:
     """||F(A)||, and not ||F(B)||, which before the norm is another number."""
     network = tiny_network("qwen2")
-    found = measurements.interpolate(network, [[1, 2, 3]], [[4, 5, 7]], read="residual", steps=6)
+    found = api.interpolate(network, [[1, 2, 3]], [[4, 5, 7]], read="residual", steps=6)
     ends = []
     with as_measured(network):
         model = adopt(network, None, "float32")
@@ -445,7 +441,7 @@ def test_a_spec_says_which_rows_are_measured(olmo: LoadedModel, rows: Any, expec
 
 
 def test_own_pairs_that_share_a_prompt_are_not_independent() -> None:
-    found = measurements.interpolate(tiny_network("olmo"), [[1, 2, 3], [4, 5, 7]], [[4, 5, 7], [8, 9, 3]], steps=4)
+    found = api.interpolate(tiny_network("olmo"), [[1, 2, 3], [4, 5, 7]], [[4, 5, 7], [8, 9, 3]], steps=4)
     assert (found.units >= 0).sum() == 1
 
 

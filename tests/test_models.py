@@ -14,7 +14,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from measure import catalog, measurements, models
+from measure import api, catalog, models
 from measure.spec import MeasureError
 from tests.conftest import DEPTH, tiny_network
 
@@ -182,7 +182,7 @@ def test_an_encoder_that_passes_for_a_decoder_is_refused_when_it_is_measured() -
     config.is_decoder = False
     network = transformers.BertLMHeadModel(config).eval()
     with pytest.raises(MeasureError, match="does not read from left to right"):
-        measurements.interpolate(network, [[5, 6, 7]], [[8, 9, 3]], steps=3)
+        api.interpolate(network, [[5, 6, 7]], [[8, 9, 3]], steps=3)
 
 
 def test_a_checkpoint_in_16_bits_is_measured_in_float32(tmp_path: Path) -> None:
@@ -198,14 +198,14 @@ def test_a_checkpoint_in_16_bits_is_measured_in_float32(tmp_path: Path) -> None:
 
 def test_a_folder_without_a_tokenizer_takes_token_ids(tmp_path: Path) -> None:
     tiny_network("olmo").save_pretrained(tmp_path)
-    assert len(measurements.interpolate(str(tmp_path), [[5, 6, 7]], [[8, 9, 3]], steps=3)) == 1
+    assert len(api.interpolate(str(tmp_path), [[5, 6, 7]], [[8, 9, 3]], steps=3)) == 1
     with pytest.raises(MeasureError, match="came without a tokenizer; pass tokenizer= or token ids"):
-        measurements.interpolate(str(tmp_path), "a", "b", steps=3)
+        api.interpolate(str(tmp_path), "a", "b", steps=3)
 
 
 def test_a_model_loaded_once_is_measured_as_it_is() -> None:
     model = models.load(RUNG)
-    curves = measurements.interpolate(model, " He said", " the house", steps=5)
+    curves = api.interpolate(model, " He said", " the house", steps=5)
     assert curves.provenance["model"] == RUNG
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import measure
-from measure import CurveSpec, Frozen, MeasureError, Scaled, measurements, parts, runs, store
+from measure import CurveSpec, Frozen, MeasureError, Scaled, measurements, models, parts, runs, segments, store
 from measure.course import Course
 from measure.models import LoadedModel, adopt
 from measure.prompts import Pairs
@@ -78,7 +78,7 @@ def test_scaled_by_1_nothing_changes_and_the_model_is_left_as_found() -> None:
 def test_what_is_added_is_found_behind_norms_multipliers_and_beside_one_another(family: str) -> None:
     network = families.network_of(family)
     model = adopt(network, None, "float32")
-    with measurements.as_measured(model.network):
+    with models.as_measured(model.network):
         modules = parts.found(model, [("mlp", 2), ("attention", 2)])
     assert len(modules) == 2
     both = [Scaled("mlp", (1, 4), 0.0), Scaled("attention", (1, 4), 0.0)]
@@ -96,11 +96,11 @@ def test_a_family_without_parts_of_its_own_is_refused(family: str) -> None:
 def test_a_broken_fast_path_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_model("olmo")
     course = Course(interventions=CHANGES["frozen mlp"])
-    assert measurements._choice(model, PAIRS, 1, ["final_norm"], 5, course).path == "fast"
+    assert segments.choice_of(model, PAIRS, 1, ["final_norm"], 5, course).path == "fast"
     model.facts.passed.clear()
     plain = parts.frozen
     monkeypatch.setattr(parts, "frozen", lambda rows, length=None, _=1: nullcontext() if length else plain(rows))
-    assert measurements._choice(model, PAIRS, 1, ["final_norm"], 5, course).path == "reference"
+    assert segments.choice_of(model, PAIRS, 1, ["final_norm"], 5, course).path == "reference"
     assert runs.USUAL.key == ""
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.spatial.distance import jensenshannon
 
-from measure import forward, measurements, paths
+from measure import forward, measurements, paths, predicting, runs
 from measure.models import LoadedModel
 from measure.predictions import Predictions
 from measure.prompts import Pairs
@@ -27,7 +27,7 @@ def predictions(model: LoadedModel, pairs: Pairs, **given: Any) -> Predictions:
         "origin": {},
         **given,
     }
-    return measurements.predictions(model, pairs, **call)[call["reads"][0]]
+    return predicting.predictions(model, pairs, **call)[call["reads"][0]]
 
 
 @torch.no_grad()
@@ -96,7 +96,7 @@ def test_the_curve_is_that_of_the_curves(model: LoadedModel, pairs: Pairs) -> No
 
 def test_the_reference_path_gives_the_same(model: LoadedModel, pairs: Pairs, monkeypatch: pytest.MonkeyPatch) -> None:
     fast = predictions(model, pairs)
-    monkeypatch.setattr(measurements.runs, "choose_path", lambda *_: Choice("reference", "asked for"))
+    monkeypatch.setattr(runs, "choose_path", lambda *_: Choice("reference", "asked for"))
     slow = predictions(model, pairs)
     assert slow.provenance["path"] == "reference"
     for name in ("distance", "logit_difference", "span_divergence", "end_divergence", "separation"):

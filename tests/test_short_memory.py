@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from measure import forward, measurements, models, runs
+from measure import forward, measurements, models, planes, runs
 from measure.models import LoadedModel
 from measure.prompts import Pairs, Triples
 from measure.spec import NotMeasuredError
@@ -87,10 +87,10 @@ def test_a_slice_is_compared_at_as_many_points_as_are_run_at_least(olmo: LoadedM
     triples = Triples(*(random_prompts([5], seed=seed) for seed in range(3)))
     at = np.linspace(0, 1, 24)
     given = {"layer": 1, "reads": ["final_norm"], "at": at, "origin": {}}
-    whole = measurements.slices(olmo, triples, **given)["final_norm"]
+    whole = planes.slices(olmo, triples, **given)["final_norm"]
     olmo.facts.passed.clear()
     limit("run_from_layer", 4 + runs.ROW, ERRORS[0], in_fast)
-    found = measurements.slices(olmo, triples, **given)["final_norm"]
+    found = planes.slices(olmo, triples, **given)["final_norm"]
     assert found.provenance["path"] == "fast"
     assert "no more than 1 pairs" in found.provenance["memory"]
     np.testing.assert_allclose(found.distance, whole.distance, atol=1e-5 * whole.reference_norm.max())

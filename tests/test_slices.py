@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import measure
-from measure import forward, measurements, runs
+from measure import forward, planes, runs
 from measure.models import LoadedModel
 from measure.prompts import Prompt, Triples
 from measure.results import Curves
@@ -30,7 +30,7 @@ def triples() -> Triples:
 
 
 def slices(model: LoadedModel, layer: int = 2, read: Any = "final_norm", of: Triples | None = None) -> Slices:
-    return measurements.slices(model, of or triples(), layer=layer, reads=[read], at=AT, origin={})[read]
+    return planes.slices(model, of or triples(), layer=layer, reads=[read], at=AT, origin={})[read]
 
 
 @torch.no_grad()
@@ -84,8 +84,8 @@ def test_the_reference_path_and_all_reads_at_once_give_the_same(
 ) -> None:
     alone = {read: slices(model, read=read) for read in ("final_norm", "residual", "logits")}
     reads: list[Any] = list(alone)
-    together = measurements.slices(model, triples(), layer=2, reads=reads, at=AT, origin={})
-    monkeypatch.setattr(measurements.runs, "choose_path", lambda *_: Choice("reference", "asked for"))
+    together = planes.slices(model, triples(), layer=2, reads=reads, at=AT, origin={})
+    monkeypatch.setattr(runs, "choose_path", lambda *_: Choice("reference", "asked for"))
     for read, result in alone.items():
         scale = result.reference_norm[:, :, None, None]
         for other in (together[read], slices(model, read=read)):
@@ -118,7 +118,7 @@ def test_many_cells_do_not_make_a_large_mask(olmo: LoadedModel, monkeypatch: pyt
     whole = forward._points_mask
     monkeypatch.setattr(forward, "_points_mask", lambda e, p, *rest: sizes.append(e + p) or whole(e, p, *rest))
     at = np.linspace(-0.25, 1.25, 40)
-    measurements.slices(olmo, triples(), layer=2, reads=["final_norm"], at=at, origin={})
+    planes.slices(olmo, triples(), layer=2, reads=["final_norm"], at=at, origin={})
     assert max(sizes) <= 200
 
 
@@ -126,9 +126,9 @@ def test_a_slice_of_the_usual_size_is_the_same_with_several_reads_at_once(olmo: 
     at = np.linspace(-0.25, 1.25, 32)
     one = triples()
     reads: list[Any] = ["final_norm", "logits"]
-    both = measurements.slices(olmo, one, layer=2, reads=reads, at=at, origin={})
+    both = planes.slices(olmo, one, layer=2, reads=reads, at=at, origin={})
     for read in reads:
-        alone = measurements.slices(olmo, one, layer=2, reads=[read], at=at, origin={})[read]
+        alone = planes.slices(olmo, one, layer=2, reads=[read], at=at, origin={})[read]
         scale = alone.reference_norm[:, :, None, None]
         np.testing.assert_allclose(both[read].distance / scale, alone.distance / scale, atol=1e-5)
         np.testing.assert_array_equal(both[read].top_tokens, alone.top_tokens)

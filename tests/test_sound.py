@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import measure
-from measure import measurements, models, runs, sound
+from measure import models, predicting, runs, sound
 from measure.models import LoadedModel
 from measure.prompts import Pairs
 from measure.spec import MeasureError
@@ -137,7 +137,7 @@ def loud(model: LoadedModel) -> LoadedModel:
 def test_logits_that_are_no_numbers_are_seen_whatever_is_read() -> None:
     model, pairs = loud(tiny_model("qwen2")), Pairs(((5, 6, 7),), ((8, 9, 3),), (0,))
     with pytest.raises(MeasureError, match="are NaN or infinity from the unembedding on"):
-        measurements.predictions(model, pairs, layer=1, reads=["final_norm"], steps=5, span=1, origin={})
+        predicting.predictions(model, pairs, layer=1, reads=["final_norm"], steps=5, span=1, origin={})
     with pytest.raises(MeasureError, match="logits are NaN or infinity, so that no token is the most probable"):
         measure.slice2d(model, [(5, 6, 7)], [(8, 9, 3)], [(4, 4, 5)], size=3)
 

@@ -169,7 +169,7 @@ def test_files_that_cannot_be_written_are_refused_before_anything_is_measured(
     name: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "folder.csv").mkdir()
-    monkeypatch.setattr("measure.measurements.interpolate", None)
+    monkeypatch.setattr("measure.api.interpolate", None)
     assert run("--pairs-from", "words", "--save", str(tmp_path / name) if name else "") == 2
     assert message in capsys.readouterr().err
 
