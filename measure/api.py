@@ -11,10 +11,10 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from measure import (
+    agreement,
     planes,
     progress,
     prompts,
-    runs,
 )
 from measure.asked import check_reads, course_of, for_pairs, positions_of, reads_of
 from measure.distances import Own
@@ -204,7 +204,7 @@ def checked_layers(model: LoadedModel, given: Any) -> list[int]:
     asked = given if isinstance(given, str | Iterable) else [check_integer("layer", given)]
     layers = _layers(asked) or list(range(1, model.depth + 1))
     for place in layers:
-        runs.check_layer(model, place)
+        agreement.check_layer(model, place)
     return layers
 
 

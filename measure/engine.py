@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 from measure import (
+    batches,
     catalog,
     gpus,
     hub,
@@ -33,7 +34,6 @@ from measure import (
     progress,
     prompts,
     provenance,
-    runs,
     several,
     stale,
 )
@@ -300,7 +300,7 @@ def _measure_group(group: list[AnySpec], store: Store | None, begin: Begin, *, a
         except Exception as error:  # handed to the tests that asked
             apart = alike(specs)
             # Of several layers each alone: what cannot be measured is the business of those that it struck.
-            if len(apart) > 1 and (isinstance(error, MeasureError) or runs.is_out_of_memory(error)):
+            if len(apart) > 1 and (isinstance(error, MeasureError) or batches.is_out_of_memory(error)):
                 waiting[:0] = apart
             else:
                 found.update(dict.fromkeys(specs, (_kept(error), "failed")))
@@ -354,7 +354,7 @@ def _kept(error: Exception) -> MeasureError:
     if isinstance(error, MeasureError):
         kind = NotMeasuredError if isinstance(error, NotMeasuredError) else MeasureError
         return kind(str(error))
-    if runs.is_out_of_memory(error):
+    if batches.is_out_of_memory(error):
         return NotMeasuredError(
             f"the machine has no memory left ({error}); end what else uses it, or take a larger one."
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from measure import catalog, engine, forward, kinds, own_pairs, prompts, runs
+from measure import batches, catalog, engine, forward, kinds, own_pairs, prompts
 from measure.spec import PROMPT_TOKENS, AnySpec, Spec
 
 # What Python, torch and the other libraries take before a model is loaded.
@@ -43,7 +43,7 @@ def work(model: catalog.Model, group: Sequence[Spec]) -> Work:
     contexts, points = run_points(spec)
     tokens = own_pairs.tokens(spec.corpus) if own_pairs.is_held(spec.corpus) else PROMPT_TOKENS
     earlier = tokens - 1
-    rows = runs.rows_of(points, earlier, shape.hidden)
+    rows = batches.rows_of(points, earlier, shape.hidden)
     prefix = contexts * tokens
     positions = contexts * (points + rows * earlier)
     embeddings = shape.vocabulary * shape.hidden * (1 if shape.tied else 2)

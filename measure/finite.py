@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from measure import forward, sound
+from measure import forward, reference, sound
 from measure.models import LoadedModel
 from measure.prompts import Prompt
 from measure.spec import MeasureError, Read
@@ -59,9 +59,9 @@ def _forwards(
 ) -> Iterable[Callable[[], Any]]:
     """The plain forwards that led to the number: each prompt's own, and the one with the point patched in."""
     a, b = (torch.tensor(prompt, device=model.device) for prompt in prompts)
-    yield lambda: forward.reference_states(model, a, layer)
-    yield lambda: forward.reference_states(model, b, layer)
-    yield lambda: forward.reference_read(model, a, point, layer, read)
+    yield lambda: reference.reference_states(model, a, layer)
+    yield lambda: reference.reference_states(model, b, layer)
+    yield lambda: reference.reference_read(model, a, point, layer, read)
 
 
 def _first_block(model: LoadedModel, forwards: Iterable[Callable[[], Any]]) -> str | None:

@@ -11,9 +11,8 @@ for each point, with a hook.
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -22,10 +21,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from measure import linear, structure
+from measure import kernels, structure
 from measure.models import LoadedModel, as_measured
 from measure.prefixes import Behind, KeysValues
-from measure.spec import MeasureError, Read, block_of
+from measure.spec import MeasureError, Read
 
 # Positions per forward: enough rows to fill the matrix units, few enough that memory stays small.
 CHUNK_POSITIONS = 4096
@@ -140,7 +139,7 @@ def run_to_layer(model: LoadedModel, ids: Int[Tensor, "prompts tokens"], layer: 
     """Run prompts of one length through the first `layer` blocks and no further."""
     tap = _Tap(model.block_list[layer - 1])
     head = _with_blocks(model, [*model.block_list[: layer - 1], tap])
-    with linear.as_it_lies(head, model.embedding):
+    with kernels.without_copies(head, model.embedding):
         head(input_ids=ids, use_cache=False)
     return Boundary(states_of(tap.output), isinstance(tap.output, tuple | list))
 
@@ -153,7 +152,7 @@ def run_to_layers(
     blocks = model.block_list if keep else model.block_list[: max(layers)]
     taps = {layer: _Tap(model.block_list[layer - 1]) for layer in layers}
     head = _with_blocks(model, [taps.get(n, block) for n, block in enumerate(blocks, 1)])
-    with linear.as_it_lies(head, model.embedding):
+    with kernels.without_copies(head, model.embedding):
         head(input_ids=ids, use_cache=False, **({"past_key_values": kept} if keep else {}))
     if kept is not None and not kept.is_whole(ids, model.depth):
         kept = None
@@ -255,7 +254,7 @@ def run_from_layer(
     before, count = earlier.shape[1], points.shape[1]
     # What of the positions before the points runs with them.
     behind = before if kept is None else 0
-    states = linear.turned(torch.cat([earlier, points], dim=1) if kept is None else points)
+    states = torch.cat([earlier, points], dim=1) if kept is None else points
     entry = _Entry(states, as_tuple=as_tuple)
     every: list[nn.Module] = [*[entry] * layer, *model.block_list[layer:]]
     taps = {place: _Tap(every[place - 1]) for place in dict.fromkeys((*blocks, model.depth))}
@@ -274,10 +273,10 @@ def run_from_layer(
     if read == "logits":
         twin = copy.copy(model.network)
         twin._modules = {**model.network._modules, structure.base_name(model.network): inner}
-        with linear.as_it_lies(twin, states):
+        with kernels.few_positions(twin, states) as entry.states:
             found = twin(**inputs, logits_to_keep=count).logits
     else:
-        with linear.as_it_lies(inner, states):
+        with kernels.few_positions(inner, states) as entry.states:
             found = inner(**inputs).last_hidden_state[:, behind:]
     after = {place: _read_of(states_of(tap.output)[:, behind:], tail) for place, tap in taps.items()}
     residual, found = after[model.depth], _read_of(found, tail)
@@ -354,106 +353,3 @@ def gate_signs(model: LoadedModel, layer: int) -> Iterator[list[Tensor]]:
     finally:
         for hook in hooks:
             hook.remove()
-
-
-class _Reached(Exception):  # noqa: N818 no error: it ends a forward whose later blocks nobody asked for
-    """The block was reached whose states were asked for."""
-
-
-def reference_states(
-    model: LoadedModel, ids: Int[Tensor, " tokens"] | Int[Tensor, "prompts tokens"], layer: int
-) -> Float[Tensor, "*prompts tokens width"]:
-    """Residual states of a prompt, or of some of one length, after `layer` blocks, from a plain forward up to there."""
-    kept: list[Tensor] = []
-
-    def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
-        kept.append(states_of(output))
-        raise _Reached
-
-    rows = ids.reshape(-1, ids.shape[-1])
-    hook = hook_block(model, layer, keep)
-    try:
-        with suppress(_Reached):
-            model.base(input_ids=rows, use_cache=False)
-    finally:
-        hook.remove()
-    if not kept:
-        raise MeasureError(
-            f"{model.name}: block {layer} of {model.depth} does not run in a plain forward of token ids, so that there "
-            "is no state after it; patch another block."
-        )
-    if kept[0].shape[:-1] != rows.shape:
-        raise MeasureError(
-            f"{model.name}: block {layer} returns states of shape {tuple(kept[0].shape)} for {tuple(rows.shape)} "
-            "tokens (prompts, tokens); expected one state for each token. Only decoders with one residual stream can "
-            "be measured."
-        )
-    return kept[0].reshape(*ids.shape, -1)
-
-
-def reference_read(
-    model: LoadedModel,
-    ids: Int[Tensor, " tokens"] | Int[Tensor, "points tokens"],
-    point: Float[Tensor, " width"] | Float[Tensor, "points width"],
-    layer: int,
-    read: Read,
-) -> Float[Tensor, "*points units"]:
-    """The read of a plain forward of prompt `ids`, its last position overwritten by `point` after block `layer`.
-
-    Also of some prompts of one length at once, each with a point of its own.
-    The oracle for the fast path: no shared prefix, no mask of ours, no copies.
-    """
-    return reference_reads(model, ids, point, layer, [read])[read]
-
-
-def reference_reads(
-    model: LoadedModel,
-    ids: Int[Tensor, "*points tokens"],
-    point: Tensor,
-    layer: int,
-    reads: Sequence[Read],
-    tail: Tail = LAST,
-) -> dict[Read, Float[Tensor, "*points units"]]:
-    """`reference_read` for several reads, by one plain forward; and where the patched position is not the last.
-
-    `point` is a state for each of `ids`, (*points, width); with `tail.every` one for each patched position, (*points,
-    length, width).
-    """
-    if "logits" in reads and len(set(reads)) > 1:
-        others = [read for read in reads if read != "logits"]
-        apart = [reference_reads(model, ids, point, layer, some, tail) for some in (["logits"], others)]
-        return apart[0] | apart[1]
-    kept: dict[int, Tensor] = {}
-
-    def patch(_module: nn.Module, _inputs: Any, output: Any) -> Any:
-        states = states_of(output).clone()
-        if tail.every:
-            states[:, -tail.length :] = point
-        else:
-            states[:, -tail.length] = point
-        return replaced(output, states)
-
-    def keep(place: int) -> Callable[[nn.Module, Any, Any], None]:
-        return lambda _module, _inputs, output: kept.update({place: states_of(output)})
-
-    at, rows = tail.read - tail.length, ids.reshape(-1, ids.shape[-1])
-    blocks = {read: model.depth if read == "residual" else block_of(read) for read in reads}
-    # In this order: where the patched block is the last one, the read must see the patch.
-    hooks = [hook_block(model, layer, patch)]
-    hooks += [hook_block(model, place, keep(place)) for place in dict.fromkeys(blocks.values()) if place is not None]
-    try:
-        if "logits" in reads:
-            alone = last_alone(model.network) if at == -1 else {}
-            found = {"logits": model.network(input_ids=rows, use_cache=False, **alone).logits[:, at]}
-        else:
-            found = {"final_norm": model.base(input_ids=rows, use_cache=False).last_hidden_state[:, at]}
-    finally:
-        for hook in hooks:
-            hook.remove()
-    found |= {read: kept[place][:, at] for read, place in blocks.items() if place is not None}
-    return {read: found[read].reshape(*ids.shape[:-1], -1) for read in reads}
-
-
-def last_alone(network: nn.Module) -> dict[str, int]:
-    """What tells a model that only the last position's logits are asked for, where it can be told."""
-    return {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(network.forward).parameters else {}

@@ -11,9 +11,10 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from measure import (
+    agreement,
+    batches,
     forward,
     provenance,
-    runs,
 )
 from measure.course import USUAL, Course
 from measure.crossings import Crossings
@@ -40,7 +41,7 @@ def crossings(
     Raises `MeasureError` for a model whose blocks have no gates to be found, or none after `layer`.
     """
     pairs = pairs.independent()
-    runs.check_layer(model, layer)
+    agreement.check_layer(model, layer)
     choice = choice_of(model, pairs, layer, reads, steps, course)
     gates = np.array(forward.gate_counts(model, layer))
     found = along_segments(model, pairs, steps, layer, reads, choice, _crossed, gates=True, course=course)
@@ -73,7 +74,7 @@ def _signs_by_block(part: Segments) -> list[Bool[Tensor, "pairs points gates"]]:
     blocks = part.model.depth - part.layer
     if part.path == "fast":
         earlier = len(part.a[0]) - 1
-        return [runs.together(signs[:, earlier:], count, points) for signs in part.signs]
+        return [batches.together(signs[:, earlier:], count, points) for signs in part.signs]
     # One plain forward for each point of each pair, all blocks in turn.
     last = [signs[0, -1] for signs in part.signs[: count * points * blocks]]
     return [torch.stack(last[block::blocks]).view(count, points, -1) for block in range(blocks)]

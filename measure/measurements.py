@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 
 from measure import (
+    agreement,
+    batches,
     forward,
     gates,
     kinds,
     planes,
     predicting,
     provenance,
-    runs,
     toward,
 )
+from measure.agreement import Choice
 from measure.asked import check_reads
 from measure.catalog import Shape
 from measure.course import USUAL, Course
@@ -25,7 +27,6 @@ from measure.models import LoadedModel, read_own_config
 from measure.predictions import Predictions
 from measure.prompts import Pairs, Triples
 from measure.results import Curves, Result
-from measure.runs import Choice
 from measure.segments import Arrays, Asked, along_layers, choices
 from measure.slices import Slices
 from measure.spec import (
@@ -120,7 +121,7 @@ def curves(model: LoadedModel, pairs: Pairs, *, layer: int, read: Read, steps: i
     """Curves of every pair, by the fast path where it gives what the reference path gives, else by the reference path.
 
     `origin` is added to the provenance, which says which path it was, and why if it was the slow one.
-    Raises `MeasureError` as `runs.choose_path` does.
+    Raises `MeasureError` as `agreement.choose_path` does.
     """
     return all_curves(model, pairs, layer=layer, reads=[read], steps=steps, origin=origin)[read]
 
@@ -194,7 +195,7 @@ def fast_curves(
     course: Course = USUAL,
 ) -> Curves:
     """The curves by the fast path, `chunk` positions to a forward; the result depends on `chunk` by rounding alone."""
-    asked = Asked([read], Choice("fast", room=runs.Room(chunk)))
+    asked = Asked([read], Choice("fast", room=batches.Room(chunk)))
     return _curves_by({layer: asked}, model, pairs, steps, origin, course)[layer][read]
 
 
@@ -209,6 +210,6 @@ def reference_curves(
     course: Course = USUAL,
 ) -> Curves:
     """The same curves by the reference path: one plain full forward for every alpha of every pair."""
-    runs.check_layer(model, layer)
+    agreement.check_layer(model, layer)
     asked = Asked([read], Choice("reference"))
     return _curves_by({layer: asked}, model, pairs, steps, origin, course)[layer][read]

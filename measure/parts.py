@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from measure import forward
+from measure import forward, reference
 from measure.models import LoadedModel, as_measured
 from measure.prompts import Prompt
 from measure.spec import Frozen, Intervention, MeasureError, Part, Scaled
@@ -58,7 +58,7 @@ class Active:
             last = max(block for _, block in self.frozen)
             hooks = [module.register_forward_hook(keep(place)) for place, module in self.frozen.items()]
             try:
-                forward.reference_states(self.model, ids, last)
+                reference.reference_states(self.model, ids, last)
             finally:
                 for hook in hooks:
                     hook.remove()

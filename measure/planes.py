@@ -11,16 +11,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 from measure import (
+    agreement,
+    batches,
     finite,
     forward,
     paths,
     provenance,
     runs,
 )
+from measure.agreement import Choice
 from measure.models import LoadedModel, as_measured
 from measure.prompts import Prompt, Triples
 from measure.results import DEGENERATE
-from measure.runs import Choice, Contexts
+from measure.runs import Contexts
 from measure.segments import Arrays
 from measure.slices import Slices
 from measure.spec import (
@@ -40,14 +43,14 @@ def slices(
     """Slices of every triple with each of `reads`, alpha and beta at the values `at`; see `slice2d`."""
     references = triples.a + triples.b + triples.c
     # The check draws its points on segments between references, from each to the next of its triple.
-    choice = runs.choose_path(
+    choice = agreement.choose_path(
         model,
         references,
         triples.b + triples.c + triples.a,
         layer,
         reads,
         min(len(at) ** 2, forward.CHUNK_POSITIONS),
-        min(len(at) ** 2, runs.ROW),
+        min(len(at) ** 2, batches.ROW),
     )
     with as_measured(model.network, tf32=model.tf32):
         sides = zip(triples.a, triples.b, triples.c, strict=True)
@@ -111,10 +114,10 @@ def _some_at_a_time(
     choice: Choice,
 ) -> runs.Found:
     """`runs.outputs` of many points in one context, some at a time; (1, points, units)."""
-    parts = torch.split(points, runs.ROW)
-    step = max(1, forward.CHUNK_POSITIONS // (len(prompt) + runs.ROW))
+    parts = torch.split(points, batches.ROW)
+    step = max(1, forward.CHUNK_POSITIONS // (len(prompt) + batches.ROW))
     if "logits" in reads:
-        step = max(1, min(step, runs.LOGIT_VALUES // (runs.ROW * model.vocabulary)))
+        step = max(1, min(step, batches.LOGIT_VALUES // (batches.ROW * model.vocabulary)))
     found: list[runs.Found] = []
 
     def work(chosen: list[int]) -> None:
@@ -122,5 +125,5 @@ def _some_at_a_time(
         found.append(runs.outputs(model, known, [prompt], some, layer, reads, choice.path))
 
     for start in range(0, len(parts), step):
-        choice.room.run(model, list(range(len(parts)))[start : start + step], work, len(prompt) + runs.ROW)
+        choice.room.run(model, list(range(len(parts)))[start : start + step], work, len(prompt) + batches.ROW)
     return {read: torch.cat([one[read] for one in found], dim=1) for read in found[0]}

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from measure.agreement import Choice
 from measure.course import USUAL, Course
 from measure.models import LoadedModel
 from measure.prompts import Pairs, Triples
-from measure.runs import Choice
 from measure.spec import (
     Read,
 )

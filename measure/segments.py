@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from measure import (
+    batches,
     distances,
     finite,
     forward,
@@ -22,10 +23,11 @@ from measure import (
     runs,
     several,
 )
+from measure.agreement import Choice
 from measure.course import NAMED, USUAL, Course, Some
 from measure.models import LoadedModel, as_measured
 from measure.prompts import Pairs, Prompt
-from measure.runs import Choice, Contexts
+from measure.runs import Contexts
 from measure.spec import (
     MeasureError,
     Read,
@@ -137,7 +139,7 @@ def along_layers(
     with parts.intervened(model, course.interventions), as_measured(model.network, tf32=model.tf32):
         for rows in _chunks(model, pairs, asked, count, course):
             a, b = pairs.a[rows[0]], pairs.b[rows[0]]
-            positions = max(runs.positions_of(model, len(a), count, course.tail(a, b).length), len(a) + len(b))
+            positions = max(batches.positions_of(model, len(a), count, course.tail(a, b).length), len(a) + len(b))
             for layer, of in asked.items():
                 of.choice.room.run(model, rows, partial(work, layer), positions)
     _check_paths(pairs, lacking)
@@ -153,7 +155,7 @@ def _chunks(
     model: LoadedModel, pairs: Pairs, asked: Mapping[int, Asked], points: int, course: Course
 ) -> Iterator[list[int]]:
     every = [of.reads for of in asked.values()]
-    return runs.chunks(
+    return batches.chunks(
         model,
         pairs.a,
         pairs.b,

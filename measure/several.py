@@ -1,6 +1,6 @@
 """Several layers at once: which path each takes, by one check of the fast path that shares keys and values.
 
-After the first layer the fast path is checked as of a layer alone (`runs.choose_path`). What the other layers do
+After the first layer the fast path is checked as of a layer alone (`agreement.choose_path`). What the other layers do
 differently is where points come in, and that the positions before them do not run again: that is compared on one pair,
 at the middle of its path, for all layers in one plain forward.
 """
@@ -16,11 +16,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from measure import forward, parts, placement, runs
+from measure import agreement, batches, forward, parts, placement, reference, runs
+from measure.agreement import Choice
 from measure.course import Course, Some
 from measure.models import LoadedModel, as_measured
 from measure.prompts import Prompt
-from measure.runs import Choice, Contexts
+from measure.runs import Contexts
 from measure.spec import Read, block_of
 
 # Of fewer layers, what the shared keys and values take is no less than what they save.
@@ -37,20 +38,20 @@ def choices(
     points: int,
     course: Course,
 ) -> dict[int, Choice]:
-    """`runs.choose_path` for every layer of `reads`, for several of them by one check where that can be done."""
+    """`agreement.choose_path` for every layer of `reads`, for several of them by one check where that can be done."""
     for layer in reads:
-        runs.check_layer(model, layer)
+        agreement.check_layer(model, layer)
     first = min(reads)
-    found = {first: runs.choose_path(model, a, b, first, reads[first], points, None, course)}
+    found = {first: agreement.choose_path(model, a, b, first, reads[first], points, None, course)}
     pair = _pair(model, a, b, reads, points, course) if found[first].path == "fast" else None
     room = found[first].room
     if pair is not None and room.most is None:
         check = _Check(model, pair, reads, course)
         equal = _equal(check, (max(map(len, a)), points))
         positions = _positions(model, pair, room.positions)
-        found |= {layer: Choice("fast", room=runs.Room(positions), shared=True) for layer in equal}
+        found |= {layer: Choice("fast", room=batches.Room(positions), shared=True) for layer in equal}
     return {
-        layer: found[layer] if layer in found else runs.choose_path(model, a, b, layer, some, points, None, course)
+        layer: found[layer] if layer in found else agreement.choose_path(model, a, b, layer, some, points, None, course)
         for layer, some in reads.items()
     }
 
@@ -94,7 +95,7 @@ def _positions(model: LoadedModel, pair: Some, positions: int) -> int:
     shape, tokens = model.shape, len(pair.a[0])
     # As many heads for keys as for queries, at most.
     held = 2 * shape.layers * shape.hidden * tokens * model.dtype.itemsize
-    return min(positions, max(1, BYTES // held) * runs.positions_of(model, tokens, pair.count))
+    return min(positions, max(1, BYTES // held) * batches.positions_of(model, tokens, pair.count))
 
 
 def _equal(check: _Check, size: tuple[int, int]) -> list[int]:
@@ -135,7 +136,7 @@ def _compared(check: _Check) -> list[int]:
         points = check.course.drawn(known[layer], pair, forward.LAST, chosen).points
         found = runs.outputs(model, known[layer], pair.a, points, layer, check.reads[layer], "fast")
         at = chosen.index(few[1])
-        return all(runs.agrees(model, found[read], expected[layer][read], at) for read in check.reads[layer])
+        return all(agreement.agrees(model, found[read], expected[layer][read], at) for read in check.reads[layer])
 
     # With as many points as will be measured after the first; after others where rounding may have grown.
     return [layer for layer in layers if (layer != layers[0] and agrees(layer, few)) or agrees(layer, whole)]
@@ -224,7 +225,7 @@ def _read(model: LoadedModel, ids: Tensor, reads: Sequence[Read]) -> dict[Read, 
     blocks = list(dict.fromkeys(place for place in places.values() if place is not None))
     with _kept(model, blocks) as kept:
         if "logits" in reads:
-            alone = forward.last_alone(model.network)
+            alone = reference.last_alone(model.network)
             return {"logits": model.network(input_ids=ids, use_cache=False, **alone).logits[:, -1]}
         found = {"final_norm": model.base(input_ids=ids, use_cache=False).last_hidden_state[:, -1]}
     return found | {read: kept[place][:, -1] for read, place in places.items() if place is not None}

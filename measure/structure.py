@@ -152,7 +152,7 @@ def base_name(network: Any) -> str | None:
 def find_blocks(network: Any) -> tuple[str, ...]:
     """Path of the list of blocks inside the base model, found by structure: the list as long as the model is deep.
 
-    That it is the right one is seen when it is first run (`runs.choose_path`).
+    That it is the right one is seen when it is first run (`agreement.choose_path`).
     Raises `MeasureError` when there is none, or several.
     """
     depth, name = depth_of(network.config), base_name(network)

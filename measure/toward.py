@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from measure import asked, forward, parts, paths, runs
+from measure import agreement, asked, forward, parts, paths, runs
 from measure.course import Course
 from measure.models import LoadedModel, as_measured
 from measure.prompts import Pairs, Prompt
@@ -36,7 +36,7 @@ def of_spec(spec: CurveSpec, model: LoadedModel, pairs: Pairs) -> Course:
     every = tuple(dict.fromkeys((*pairs.a, *pairs.b)))
     parts.check(model, course.interventions, spec.layer)
     with parts.intervened(model, course.interventions):
-        choice = runs.choose_path(model, pairs.a, pairs.b, spec.layer, [spec.read], spec.steps, None, course)
+        choice = agreement.choose_path(model, pairs.a, pairs.b, spec.layer, [spec.read], spec.steps, None, course)
         with as_measured(model.network, tf32=model.tf32):
             states = _last_states(model, every, spec.layer, choice.path)
     clean = dict(zip(every, states.double().cpu().numpy(), strict=True))

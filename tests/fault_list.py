@@ -106,13 +106,17 @@ MEASURING = (
             "Outputs(found, residual, ",
         ),
         (113, "gates counted from 1 on", "kept.append(inputs[0] > 0)", "kept.append(inputs[0] > 1)", CROSSINGS),
-        (114, "reference patches first position", "states[:, -tail.length] = point", "states[:, 0] = point"),
+    ),
+    *faults(
+        "measure/reference.py",
+        FORWARD,
         (
             115,
             "dead patch in the reference",
-            "return replaced(output, states)",
+            "return forward.replaced(output, states)",
             "return output",
         ),
+        (114, "reference patches first position", "states[:, -tail.length] = point", "states[:, 0] = point"),
         (
             116,
             "reference reads a block early",
@@ -124,7 +128,6 @@ MEASURING = (
         "measure/runs.py",
         CURVES,
         (117, "state of the first token", "self.states[prompt][-1]", "self.states[prompt][0]"),
-        (118, "filling kept, points dropped", "found.shape[-1])[:, :points]", "found.shape[-1])[:, -points:]"),
         (119, "distance from B's end", "distances(read, read[:, :1])", "distances(read, read[:, -1:])"),
         (
             120,
@@ -132,7 +135,16 @@ MEASURING = (
             "torch.linalg.vector_norm(read, dim=-1, dtype=exact)",
             "torch.linalg.vector_norm(read, ord=1, dim=-1, dtype=exact)",
         ),
+    ),
+    *faults(
+        "measure/batches.py",
+        CURVES,
+        (118, "filling kept, points dropped", "found.shape[-1])[:, :points]", "found.shape[-1])[:, -points:]"),
         (121, "last row of chunks dropped", "yield rows[start : start + size]", "yield rows[start : start + size - 1]"),
+    ),
+    *faults(
+        "measure/agreement.py",
+        CURVES,
         (
             122,
             "fast path hardly checked",

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 RANKS = [
     {"shown"},
-    {"spec", "shared_ends", "metrics", "figures", "linear", "rows", "exits", "places", "signals", "contexts", "gpus"},
+    {"spec", "shared_ends", "metrics", "figures", "kernels", "rows", "exits", "places", "signals", "contexts", "gpus"},
     {
         "stats",
         "paths",
@@ -37,9 +37,12 @@ RANKS = [
     {"predictions", "crossings", "slices", "prompts", "models", "store", "claims"},
     {"prefixes", "distributions"},
     {"baselines", "training_order", "forward", "inputs", "own_pairs", "tables", "ladder", "recording", "shards"},
+    {"reference"},
     {"regression", "finite", "placement", "course", "parts", "figure_parts", "over_runs", "drift"},
     {"page_names"},
+    {"batches"},
     {"runs", "asked", "snapshot", "page_history", "page_results", "page_runs", "page_paper", "paper_figures"},
+    {"agreement"},
     {"several", "toward"},
     {"provenance", "segments"},
     {"gates", "planes", "predicting", "fetching", "page_view", "review"},

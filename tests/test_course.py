@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import measure
-from measure import asked, baselines, engine, forward, kinds, measurements, paths, runs, store
+from measure import agreement, asked, baselines, engine, forward, kinds, measurements, paths, reference, store
 from measure.course import Course
 from measure.models import LoadedModel, adopt
 from measure.prompts import Pairs
@@ -29,7 +29,7 @@ def ends(network: Any, layer: int) -> list[torch.Tensor]:
     """A and B of the first pair."""
     model = adopt(network, None, "float32")
     with torch.no_grad():
-        return [forward.reference_states(model, torch.tensor(side[0]), layer)[-1] for side in (A, B)]
+        return [reference.reference_states(model, torch.tensor(side[0]), layer)[-1] for side in (A, B)]
 
 
 COURSES = {
@@ -205,11 +205,11 @@ def test_bad_input_is_one_clear_error(arguments: dict[str, Any], message: str, m
 
 def test_a_broken_fast_path_on_another_course_is_seen(olmo: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     course = Course(patched=-2)
-    assert runs.choose_path(olmo, EVEN.a, EVEN.b, 2, ["block:3"], 5, None, course).path == "fast"
+    assert agreement.choose_path(olmo, EVEN.a, EVEN.b, 2, ["block:3"], 5, None, course).path == "fast"
     olmo.facts.passed.clear()
     whole = forward._tails_mask
     monkeypatch.setattr(forward, "_tails_mask", lambda *given: whole(*given) * 0)
-    choice = runs.choose_path(olmo, EVEN.a, EVEN.b, 2, ["block:3"], 5, None, course)
+    choice = agreement.choose_path(olmo, EVEN.a, EVEN.b, 2, ["block:3"], 5, None, course)
     assert choice.path == "reference"
 
 
@@ -218,7 +218,7 @@ def test_the_check_is_of_the_pair_with_the_most_positions(olmo: LoadedModel, mon
     pairs = Pairs(((9, 4, 5, 6, 7), (9, 4, 5, 6, 7)), ((9, 4, 5, 6, 2), (9, 4, 9, 3, 2)), (0, -1))
     whole = forward._tails_mask
     monkeypatch.setattr(forward, "_tails_mask", lambda *given: whole(*given) * 0)
-    choice = runs.choose_path(olmo, pairs.a, pairs.b, 2, ["final_norm"], 5, None, Course(patched="difference"))
+    choice = agreement.choose_path(olmo, pairs.a, pairs.b, 2, ["final_norm"], 5, None, Course(patched="difference"))
     assert choice.path == "reference"
 
 
@@ -231,7 +231,7 @@ def test_shorter_prompts_that_differ_earlier_are_checked_too(
 
     def chosen(*rows: int, points: int = 5) -> str:
         a, b = ([side[row] for row in rows] for side in (pairs.a, pairs.b))
-        return runs.choose_path(olmo, a, b, 2, ["final_norm"], points, None, course).path
+        return agreement.choose_path(olmo, a, b, 2, ["final_norm"], points, None, course).path
 
     whole = forward._tails_mask
     monkeypatch.setattr(forward, "_tails_mask", lambda *given: whole(*given) * 0)

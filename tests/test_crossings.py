@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from measure import forward, gates, paths, runs
+from measure import agreement, batches, gates, paths, reference
+from measure.agreement import Choice
 from measure.course import Course
 from measure.crossings import Crossings
 from measure.models import LoadedModel, adopt
 from measure.prompts import Pairs
-from measure.runs import Choice
 from measure.spec import Frozen, MeasureError
 from tests.conftest import BUILDERS, DEPTH, tiny_model
 
@@ -29,7 +29,7 @@ def crossings(model: LoadedModel, pairs: Pairs, layer: int = LAYER, steps: int =
 def plain_signs(model: LoadedModel, family: str, pairs: Pairs, row: int) -> np.ndarray:
     """(steps, blocks, gates) by one plain forward for each alpha, hooked at the projection itself."""
     ids_a, ids_b = torch.tensor(pairs.a[row]), torch.tensor(pairs.b[row])
-    a, b = (forward.reference_states(model, ids, LAYER)[-1] for ids in (ids_a, ids_b))
+    a, b = (reference.reference_states(model, ids, LAYER)[-1] for ids in (ids_a, ids_b))
     signs = []
     for alpha in paths.alphas(STEPS):
         kept: list[torch.Tensor] = []
@@ -39,7 +39,7 @@ def plain_signs(model: LoadedModel, family: str, pairs: Pairs, row: int) -> np.n
             )
             for block in model.block_list[LAYER:]
         ]
-        forward.reference_read(model, ids_a, a + alpha * (b - a), LAYER, "final_norm")
+        reference.reference_read(model, ids_a, a + alpha * (b - a), LAYER, "final_norm")
         for hook in hooks:
             hook.remove()
         signs.append(torch.stack(kept).numpy())
@@ -52,7 +52,7 @@ def test_counts_are_those_of_plain_forwards(
     family: str, path: Any, pairs: Pairs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = tiny_model(family)
-    monkeypatch.setattr(runs, "choose_path", lambda *_: Choice(path))
+    monkeypatch.setattr(agreement, "choose_path", lambda *_: Choice(path))
     found = crossings(model, pairs)
     for row in range(len(pairs)):
         signs = plain_signs(model, family, pairs, row)
@@ -70,7 +70,7 @@ def test_points_cut_into_rows_give_the_same_counts(
 ) -> None:
     reads: list[Any] = ["final_norm", "residual"]
     whole = crossings(model, pairs)
-    monkeypatch.setattr(runs, "rows_of", lambda *_: 4)
+    monkeypatch.setattr(batches, "rows_of", lambda *_: 4)
     both = gates.crossings(model, pairs, layer=LAYER, reads=reads, steps=STEPS, origin={})
     cut = both["final_norm"]
     for name in ("crossings", "coarse", "end_crossings"):
@@ -82,7 +82,7 @@ def test_clean_runs_that_parts_are_frozen_at_are_not_counted(
     path: Any, olmo: LoadedModel, pairs: Pairs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the last MLP adds comes behind every gate, so that freezing it changes no sign."""
-    monkeypatch.setattr(runs, "choose_path", lambda *_: Choice(path))
+    monkeypatch.setattr(agreement, "choose_path", lambda *_: Choice(path))
     asked: dict[str, Any] = {"layer": LAYER, "reads": ["final_norm"], "steps": STEPS, "origin": {}}
     course = Course(interventions=(Frozen("mlp", (DEPTH, DEPTH)),))
     found = gates.crossings(olmo, pairs, course=course, **asked)["final_norm"]

@@ -10,7 +10,7 @@ import torch
 from scipy.spatial.distance import jensenshannon
 from torch import Tensor, nn
 
-from measure import distributions, predicting, runs
+from measure import agreement, distributions, predicting
 from measure.models import LoadedModel, adopt
 from measure.prompts import Pairs
 from tests.conftest import tiny_model
@@ -126,7 +126,7 @@ def test_the_reference_path_runs_the_null_point_by_point(
         raise AssertionError("mixed on the reference path")
 
     monkeypatch.setattr(distributions, "mixed", mixed)
-    monkeypatch.setattr(runs, "choose_path", lambda *_: runs.Choice("reference", "asked for"))
+    monkeypatch.setattr(agreement, "choose_path", lambda *_: agreement.Choice("reference", "asked for"))
     asked: dict[str, Any] = {"layer": 1, "reads": ["final_norm"], "steps": 9, "span": 2, "origin": {}}
     predicting.predictions(olmo, pairs, **asked)
 

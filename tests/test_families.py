@@ -8,7 +8,7 @@ import pytest
 import torch
 import transformers
 
-from measure import forward, measurements, runs
+from measure import agreement, forward, measurements
 from measure.models import adopt
 from measure.prompts import Pairs
 from tests.conftest import BUILDERS, DEPTH, SCALE, VOCABULARY, random_prompts, tiny_network
@@ -73,7 +73,7 @@ def test_a_window_that_is_forgotten_is_seen(family: str, pairs: Pairs, monkeypat
         forward, "_points_mask", lambda earlier, points, like, window=None: whole(earlier, points, like)
     )
     model = adopt(network(family), None, "float32")
-    assert runs.choose_path(model, pairs.a, pairs.b, 1, ["final_norm"], 5).path == "reference"
+    assert agreement.choose_path(model, pairs.a, pairs.b, 1, ["final_norm"], 5).path == "reference"
 
 
 def test_a_long_context_is_not_taken_for_checked_after_a_short_one_with_many_points(

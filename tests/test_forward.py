@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from measure import forward, measurements, runs
+from measure import agreement, forward, measurements, reference
 from measure.models import LoadedModel, adopt
 from measure.prompts import Pairs
 from measure.results import Curves
@@ -136,7 +136,7 @@ def test_a_broken_fast_path_is_seen(family: str, monkeypatch: pytest.MonkeyPatch
     with monkeypatch.context() as patch:
         broken(patch)
         fast = measurements.fast_curves(model, same, layer=2, read="final_norm", steps=STEPS, origin={})
-        choice = runs.choose_path(model, same.a, same.b, 2, ["final_norm"], STEPS)
+        choice = agreement.choose_path(model, same.a, same.b, 2, ["final_norm"], STEPS)
     assert disagreement(fast, reference) > 100 * BOUND
     assert choice.path == "reference"
     assert str(choice.reason).startswith("the fast path ")
@@ -146,14 +146,14 @@ def test_a_dead_hook_in_the_reference_is_seen(
     model: LoadedModel, pairs: Pairs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fast = measurements.fast_curves(model, pairs, layer=2, read="final_norm", steps=STEPS, origin={})
-    whole = forward.reference_read
+    whole = reference.reference_read
 
     def dead(m: LoadedModel, ids: torch.Tensor, point: torch.Tensor, *rest: Any) -> torch.Tensor:
-        return whole(m, ids, forward.reference_states(m, ids, rest[0])[-1], *rest)
+        return whole(m, ids, reference.reference_states(m, ids, rest[0])[-1], *rest)
 
-    monkeypatch.setattr(forward, "reference_read", dead)
-    reference = measurements.reference_curves(model, pairs, layer=2, read="final_norm", steps=STEPS, origin={})
-    assert disagreement(fast, reference) > 100 * BOUND
+    monkeypatch.setattr(reference, "reference_read", dead)
+    plain = measurements.reference_curves(model, pairs, layer=2, read="final_norm", steps=STEPS, origin={})
+    assert disagreement(fast, plain) > 100 * BOUND
 
 
 def test_last_layer_residual_is_a_straight_line(model: LoadedModel, pairs: Pairs) -> None:
@@ -170,7 +170,7 @@ def test_the_null_is_the_norm_of_the_straight_line_between_the_final_residuals(o
     ids = torch.tensor(prompt_a)
     with torch.no_grad():
         ends = [
-            forward.reference_read(olmo, ids, forward.reference_states(olmo, torch.tensor(p), 2)[-1], 2, "residual")
+            reference.reference_read(olmo, ids, reference.reference_states(olmo, torch.tensor(p), 2)[-1], 2, "residual")
             for p in (prompt_a, prompt_b)
         ]
         line = torch.stack([ends[0] + alpha * (ends[1] - ends[0]) for alpha in np.linspace(0, 1, STEPS)])

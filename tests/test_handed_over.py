@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import measure
-from measure import models, runs, structure
+from measure import agreement, models, structure
 from measure.spec import MeasureError
 from tests.conftest import tiny_network
 from tests.families import A, B
@@ -159,8 +159,8 @@ def test_an_adapted_model_is_measured_with_its_adapter(adapter: Any) -> None:
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     kept: list[str] = []
-    checked, alike = runs._plainly, models._check_adapted
-    monkeypatch.setattr(runs, "_plainly", lambda *given: [kept.append("paths"), checked(*given)][1])
+    checked, alike = agreement._plainly, models._check_adapted
+    monkeypatch.setattr(agreement, "_plainly", lambda *given: [kept.append("paths"), checked(*given)][1])
     monkeypatch.setattr(models, "_check_adapted", lambda *given: [kept.append("adapter"), alike(*given)][1])
     return kept
 

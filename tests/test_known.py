@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 import measure
-from measure import forward, known, models, runs
+from measure import agreement, forward, known, models
 from tests.conftest import tiny_network
 
 A, B = [[5, 6, 7, 8]], [[9, 10, 11, 12]]
@@ -25,9 +25,9 @@ A, B = [[5, 6, 7, 8]], [[9, 10, 11, 12]]
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was found out anew, in turn."""
     kept: list[str] = []
-    hashed, checked = models.weights_hash, runs._plainly
+    hashed, checked = models.weights_hash, agreement._plainly
     monkeypatch.setattr(models, "weights_hash", lambda network: [kept.append("hash"), hashed(network)][1])
-    monkeypatch.setattr(runs, "_plainly", lambda *given: [kept.append("check"), checked(*given)][1])
+    monkeypatch.setattr(agreement, "_plainly", lambda *given: [kept.append("check"), checked(*given)][1])
     return kept
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import measure
-from measure import api, forward, measurements, paths, runs
+from measure import agreement, api, batches, forward, measurements, paths, reference, runs
 from measure.models import LoadedModel, adopt, as_measured
 from measure.prompts import Pairs
 from measure.results import Curves
@@ -38,7 +38,7 @@ def test_points_cut_into_rows_give_the_same_numbers(
     model: LoadedModel, pairs: Pairs, read: Any, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = measurements.fast_curves(model, pairs, layer=1, read=read, steps=9, origin={})
-    monkeypatch.setattr(runs, "rows_of", lambda *_: rows)
+    monkeypatch.setattr(batches, "rows_of", lambda *_: rows)
     cut = measurements.fast_curves(model, pairs, layer=1, read=read, steps=9, origin={})
     change = np.abs(cut.distance - whole.distance).max(axis=1)
     assert (change <= 1e-5 * whole.reference_norm).all()
@@ -49,7 +49,7 @@ def test_points_cut_into_rows_give_the_same_numbers_with_all_reads_at_once(
 ) -> None:
     reads: list[Any] = ["final_norm", "residual", "logits"]
     whole = measurements.all_curves(model, pairs, layer=1, reads=reads, steps=9, origin={})
-    monkeypatch.setattr(runs, "rows_of", lambda *_: 4)
+    monkeypatch.setattr(batches, "rows_of", lambda *_: 4)
     cut = measurements.all_curves(model, pairs, layer=1, reads=reads, steps=9, origin={})
     for read in reads:
         scale = whole[read].reference_norm[:, None]
@@ -73,14 +73,14 @@ def test_points_cut_into_rows_give_the_same_numbers_with_all_reads_at_once(
     ],
 )
 def test_many_points_are_cut_where_that_costs_least(points: int, earlier: int, width: int, rows: int) -> None:
-    assert runs.rows_of(points, earlier, width) == rows
+    assert batches.rows_of(points, earlier, width) == rows
 
     def cost(rows: int) -> float:
         size = points / rows
         return rows * (earlier + size) * (24 * width**2 + 4 * width * (earlier + size))
 
     # Rows shorter than this cost less by the count, and more by the clock.
-    assert cost(rows) <= 1.05 * min(map(cost, range(1, max(2, 1 + points // runs.ROW))))
+    assert cost(rows) <= 1.05 * min(map(cost, range(1, max(2, 1 + points // batches.ROW))))
 
 
 def test_threads_do_not_change_a_number(model: LoadedModel, pairs: Pairs) -> None:
@@ -329,7 +329,7 @@ def test_a_slice_goes_on_in_fewer_rows_too(olmo: LoadedModel, monkeypatch: pytes
     run = runs.outputs
 
     def small(model: LoadedModel, known: object, prompts: object, points: torch.Tensor, *rest: object) -> object:
-        if points.shape[1] > 2 * runs.ROW:
+        if points.shape[1] > 2 * batches.ROW:
             raise RuntimeError(
                 "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
             )
@@ -344,7 +344,7 @@ def test_a_slice_goes_on_in_fewer_rows_too(olmo: LoadedModel, monkeypatch: pytes
 def test_a_single_pair_that_does_not_fit_says_what_it_needs(olmo: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = random_prompts([5, 5])
     pairs = Pairs((first,), (second,), (0,))
-    monkeypatch.setattr(runs, "choose_path", lambda *_: runs.Choice("fast"))
+    monkeypatch.setattr(agreement, "choose_path", lambda *_: agreement.Choice("fast"))
 
     def none(*_: object, **__: object) -> None:
         raise MemoryError
@@ -356,7 +356,7 @@ def test_a_single_pair_that_does_not_fit_says_what_it_needs(olmo: LoadedModel, m
 
 def test_another_error_is_not_taken_for_one_of_memory(olmo: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     prompts = random_prompts([5] * 5)
-    monkeypatch.setattr(runs, "choose_path", lambda *_: runs.Choice("fast"))
+    monkeypatch.setattr(agreement, "choose_path", lambda *_: agreement.Choice("fast"))
 
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("shapes do not fit")
@@ -412,8 +412,8 @@ def test_the_scale_is_that_of_the_run_without_a_patch() -> None:
     with as_measured(network):
         model = adopt(network, None, "float32")
         for prompt in ((1, 2, 3), (4, 5, 7)):
-            point = forward.reference_states(model, torch.tensor(prompt), 1)[-1]
-            ends.append(float(forward.reference_read(model, torch.tensor((1, 2, 3)), point, 1, "residual").norm()))
+            point = reference.reference_states(model, torch.tensor(prompt), 1)[-1]
+            ends.append(float(reference.reference_read(model, torch.tensor((1, 2, 3)), point, 1, "residual").norm()))
     assert found.reference_norm[0] == pytest.approx(ends[0], rel=1e-5)
     assert ends[1] != pytest.approx(ends[0], rel=1e-2)
 
@@ -427,7 +427,7 @@ def test_the_fast_path_is_checked_on_pairs_that_move(olmo: LoadedModel, monkeypa
         return whole(m, e, p[:, :1].expand_as(p), *a, **k)
 
     monkeypatch.setattr(forward, "run_from_layer", dead)
-    choice = runs.choose_path(olmo, [same, same, first], [same, same, second], 2, ["final_norm"], 6)
+    choice = agreement.choose_path(olmo, [same, same, first], [same, same, second], 2, ["final_norm"], 6)
     assert choice.path == "reference"
 
 
@@ -446,11 +446,11 @@ def test_own_pairs_that_share_a_prompt_are_not_independent() -> None:
 
 
 def test_the_fast_path_is_held_to_rounding() -> None:
-    assert runs.AGREEMENT[torch.float32] == runs.AGREEMENT[torch.float64] == 1e-5
+    assert agreement.AGREEMENT[torch.float32] == agreement.AGREEMENT[torch.float64] == 1e-5
 
 
 def test_where_the_output_jumps_rounding_is_allowed_to_grow_with_its_speed() -> None:
     jump = np.array([[0.0, 0.0, 0.0, 12.0, 12.0], [0.0, 2.5, 5.0, 7.5, 10.0], [0.0, np.nan, np.nan, np.nan, 1.0]])
-    np.testing.assert_allclose(runs._amplified(jump)[:2], [[1, 1, 2.4, 2.4, 1], [1, 1, 1, 1, 1]])
-    assert np.isfinite(runs._amplified(jump)).all()
-    assert (runs._amplified(np.zeros((2, 1))) == 1).all()
+    np.testing.assert_allclose(agreement._amplified(jump)[:2], [[1, 1, 2.4, 2.4, 1], [1, 1, 1, 1, 1]])
+    assert np.isfinite(agreement._amplified(jump)).all()
+    assert (agreement._amplified(np.zeros((2, 1))) == 1).all()

@@ -8,11 +8,11 @@ import pytest
 import torch
 from scipy.spatial.distance import jensenshannon
 
-from measure import forward, measurements, paths, predicting, runs
+from measure import agreement, measurements, paths, predicting, reference
+from measure.agreement import Choice
 from measure.models import LoadedModel
 from measure.predictions import Predictions
 from measure.prompts import Pairs
-from measure.runs import Choice
 from tests.conftest import tiny_model
 
 STEPS, SPAN, LAYER = 11, 2, 2
@@ -34,9 +34,9 @@ def predictions(model: LoadedModel, pairs: Pairs, **given: Any) -> Predictions:
 def plain_logits(model: LoadedModel, pairs: Pairs, row: int) -> np.ndarray:
     """(steps, tokens) by one plain forward for each alpha."""
     ids_a, ids_b = torch.tensor(pairs.a[row]), torch.tensor(pairs.b[row])
-    a, b = (forward.reference_states(model, ids, LAYER)[-1] for ids in (ids_a, ids_b))
+    a, b = (reference.reference_states(model, ids, LAYER)[-1] for ids in (ids_a, ids_b))
     points = [a + alpha * (b - a) for alpha in paths.alphas(STEPS)]
-    return np.stack([forward.reference_read(model, ids_a, x, LAYER, "logits").numpy() for x in points]).astype(float)
+    return np.stack([reference.reference_read(model, ids_a, x, LAYER, "logits").numpy() for x in points]).astype(float)
 
 
 @torch.no_grad()
@@ -44,11 +44,11 @@ def null_logits(model: LoadedModel, pairs: Pairs, row: int) -> np.ndarray:
     """(steps, tokens) where the final residual state runs straight from end to end and no block runs."""
     ids_a, ids_b = torch.tensor(pairs.a[row]), torch.tensor(pairs.b[row])
     a, b = (
-        forward.reference_read(model, ids_a, forward.reference_states(model, ids, LAYER)[-1], LAYER, "residual")
+        reference.reference_read(model, ids_a, reference.reference_states(model, ids, LAYER)[-1], LAYER, "residual")
         for ids in (ids_a, ids_b)
     )
     points = [a + alpha * (b - a) for alpha in paths.alphas(STEPS)]
-    found = [forward.reference_read(model, ids_a, x, model.depth, "logits").numpy() for x in points]
+    found = [reference.reference_read(model, ids_a, x, model.depth, "logits").numpy() for x in points]
     return np.stack(found).astype(float)
 
 
@@ -84,7 +84,7 @@ def test_everything_is_what_plain_forwards_give(model: LoadedModel, pairs: Pairs
         p = softmax(null)
         bits = [jensenshannon(p[i], p[i + SPAN], base=2) ** 2 for i in range(STEPS - SPAN)]
         np.testing.assert_allclose(found.null_span_divergence[row], bits, atol=1e-5)
-        a, b = (forward.reference_states(model, torch.tensor(p[row]), LAYER)[-1] for p in (pairs.a, pairs.b))
+        a, b = (reference.reference_states(model, torch.tensor(p[row]), LAYER)[-1] for p in (pairs.a, pairs.b))
         assert found.separation[row] == pytest.approx(float((b - a).norm()), rel=1e-5)
 
 
@@ -96,7 +96,7 @@ def test_the_curve_is_that_of_the_curves(model: LoadedModel, pairs: Pairs) -> No
 
 def test_the_reference_path_gives_the_same(model: LoadedModel, pairs: Pairs, monkeypatch: pytest.MonkeyPatch) -> None:
     fast = predictions(model, pairs)
-    monkeypatch.setattr(runs, "choose_path", lambda *_: Choice("reference", "asked for"))
+    monkeypatch.setattr(agreement, "choose_path", lambda *_: Choice("reference", "asked for"))
     slow = predictions(model, pairs)
     assert slow.provenance["path"] == "reference"
     for name in ("distance", "logit_difference", "span_divergence", "end_divergence", "separation"):

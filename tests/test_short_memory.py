@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from measure import forward, measurements, models, planes, runs
+from measure import batches, forward, measurements, models, planes
 from measure.models import LoadedModel
 from measure.prompts import Pairs, Triples
 from measure.spec import NotMeasuredError
@@ -89,12 +89,12 @@ def test_a_slice_is_compared_at_as_many_points_as_are_run_at_least(olmo: LoadedM
     given = {"layer": 1, "reads": ["final_norm"], "at": at, "origin": {}}
     whole = planes.slices(olmo, triples, **given)["final_norm"]
     olmo.facts.passed.clear()
-    limit("run_from_layer", 4 + runs.ROW, ERRORS[0], in_fast)
+    limit("run_from_layer", 4 + batches.ROW, ERRORS[0], in_fast)
     found = planes.slices(olmo, triples, **given)["final_norm"]
     assert found.provenance["path"] == "fast"
     assert "no more than 1 pairs" in found.provenance["memory"]
     np.testing.assert_allclose(found.distance, whole.distance, atol=1e-5 * whole.reference_norm.max())
-    assert olmo.facts.passed == {(1, "final_norm"): [(5, runs.ROW)]}
+    assert olmo.facts.passed == {(1, "final_norm"): [(5, batches.ROW)]}
 
 
 def test_a_broken_path_is_still_seen_where_memory_is_short(olmo: LoadedModel, limit: Any) -> None:

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 import measure
-from measure import forward, planes, runs
+from measure import agreement, batches, forward, planes, reference
+from measure.agreement import Choice
 from measure.models import LoadedModel
 from measure.prompts import Prompt, Triples
 from measure.results import Curves
-from measure.runs import Choice
 from measure.slices import Slices, splits
 from measure.spec import MeasureError
 from tests.conftest import DEPTH, random_prompts, tiny_network
@@ -35,7 +35,7 @@ def slices(model: LoadedModel, layer: int = 2, read: Any = "final_norm", of: Tri
 
 @torch.no_grad()
 def corner(model: LoadedModel, prompt: Prompt, layer: int) -> torch.Tensor:
-    return forward.reference_states(model, torch.tensor(prompt), layer)[-1]
+    return reference.reference_states(model, torch.tensor(prompt), layer)[-1]
 
 
 @torch.no_grad()
@@ -48,12 +48,12 @@ def test_every_cell_is_what_a_plain_forward_gives(model: LoadedModel, read: Any)
         foot = a + ((c - a) @ along) / (along @ along) * along
         for k, (prompt, own) in enumerate(zip(prompts, (a, b, c), strict=True)):
             ids = torch.tensor(prompt)
-            clean = forward.reference_read(model, ids, own, 2, read)
+            clean = reference.reference_read(model, ids, own, 2, read)
             for i, j in ((0, 4), (2, 1), (3, 3), (1, 0)):
                 x = a + AT[j] * along + AT[i] * (c - foot)
-                d = float((clean - forward.reference_read(model, ids, x, 2, read)).norm())
+                d = float((clean - reference.reference_read(model, ids, x, 2, read)).norm())
                 assert found.distance[row, k, i, j] == pytest.approx(d, abs=2e-4 * float(clean.norm()))
-        top = forward.reference_read(
+        top = reference.reference_read(
             model, torch.tensor(prompts[0]), a + AT[2] * along + AT[3] * (c - foot), 2, "logits"
         )
         assert found.top_tokens[row, 3, 2] == int(top.argmax())
@@ -85,7 +85,7 @@ def test_the_reference_path_and_all_reads_at_once_give_the_same(
     alone = {read: slices(model, read=read) for read in ("final_norm", "residual", "logits")}
     reads: list[Any] = list(alone)
     together = planes.slices(model, triples(), layer=2, reads=reads, at=AT, origin={})
-    monkeypatch.setattr(runs, "choose_path", lambda *_: Choice("reference", "asked for"))
+    monkeypatch.setattr(agreement, "choose_path", lambda *_: Choice("reference", "asked for"))
     for read, result in alone.items():
         scale = result.reference_norm[:, :, None, None]
         for other in (together[read], slices(model, read=read)):
@@ -136,8 +136,8 @@ def test_a_slice_of_the_usual_size_is_the_same_with_several_reads_at_once(olmo: 
 
 def test_rows_of_a_batch_do_not_change_a_number(olmo: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = slices(olmo)
-    monkeypatch.setattr(runs, "ROW", 3)
-    monkeypatch.setattr(runs, "rows_of", lambda points, *_: -(-points // 3))
+    monkeypatch.setattr(batches, "ROW", 3)
+    monkeypatch.setattr(batches, "rows_of", lambda points, *_: -(-points // 3))
     monkeypatch.setattr(forward, "CHUNK_POSITIONS", 20)
     parts = slices(olmo)
     assert (np.abs(parts.distance - whole.distance) <= 1e-5 * whole.reference_norm[:, :, None, None]).all()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from measure import engine, forward, measurements, runs
+from measure import batches, engine, forward, measurements
 from measure.results import Curves
 from measure.spec import CurveSpec, MeasureError, PredictionSpec
 from measure.store import Store
@@ -84,9 +84,9 @@ def test_keys_and_values_that_are_held_stay_small(monkeypatch: pytest.MonkeyPatc
     from measure import several
 
     chunks: list[int] = []
-    whole = runs.Room.run
+    whole = batches.Room.run
     monkeypatch.setattr(
-        runs.Room,
+        batches.Room,
         "run",
         lambda self, model, rows, *rest: [chunks.append(len(rows)), whole(self, model, rows, *rest)][1],
     )

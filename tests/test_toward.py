@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from measure import directions, forward, measurements, toward
+from measure import directions, measurements, reference, toward
 from measure.models import LoadedModel
 from measure.prompts import Pairs, Prompt
 from measure.spec import CurveSpec, Interpolation, MeasureError, PredictionSpec, Toward, fields_of
@@ -124,7 +124,7 @@ def test_curves_are_those_of_plain_forwards(model: LoadedModel, kind: Toward, pa
     found = measured(model, spec, pairs)
     assert found.provenance["toward"] == kind
     with torch.no_grad():
-        clean = {p: forward.reference_states(model, torch.tensor(p), 2)[-1].double().numpy() for p in (*a, *b)}
+        clean = {p: reference.reference_states(model, torch.tensor(p), 2)[-1].double().numpy() for p in (*a, *b)}
         ends = toward.ends_of(kind, path, pairs, clean, 0)
         for row, prompt in enumerate(a):
             start = clean[prompt]
@@ -139,7 +139,7 @@ def test_curves_are_those_of_plain_forwards(model: LoadedModel, kind: Toward, pa
                 line = [n * (np.cos(t * angle) * unit + np.sin(t * angle) * side)
                         for n, t in zip(norms, np.linspace(0, 1, 4), strict=True)]  # fmt: skip
             logits = [
-                forward.reference_read(
+                reference.reference_read(
                     model, torch.tensor(prompt)[None], torch.tensor(x, dtype=torch.float32)[None], 2, "logits"
                 )[0].double()
                 for x in line

@@ -1,4 +1,4 @@
-"""Linear layers whose weights are read as they lie give what torch's give, and are taken where they are faster."""
+"""Linear layers of few positions give what torch's give, and are taken where they are faster."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from benchmarks.machine import recorded
-from measure import forward, gates, linear, measurements, runs
+from measure import agreement, forward, gates, kernels, measurements
 from measure.models import LoadedModel, adopt
 from measure.prompts import Pairs
 from tests.conftest import random_prompts, tiny_model
@@ -36,16 +36,16 @@ def everywhere(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     AVX512's bounds are the wider in kind: the others change no operands over.
     """
     seen: list[int] = []
-    whole = linear.product
+    whole = kernels.product
 
     def counted(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
         seen.append(x.numel() // x.shape[-1])
         return whole(x, weight, bias)
 
-    monkeypatch.setattr(linear, "LARGE", 1)
-    monkeypatch.setattr(linear, "bounds", lambda: linear.BOUNDS["AVX512"])
-    monkeypatch.setattr(linear, "is_faster", lambda *_: True)
-    monkeypatch.setattr(linear, "product", counted)
+    monkeypatch.setattr(kernels, "LARGE", 1)
+    monkeypatch.setattr(kernels, "bounds", lambda: kernels.BOUNDS["AVX512"])
+    monkeypatch.setattr(kernels, "is_faster", lambda *_: True)
+    monkeypatch.setattr(kernels, "product", counted)
     return seen
 
 
@@ -56,17 +56,17 @@ def curves(model: LoadedModel, how: Any = measurements.fast_curves, pairs: Pairs
 @pytest.mark.parametrize("positions", [1, 16, 59, 64, 112, 113, 300])
 @pytest.mark.parametrize("shape", [(40, 24), (96, 24), (24, 96), (240, 24)])
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("kind", linear.BOUNDS)
+@pytest.mark.parametrize("kind", kernels.BOUNDS)
 def test_a_product_is_torchs(
     positions: int, shape: tuple[int, int], bias: bool, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(linear, "bounds", lambda: linear.BOUNDS[kind])
+    monkeypatch.setattr(kernels, "bounds", lambda: kernels.BOUNDS[kind])
     torch.manual_seed(0)
     layer = torch.nn.Linear(shape[1], shape[0], bias=bias)
     x = torch.randn(positions, 2 * shape[1])
     with torch.no_grad():
         for given in (x[:, : shape[1]], x[None, :, shape[1] :], x.t().contiguous().t()[None, :, : shape[1]]):
-            found = linear.product(given, layer.weight, layer.bias)
+            found = kernels.product(given, layer.weight, layer.bias)
             assert found.shape == (*given.shape[:-1], shape[0])
             torch.testing.assert_close(found, layer(given), rtol=1e-5, atol=1e-5)
 
@@ -86,17 +86,17 @@ def test_every_family_measures_the_same(family: str, read: str, everywhere: list
 
 
 @pytest.mark.parametrize("read", ["final_norm", "logits"])
-def test_without_operands_changed_over_nothing_is_filled_or_turned(
+def test_without_operands_swapped_nothing_is_padded_or_transposed(
     read: str, everywhere: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(linear, "bounds", lambda: linear.BOUNDS["AVX2"])
+    monkeypatch.setattr(kernels, "bounds", lambda: kernels.BOUNDS["AVX2"])
     model = tiny_model("qwen2")
     fast = curves(model, read=read)
     assert set(everywhere) - {STEPS} == {12, STEPS + 5}  # both prompts up to the patch, then points behind the first
     assert disagreement(fast, curves(model, measurements.reference_curves, read=read)) <= BOUND
     states = torch.randn(1, 48, 24)
-    assert linear.turned(states) is states
-    assert linear.filling(59, states) == 0
+    assert kernels._transposed(states) is states
+    assert kernels.padding(59, states) == 0
 
 
 def test_many_pairs_measure_the_same(everywhere: list[int], pairs: Pairs) -> None:
@@ -104,14 +104,14 @@ def test_many_pairs_measure_the_same(everywhere: list[int], pairs: Pairs) -> Non
     for several in (pairs, Pairs(random_prompts([6] * 9), random_prompts([6] * 9, seed=1), tuple(range(9)))):
         fast = curves(model, pairs=several)
         assert disagreement(fast, curves(model, measurements.reference_curves, several)) <= BOUND
-    assert max(everywhere) <= linear.BOUNDS["AVX512"].most
+    assert max(everywhere) <= kernels.BOUNDS["AVX512"].most
 
 
-def test_filling_up_changes_no_count_of_gates(everywhere: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_padding_changes_no_count_of_gates(everywhere: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_model("olmo")
     found = gates.crossings(model, ONE, layer=1, reads=["final_norm"], steps=41, origin={})["final_norm"]
     assert 48 in everywhere
-    monkeypatch.setattr(linear, "is_faster", lambda *_: False)
+    monkeypatch.setattr(kernels, "is_faster", lambda *_: False)
     plain = gates.crossings(model, ONE, layer=1, reads=["final_norm"], steps=41, origin={})["final_norm"]
     assert found.crossings.shape == plain.crossings.shape
     assert np.abs(found.crossings - plain.crossings).sum() <= 2
@@ -119,8 +119,8 @@ def test_filling_up_changes_no_count_of_gates(everywhere: list[int], monkeypatch
 
 
 def test_a_wrong_product_is_seen(everywhere: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linear, "product", lambda x, weight, bias=None: functional.linear(x, 1.01 * weight, bias))
-    choice = runs.choose_path(tiny_model("olmo"), ONE.a, ONE.b, 1, ["final_norm"], STEPS)
+    monkeypatch.setattr(kernels, "product", lambda x, weight, bias=None: functional.linear(x, 1.01 * weight, bias))
+    choice = agreement.choose_path(tiny_model("olmo"), ONE.a, ONE.b, 1, ["final_norm"], STEPS)
     assert choice.path == "reference"
     assert "differs from the reference" in str(choice.reason)
 
@@ -130,11 +130,11 @@ def _of(weight: torch.Tensor, bias: torch.Tensor | None = None, rows: int = 48, 
 
 
 def run_layer(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, kind: type[Any] = nn.Linear) -> Any:
-    """What a layer with these operands gives where large ones read their weights as they lie."""
+    """What a layer with these operands gives where large ones run without copies of their weights."""
     layer = kind(1, 1, bias=False)
     layer.weight = nn.Parameter(weight, requires_grad=False)
     layer.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
-    with torch.no_grad(), linear.as_it_lies(layer, torch.empty(1, 1024)):
+    with torch.no_grad(), kernels.without_copies(layer, torch.empty(1, 1024)):
         return layer(x)
 
 
@@ -166,24 +166,24 @@ UNFIT = {
 def taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """On any machine as with AVX2; a 1 for each product by these kernels."""
     seen: list[int] = []
-    assert linear.is_exact(), "tried before products are counted"
-    whole = linear.product
-    monkeypatch.setattr(linear, "bounds", lambda: linear.BOUNDS["AVX2"])
-    monkeypatch.setattr(linear, "product", lambda *operands: seen.append(1) or whole(*operands))
+    assert kernels.is_exact(), "tried before products are counted"
+    whole = kernels.product
+    monkeypatch.setattr(kernels, "bounds", lambda: kernels.BOUNDS["AVX2"])
+    monkeypatch.setattr(kernels, "product", lambda *operands: seen.append(1) or whole(*operands))
     return seen
 
 
 @pytest.mark.usefixtures("everywhere")
 def test_few_positions_are_checked_also_where_many_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = linear.product
+    whole = kernels.product
 
     def broken(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
         found = whole(x, weight, bias)
-        return found if x.numel() // x.shape[-1] not in linear.BOUNDS["AVX512"].changed_over else found.view(-1)
+        return found if x.numel() // x.shape[-1] not in kernels.BOUNDS["AVX512"].swapped else found.view(-1)
 
-    monkeypatch.setattr(linear, "product", broken)
+    monkeypatch.setattr(kernels, "product", broken)
     a, b = random_prompts([20] * 3), random_prompts([20] * 3, seed=1)
-    choice = runs.choose_path(tiny_model("qwen2"), a, b, 1, ["final_norm"], 200)
+    choice = agreement.choose_path(tiny_model("qwen2"), a, b, 1, ["final_norm"], 200)
     assert choice.path == "reference"
     assert "the fast path failed: RuntimeError" in str(choice.reason)
 
@@ -209,11 +209,11 @@ def test_layers_are_left_as_they_were(taken: list[int]) -> None:
     vars(other)["forward"] = lambda x: x  # as tools that move weights about leave it
     shared = nn.ModuleList([nn.Sequential(layer), nn.Sequential(layer, other)])
     x = torch.randn(8, 1024)
-    with torch.no_grad(), linear.as_it_lies(shared, x), linear.as_it_lies(layer, x):
+    with torch.no_grad(), kernels.without_copies(shared, x), kernels.without_copies(layer, x):
         assert other(x) is x
         layer(x)
     assert len(taken) == 1
-    with pytest.raises(ZeroDivisionError), linear.as_it_lies(shared, x):
+    with pytest.raises(ZeroDivisionError), kernels.without_copies(shared, x):
         1 / 0  # noqa: B018
     assert "forward" not in vars(layer)
     assert other(x) is x
@@ -225,12 +225,12 @@ def test_rows_with_gaps_between_them_are_brought_together() -> None:
     """The kernel would take a thousand times as long."""
     weight = nn.Parameter(torch.randn(1024, 512))
     for x in (torch.randn(20, 1024)[:, :512], torch.randn(4, 15, 512)[:, 5:]):
-        product = recorded(lambda x=x: linear.product(x, weight))[1].products[0]
+        product = recorded(lambda x=x: kernels.product(x, weight))[1].products[0]
         assert product.strides in ((512, 1), (1, product.activations[0]))
 
 
 @pytest.mark.usefixtures("everywhere")
-def test_operands_are_changed_over_and_lie_as_is_fastest() -> None:
+def test_operands_are_swapped_and_lie_as_is_fastest() -> None:
     model = tiny_model("qwen2")
     curves(model)
     products = [one for one in recorded(lambda: curves(model))[1].products if one.by_onednn]
@@ -253,7 +253,7 @@ def test_a_default_dtype_or_device_changes_nothing(default: dict[str, Any]) -> N
     try:
         torch.set_default_dtype(default.get("dtype", before))
         with torch.device(default.get("device", "cpu")):
-            assert linear.is_exact.__wrapped__()
+            assert kernels.is_exact.__wrapped__()
     finally:
         torch.set_default_dtype(before)
 
@@ -266,39 +266,39 @@ def test_other_precisions_run_torchs_own(precision: str, everywhere: list[int]) 
 
 
 @pytest.mark.usefixtures("everywhere")
-def test_states_are_turned_in_memory_alone() -> None:
+def test_states_are_transposed_in_memory_alone() -> None:
     states = torch.randn(1, 48, 24)
-    turned = linear.turned(states)
+    turned = kernels._transposed(states)
     assert torch.equal(turned, states)
     assert turned.stride()[1:] == (1, 48)
     for others in (torch.randn(2, 24, 24), torch.randn(1, 300, 24)):
-        assert linear.turned(others) is others
+        assert kernels._transposed(others) is others
 
 
 @pytest.mark.parametrize("turned", [True, False])
 def test_a_kernel_that_rounds_is_left_alone(turned: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert linear.is_exact()
-    whole = linear.product
+    assert kernels.is_exact()
+    whole = kernels.product
 
     def rounding(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
         if turned == (bias is None):
             x, weight = x.bfloat16().float(), weight.bfloat16().float()
         return whole(x, weight, bias)
 
-    monkeypatch.setattr(linear, "product", rounding)
-    assert not linear.is_exact.__wrapped__()
+    monkeypatch.setattr(kernels, "product", rounding)
+    assert not kernels.is_exact.__wrapped__()
 
 
 def test_rounding_that_the_environment_asks_for_is_seen() -> None:
     program = """
 import torch
-from measure import linear
+from measure import kernels
 from measure.models import as_measured
 torch.set_float32_matmul_precision("medium")
 x, weight = torch.randn(64, 256), torch.randn(1024, 256)
 with as_measured(torch.nn.Linear(1, 1)):
-    off = (linear.product(x, weight) - x.double() @ weight.double().t()).abs().max()
-    print(linear.is_exact() == bool(off < 1e-3))
+    off = (kernels.product(x, weight) - x.double() @ weight.double().t()).abs().max()
+    print(kernels.is_exact() == bool(off < 1e-3))
 """
     for mode in ("STRICT", "BF16"):
         environment = {**os.environ, "ONEDNN_DEFAULT_FPMATH_MODE": mode}
@@ -313,23 +313,23 @@ def test_where_it_is_faster(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: kind)
     wide, narrow = torch.empty(1, 896), torch.empty(1, 64)
     layer = nn.Linear(1024, 1024)
-    assert linear.is_faster(wide) == (kind in linear.BOUNDS)
-    with linear.as_it_lies(layer, wide):
-        assert ("forward" in vars(layer)) == (kind in linear.BOUNDS)
+    assert kernels.is_faster(wide) == (kind in kernels.BOUNDS)
+    with kernels.without_copies(layer, wide):
+        assert ("forward" in vars(layer)) == (kind in kernels.BOUNDS)
     for other in (narrow, wide.double(), wide.bfloat16(), wide.to("meta")):
-        assert not linear.is_faster(other)
-        with linear.as_it_lies(layer, other):
+        assert not kernels.is_faster(other)
+        with kernels.without_copies(layer, other):
             assert "forward" not in vars(layer)
-        assert linear.filling(59, other) == 0
-    assert linear.filling(59, wide) == (5 if kind == "AVX512" else 0)
-    assert linear.filling(64, wide) == linear.filling(236, wide) == 0
+        assert kernels.padding(59, other) == 0
+    assert kernels.padding(59, wide) == (5 if kind == "AVX512" else 0)
+    assert kernels.padding(64, wide) == kernels.padding(236, wide) == 0
     # An unembedding in a model as wide as SmolLM2, and no other layer of it.
     narrow, head, other = torch.empty(1, 576), nn.Linear(576, 2**15, device="meta"), nn.Linear(576, 1536)
-    with linear.as_it_lies(nn.ModuleList([head, other]), narrow):
-        assert ("forward" in vars(head)) == (kind in linear.BOUNDS)
+    with kernels.without_copies(nn.ModuleList([head, other]), narrow):
+        assert ("forward" in vars(head)) == (kind in kernels.BOUNDS)
         assert "forward" not in vars(other)
     with monkeypatch.context() as patch:
         patch.setattr(torch.backends.mkldnn, "enabled", False)
-        assert not linear.is_faster(wide)
-        with linear.as_it_lies(head, narrow):
+        assert not kernels.is_faster(wide)
+        with kernels.without_copies(head, narrow):
             assert "forward" not in vars(head)

@@ -1,4 +1,4 @@
-"""Linear layers of few positions on a processor, by kernels that read the weights as they lie.
+"""Linear layers of few positions on a processor, by kernels that do not copy the weights.
 
 For `x W^T` torch calls the processor library's general product (MKL's `sgemm`), which first copies all of W into an
 order of its own. Under some hundred positions that takes a third of its time. oneDNN, which torch carries for its
@@ -31,14 +31,14 @@ HUGE = 2**24
 class Bounds:
     """Where these kernels are faster on one class of processor.
 
-    `most` positions at most. Between `changed_over` the operands are changed over, W x^T: faster again, above all for
-    whole tiles of 16, but what comes out lies the other way round in memory. Attention and long distances are slower on
+    `most` positions at most. In the range `swapped` the operands are swapped, W x^T: faster again, above all for whole
+    tiles of 16, but the result is transposed in memory. Attention and long distances are slower on
     that, sums and products of numbers are not: only for layers without bias that widen or narrow as those around the
     gates do.
     """
 
     most: int
-    changed_over: range
+    swapped: range
 
 
 # By what torch calls the processor's instructions; others have none.
@@ -48,8 +48,20 @@ TILE = 16
 
 
 @contextmanager
-def as_it_lies(module: nn.Module, like: Float[Tensor, "... width"]) -> Iterator[None]:
-    """Within it, large linear layers of `module` read their weights as they lie; no change where that is not faster."""
+def few_positions(
+    module: nn.Module, states: Float[Tensor, "prompts positions width"]
+) -> Iterator[Float[Tensor, "prompts positions width"]]:
+    """Within it, large linear layers of `module` run by these kernels; no change where they are not faster.
+
+    Yields the states in the memory layout that suits them.
+    """
+    with without_copies(module, states):
+        yield _transposed(states)
+
+
+@contextmanager
+def without_copies(module: nn.Module, like: Float[Tensor, "... width"]) -> Iterator[None]:
+    """`few_positions`, of a model whose states are like that and are not at hand."""
     least = LARGE if is_faster(like) else HUGE if _is_at_hand(like) else None
     layers = [layer for layer in module.modules() if _is_large(layer, least)] if least is not None else []
     for layer in layers:
@@ -76,19 +88,19 @@ def bounds() -> Bounds | None:
     return BOUNDS.get(torch.backends.cpu.get_cpu_capability())
 
 
-def _changed_over(positions: int) -> bool:
+def _swaps(positions: int) -> bool:
     found = bounds()
-    return found is not None and positions in found.changed_over
+    return found is not None and positions in found.swapped
 
 
-def filling(positions: int, like: Float[Tensor, "... width"]) -> int:
-    """How many positions to add to a forward of so many, so that operands changed over come in whole tiles."""
-    return -positions % TILE if _changed_over(positions) and is_faster(like) else 0
+def padding(positions: int, like: Float[Tensor, "... width"]) -> int:
+    """How many positions to add to a forward of so many, so that swapped operands come in whole tiles."""
+    return -positions % TILE if _swaps(positions) and is_faster(like) else 0
 
 
-def turned(states: Float[Tensor, "prompts positions width"]) -> Float[Tensor, "prompts positions width"]:
-    """The same states, in memory as products of operands changed over come out and are taken in fastest."""
-    if len(states) == 1 and _changed_over(states.shape[1]) and is_faster(states):
+def _transposed(states: Float[Tensor, "prompts positions width"]) -> Float[Tensor, "prompts positions width"]:
+    """The same states, transposed in memory as products of swapped operands come out and are taken in fastest."""
+    if len(states) == 1 and _swaps(states.shape[1]) and is_faster(states):
         return states.transpose(1, 2).contiguous().transpose(1, 2)
     return states
 
@@ -158,8 +170,8 @@ def product(
     # Rows with gaps between them would go through a kernel a thousand times slower.
     rows = rows if rows.is_contiguous() or rows.t().is_contiguous() else rows.contiguous()
     narrow, wide = sorted(weight.shape)
-    if bias is None and _changed_over(len(rows)) and WIDENS[0] <= wide / narrow <= WIDENS[1]:
-        other_way: Tensor = kernel(weight, rows, None, "none", [], "")
-        return other_way.t().view(*x.shape[:-1], len(weight))
+    if bias is None and _swaps(len(rows)) and WIDENS[0] <= wide / narrow <= WIDENS[1]:
+        transposed: Tensor = kernel(weight, rows, None, "none", [], "")
+        return transposed.t().view(*x.shape[:-1], len(weight))
     found: Tensor = kernel(rows, weight, bias, "none", [], "")
     return found.view(*x.shape[:-1], len(weight))
