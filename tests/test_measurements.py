@@ -13,7 +13,7 @@ import torch
 
 import measure
 from measure import agreement, api, batches, forward, measurements, paths, reference, runs
-from measure.models import LoadedModel, adopt, as_measured
+from measure.models import LoadedModel, adopt, as_measured, load
 from measure.prompts import Pairs
 from measure.results import Curves
 from measure.spec import CurveSpec, MeasureError
@@ -218,7 +218,7 @@ def test_a_fast_path_that_is_wrong_on_a_catalogued_model_is_an_error(monkeypatch
     ):
         measure.interpolate(RUNG, " He said that", " She was not", steps=5)
     # A counterfeit of it is of no family: its weights may make much of rounding.
-    counterfeit = measurements.load(RUNG, weights="scrambled:0")
+    counterfeit = load(RUNG, weights="scrambled:0")
     assert measure.interpolate(counterfeit, " He said that", " She was not", steps=5).provenance["path"] == "reference"
 
 

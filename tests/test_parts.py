@@ -13,8 +13,8 @@ import pytest
 import torch
 
 import measure
-from measure import CurveSpec, Frozen, MeasureError, Scaled, measurements, models, parts, runs, segments, store
-from measure.course import Course
+from measure import CurveSpec, Frozen, MeasureError, Scaled, measurements, models, parts, segments, store
+from measure.course import USUAL, Course
 from measure.models import LoadedModel, adopt
 from measure.prompts import Pairs
 from tests import families
@@ -101,7 +101,7 @@ def test_a_broken_fast_path_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = parts.frozen
     monkeypatch.setattr(parts, "frozen", lambda rows, length=None, _=1: nullcontext() if length else plain(rows))
     assert segments.choice_of(model, PAIRS, 1, ["final_norm"], 5, course).path == "reference"
-    assert runs.USUAL.key == ""
+    assert USUAL.key == ""
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from measure import batches, forward, measurements, models, planes
+from measure import batches, forward, measurements, models, planes, reference
 from measure.models import LoadedModel
 from measure.prompts import Pairs, Triples
 from measure.spec import NotMeasuredError
@@ -29,7 +29,8 @@ def limit(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Lets a function run on so many positions at most."""
 
     def limit(name: str, positions: int, error: Exception, counts: Any) -> list[int]:
-        run, tried = getattr(forward, name), []
+        home = reference if name == "reference_read" else forward
+        run, tried = getattr(home, name), []
 
         def limited(*given: Any, **options: Any) -> Any:
             tried.append(counts(*given))
@@ -37,7 +38,7 @@ def limit(monkeypatch: pytest.MonkeyPatch) -> Any:
                 raise error
             return run(*given, **options)
 
-        monkeypatch.setattr(forward, name, limited)
+        monkeypatch.setattr(home, name, limited)
         return tried
 
     return limit
