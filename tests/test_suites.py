@@ -22,7 +22,6 @@ from tests import small_results
 # Table 1 lists the paper's models, section 6 speaks of families that the ladder has none of, others took Pythias.
 UNSEEN = ("suite_test_model_table", "suite_test_families", "suite_test_published")
 PRETRAINED = ("smollm2-135m-instruct", "gemma3-270m")
-# What has not been asked of one of them yet.
 SUITES = sorted((Path(__file__).parent.parent / "suites").glob("test_*.py"))
 # Every claim, figure and table of the paper. Fig. 5 to 22 are the appendix's slices, of which 11 shows a split.
 PAPER = {
