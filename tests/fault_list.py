@@ -583,7 +583,7 @@ RESULTS = (
 
 STATED = (
     *faults(
-        "measure/stats.py",
+        "measure/verdicts.py",
         STATISTICS,
         (
             301,
@@ -609,6 +609,11 @@ STATED = (
             "not self.draws or own in self.draws",
             (*CLAIMS, "tests/test_accepted.py"),
         ),
+        (313, "onset above minus the margin", "if not low > margin:", "if not low > -margin:"),
+    ),
+    *faults(
+        "measure/resampling.py",
+        STATISTICS,
         (
             309,
             "a value somewhere is enough",
@@ -628,7 +633,10 @@ STATED = (
             "by = 1.0 if ends is None else shared_ends.stretch(influence, ends)",
             "by = 1.0",
         ),
-        (313, "onset above minus the margin", "if not low > margin:", "if not low > -margin:"),
+    ),
+    *faults(
+        "measure/intervals.py",
+        STATISTICS,
         (
             314,
             "ends of the interval swapped",
@@ -648,9 +656,6 @@ STATED = (
             "np.quantile(scaled.max(axis=1), CONFIDENCE)",
             "np.quantile(scaled, CONFIDENCE)",
         ),
-        (317, "p-values not adjusted", "(len(p_values) - rank) * p_values[position]", "p_values[position]"),
-        (318, "falling taken for rising", "page_trend_test(table[:, ::-1],", "page_trend_test(table,"),
-        (319, "tails of the rank test swapped", 'for side in ("greater", "less"))', 'for side in ("less", "greater"))'),
         (320, "median for mean in resamples", "kept[rows].mean(axis=1)", "np.median(kept[rows], axis=1)"),
         (
             321,
@@ -676,6 +681,13 @@ STATED = (
             "share, fewest = len(x) / used.sum(),",
             "share, fewest = 1 / len(np.unique(strata[used])),",
         ),
+    ),
+    *faults(
+        "measure/trend_tests.py",
+        STATISTICS,
+        (317, "p-values not adjusted", "(len(p_values) - rank) * p_values[position]", "p_values[position]"),
+        (318, "falling taken for rising", "page_trend_test(table[:, ::-1],", "page_trend_test(table,"),
+        (319, "tails of the rank test swapped", 'for side in ("greater", "less"))', 'for side in ("less", "greater"))'),
     ),
     *faults(
         "measure/shared_ends.py",

@@ -7,7 +7,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from measure import shared_ends, stats
+from measure import resampling, shared_ends, stats
 from measure.stats import Effect, Fact, Interval, Trend, Verdict
 
 
@@ -107,8 +107,8 @@ def test_too_few_units_have_no_interval() -> None:
 def test_drawing_in_blocks_changes_no_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(1).normal(size=50)
     whole = stats.median_interval(values)
-    monkeypatch.setattr(stats, "RESAMPLED_VALUES", 170)
-    stats._resampled_medians.cache_clear()
+    monkeypatch.setattr(resampling, "RESAMPLED_VALUES", 170)
+    resampling.resampled_medians.cache_clear()
     parts = stats.median_interval(values)
     assert parts.low == pytest.approx(whole.low, abs=0.05)
     assert parts.high == pytest.approx(whole.high, abs=0.05)
@@ -231,7 +231,7 @@ def test_a_share_has_its_interval() -> None:
 def test_resampled_medians_are_those_of_the_values_to_the_last_bit(n: int) -> None:
     values = np.random.default_rng(1).normal(size=n).round(1)
     rows = np.random.default_rng(3).integers(0, n, size=(50, n))
-    assert np.array_equal(stats._resampled_medians(values.tobytes(), 3, 50), np.median(values[rows], axis=1))
+    assert np.array_equal(resampling.resampled_medians(values.tobytes(), 3, 50), np.median(values[rows], axis=1))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -369,7 +369,7 @@ def test_influences_are_those_of_the_jackknife_and_the_bootstrap() -> None:
     assert not shared_ends.of_rank_correlation(x, np.ones(200)).any()
     influence = shared_ends.of_median(x)
     assert influence.sum() == pytest.approx(0, abs=1e-9)
-    drawn = stats._resampled_medians(x.tobytes(), 0, 4000)
+    drawn = resampling.resampled_medians(x.tobytes(), 0, 4000)
     assert np.sqrt(influence @ influence) == pytest.approx(drawn.std(), rel=0.1)
     assert not shared_ends.of_median(np.ones(9)).any()
 
