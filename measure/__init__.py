@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from measure import catalog, claims, kinds, stats
     from measure.api import interpolate, slice2d
-    from measure.claims import Claim
+    from measure.claim import Claim
     from measure.comparison import Comparison
     from measure.crossings import Crossings
     from measure.own_pairs import pairs
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 # Where each public name lives; a name that is its own home is a module.
 _HOMES = {
-    "Claim": "claims",
+    "Claim": "claim",
     "Comparison": "comparison",
     "ConfigSpec": "spec",
     "CrossingSpec": "spec",

@@ -1,4 +1,6 @@
-"""What claims share: what is sharper, what is a plateau, which counterfeits; verdicts held against the expected.
+"""What claims share: what a jump, a plateau and sharper are, and the margins of each.
+
+`Claim`, counterfeits and planted data live in `measure.claim` and `measure.controls`, and are offered here too.
 
 Decided on 2026-11-27, after looking at ladder-olmo-0.2m and ladder-olmo-1.1m and their counterfeits (and knowing of the
 other rungs the two-sided drift alone, which an earlier audit had told), before any other rung was judged by it:
@@ -17,23 +19,65 @@ other rungs the two-sided drift alone, which an earlier audit had told), before 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
-from itertools import combinations
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
 
 import numpy as np
-import pytest
-from _pytest.mark import ParameterSet
 from jaxtyping import Float
 
 from measure import stats
-from measure.accepted import Accepted
-from measure.kinds import of as kind_of
-from measure.options import MOST_DRAWS
+from measure.claim import Claim
+from measure.controls import (
+    FEWER_KINDS,
+    KINDS,
+    controls,
+    counterfeits,
+    mixed,
+    planted,
+    planted_growth,
+    replace_by_null,
+    straight,
+)
 from measure.results import Curves, Result
-from measure.spec import MeasureError, NotMeasuredError, Read, Spec
-from measure.stats import Effect, Interval, Trend, Verdict
+from measure.spec import MeasureError, Read
+from measure.stats import Effect, Interval, Trend
+
+__all__ = [
+    "DETOUR_MARGIN",
+    "DEVIATION_MARGIN",
+    "DIVERGENCE_MARGIN",
+    "FEWER_KINDS",
+    "KINDS",
+    "LINEAR_SLOPE",
+    "SHARE_MARGIN",
+    "SLOPE_MARGIN",
+    "TENTH",
+    "Claim",
+    "Of",
+    "check_paired",
+    "contrast",
+    "controls",
+    "counterfeits",
+    "jumps",
+    "level",
+    "mixed",
+    "narrowness",
+    "near_linear",
+    "nearness",
+    "null_note",
+    "onsets",
+    "planted",
+    "planted_growth",
+    "plateau",
+    "replace_by_null",
+    "rise",
+    "seed_note",
+    "sharpening_trends",
+    "sharper",
+    "slowness",
+    "steepness",
+    "straight",
+    "under_strict",
+]
 
 # In max slope, a straight line's being 1.
 SLOPE_MARGIN = 0.1
@@ -51,167 +95,9 @@ DIVERGENCE_MARGIN = 0.1
 LINEAR_SLOPE = 1.2
 
 
-_NOTHING: Mapping[str, str] = {}
-_MORE = (
-    "measure more pairs, see --pairs and --pairs-from: an interval stands on 6 at least, and on 6 different last tokens"
-)
-
-
-class Claim:
-    """One test's claim: holds verdicts against what the repository expects, and keeps them for the record.
-
-    The `claim` fixture makes it. `subject` is the id under which a suite accepts a verdict. Where `must_be_measured`, a
-    verdict without an interval is a failure of the test, else it is told as not measured; it never passes. `known`:
-    what was accepted of this case before. Where not `held`, on another sample, a verdict is told and not held against
-    the expected one. `keep` is handed each verdict, to accept it. `named` are the counterfeits that the test is asked
-    to refute. Where pairs were not `drawn` but given, they may be too few to tell even what was planted.
-    """
-
-    def __init__(
-        self,
-        subject: str,
-        *,
-        must_be_measured: bool = False,
-        known: Accepted | None = None,
-        held: bool = True,
-        keep: Callable[[Verdict], None] | None = None,
-        named: Iterable[str] = (),
-        drawn: bool = True,
-    ) -> None:
-        self.subject = subject
-        self.verdict: Verdict | None = None
-        self.expected = "supported"
-        self.controls: dict[str, Verdict] = {}
-        self.planted: dict[str, Verdict] = {}
-        # What an accepted negative has moved by.
-        self.drift: list[str] = []
-        self._must_be_measured = must_be_measured
-        self._known = known or Accepted()
-        self._held = held
-        self._keep = keep
-        self._named = tuple(named)
-        self._drawn = drawn
-
-    def check(self, verdict: Verdict, accepted: Mapping[str, str] = _NOTHING) -> None:
-        """Pass when the measured verdict is the expected one; an accepted negative is shown as an expected failure.
-
-        `accepted` names the verdicts that are not `supported`, by the id of the test; under --protocol strict an id
-        ends with the read. Raises `NotMeasuredError` for a verdict that has no interval.
-        """
-        if self._keep is not None and verdict.outcome != "not measured":
-            self._keep(verdict)
-        if self._held:
-            verdict = replace(verdict, draws=tuple(self._known.draws.values()))
-        self.verdict = verdict
-        self.expected = accepted.get(self.subject, "supported") if self._held else verdict.outcome
-        self._check_measured({"the claim": verdict})
-        if verdict.outcome != self.expected:
-            pytest.fail(f"expected the claim to be {self.expected}, measured: {verdict}", pytrace=False)
-        if self.expected != "supported" and self._held:
-            self._check_effects(verdict)
-            pytest.xfail(f"accepted as {verdict}")
-
-    def _check_effects(self, verdict: Verdict) -> None:
-        """An accepted negative is held to its effects: one that vanishes, turns or leaves its interval is drift."""
-        self.drift = self._known.drift(verdict) if self._keep is None else []
-        if self.drift:
-            lines = "\n".join(f"  {line}" for line in self.drift)
-            pytest.fail(
-                f"accepted as {self.expected} and still so, by other effects than were accepted:\n{lines}\n"
-                "Find out why; if it is meant, accept it with --snapshot-update.",
-                pytrace=False,
-            )
-
-    def refute(self, counterfeits: Mapping[str, Verdict]) -> None:
-        """Pass when the claim is supported by none of the counterfeits: each is data on which it must not hold.
-
-        Raises `NotMeasuredError` where one of them has no interval, and none is supported.
-        """
-        self.controls |= counterfeits
-        believed = {name: verdict for name, verdict in counterfeits.items() if verdict.outcome == "supported"}
-        if believed:
-            lines = "\n".join(f"  {name}: {verdict}" for name, verdict in believed.items())
-            pytest.fail(f"the claim is supported by data on which it must not hold:\n{lines}", pytrace=False)
-        if not counterfeits:
-            pytest.fail("claim.refute was given no counterfeit, and a control that cannot fail is none", pytrace=False)
-        self._check_measured(counterfeits)
-        self._check_looked_at()
-
-    def _check_looked_at(self) -> None:
-        """Fail where a counterfeit named for the test was left out, or where two of them gave one verdict."""
-        left_out = [name for name in self._named if name not in self.controls]
-        effects = {name: self.controls[name].effects for name in self._named if name in self.controls}
-        same = [(a, b) for a, b in combinations(effects, 2) if effects[a] == effects[b]]
-        if left_out:
-            pytest.fail(f"counterfeits named for this claim and not refuted: {', '.join(left_out)}", pytrace=False)
-        if same:
-            first, second = same[0]
-            pytest.fail(
-                f"{first!r} and {second!r} gave the same verdict to the last digit, so that one was not looked at: "
-                f"{self.controls[first]}",
-                pytrace=False,
-            )
-
-    def confirm(self, planted: Mapping[str, Verdict]) -> None:
-        """Pass when the claim is supported by each of `planted`: data built to have what it says.
-
-        Without it a control could be one that nothing passes.
-        """
-        self.planted |= planted
-        self._check_enough(planted)
-        refused = {name: verdict for name, verdict in planted.items() if verdict.outcome != "supported"}
-        if refused or not planted:
-            lines = "\n".join(f"  {name}: {verdict}" for name, verdict in refused.items()) or "  none was given"
-            pytest.fail(f"the claim is not supported by data built to support it:\n{lines}", pytrace=False)
-
-    def _check_enough(self, planted: Mapping[str, Verdict]) -> None:
-        """Raise `NotMeasuredError` where pairs that were given leave open what the data were built to have."""
-        open_ones = [verdict for verdict in planted.values() if verdict.outcome in ("inconclusive", "not measured")]
-        if open_ones and not self._drawn:
-            raise NotMeasuredError(
-                f"not measured: {open_ones[0].n} independent pairs are too few to tell whether a claim holds: data "
-                "built to support it are inconclusive too. Give more pairs with --pairs-from."
-            )
-
-    def _check_measured(self, verdicts: Mapping[str, Verdict]) -> None:
-        for name, verdict in verdicts.items():
-            if verdict.outcome == "not measured":
-                why = _MORE if verdict.n else "every pair is degenerate or left out"
-                told = f"not measured: {name} has no interval (n = {verdict.n}); {why}"
-                if self._must_be_measured:
-                    pytest.fail(f"{told}. On the ladder's default sample every claim can be measured", pytrace=False)
-                raise NotMeasuredError(told)
-
-
 def under_strict(case: str, verdict: str, *reads: Read) -> dict[str, str]:
     """An accepted verdict of `case` under --protocol strict, with each of `reads`: ids there end with the read."""
     return {f"{case}-{read}": verdict for read in reads}
-
-
-C = TypeVar("C", bound=Curves)
-
-
-_EXCHANGED = ("distance", "step_distance", "end_side_distance")
-
-
-def mixed(first: C, second: C) -> tuple[C, C]:
-    """Two results on as many units with the curves of every unit exchanged by a coin, the same at each call.
-
-    Curves and their nulls, each in units of its own d(1).
-    """
-    heads = np.random.default_rng(0).integers(0, 2, first.units.max() + 1).astype(bool)
-    swap = np.where(first.units >= 0, heads[first.units], False)[:, None]
-    names = [*_EXCHANGED, *(f"null_{name}" for name in _EXCHANGED)]
-    scaled = [{name: _over_end(result, getattr(result, name)) for name in names} for result in (first, second)]
-    one: dict[str, Any] = {name: np.where(swap, scaled[1][name], scaled[0][name]) for name in names}
-    other: dict[str, Any] = {name: np.where(swap, scaled[0][name], scaled[1][name]) for name in names}
-    ones = np.ones(len(first))
-    return replace(first, **one, reference_norm=ones), replace(second, **other, reference_norm=ones)
-
-
-def _over_end(result: Curves, values: Float[np.ndarray, "pairs some"] | None) -> Float[np.ndarray, "pairs some"]:
-    known = np.full((len(result), 1), np.nan) if values is None else values
-    return known / result.end_distance[:, None]
 
 
 def check_paired(curves: Sequence[Result]) -> None:
@@ -362,90 +248,3 @@ def seed_note(seeds: Sequence[Curves]) -> str:
 
 def _short(interval: Interval, digits: int) -> str:
     return f"{interval.estimate:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
-
-
-# Counterfeits
-
-
-S = TypeVar("S", bound=Spec)
-# What is left of the trained model's A and B and of the blocks after the patch, by what the kind is called.
-_LATER = {
-    "later blocks shuffled": "shuffled",
-    "later rows shuffled": "rows",
-    "later spectrum kept": "spectrum",
-    "later blocks Gaussian": "gaussian",
-    "later neurons permuted": "neurons",
-}
-
-
-KINDS = (*_LATER, "all weights shuffled")
-# For measurements that take long: of those that keep A and B what keeps most, and what keeps least.
-FEWER_KINDS = (
-    "later blocks shuffled",
-    "later spectrum kept",
-    "later neurons permuted",
-    "all weights shuffled",
-)
-
-
-def counterfeits(spec: S, draw: int = 0, kinds: Sequence[str] = KINDS) -> dict[str, S]:
-    """Counterfeits of a trained model by what they are called, on the pairs of `spec` that inference uses.
-
-    The later blocks are those after `spec.layer`, so that A and B stay what they were.
-    """
-    # Other measurements take the independent pairs alone as they are.
-    alone: dict[str, Any] = {"rows": "independent"} if kind_of(spec).chooses_rows else {}
-    found: dict[str, S] = {}
-    for kind in kinds:
-        weights = f"{_LATER[kind]}_after_{spec.layer}:{draw}" if kind in _LATER else f"scrambled:{draw}"
-        found[kind] = replace(spec, weights=weights, **alone)
-    return found
-
-
-def controls(
-    cases: Sequence[ParameterSet], of: Callable[..., Mapping[str, object]], draws: int = MOST_DRAWS
-) -> list[ParameterSet]:
-    """Each case with its counterfeits, `of(case, draw)`, once for every draw; `--draws` says how many are run."""
-    return [_control(case, of(*case.values, draw), draw) for draw in range(draws) for case in cases]
-
-
-def _control(case: ParameterSet, counterfeits: Mapping[str, object], draw: int) -> ParameterSet:
-    # The mark tells a test's claim which counterfeits it is to refute.
-    mark = pytest.mark.draw(draw, named=tuple(counterfeits))
-    case_id = f"{case.id}-draw{draw}" if draw else case.id
-    return pytest.param(*case.values, counterfeits, id=case_id, marks=[*case.marks, mark])
-
-
-def planted(curves: C, slope: float = 6.0, places: tuple[float, float] = (0.4, 0.6)) -> C:
-    """The same pairs with plateaus: an output that runs straight from F(A) to F(B), and r a sigmoid of that slope.
-
-    Where it jumps differs from row to row, evenly between two `places` in alpha.
-    """
-    place = np.linspace(*places, len(curves))[:, None]
-    rows = 1 / (1 + np.exp(-4 * slope * (curves.alphas - place)))
-    rows = (rows - rows[:, :1]) / (rows[:, -1:] - rows[:, :1])
-    distance = rows * curves.distance[:, -1:]
-    return straight(curves, distance)
-
-
-def planted_growth(ordered: Sequence[C]) -> list[C]:
-    """As many results, from the norm-only null of the first to plateaus in the place of the last."""
-    last = len(ordered) - 1
-    steps = [planted(result, max(1.5, 6.0 * place / last)) for place, result in enumerate(ordered) if place]
-    return [replace_by_null(ordered[0]), *steps]
-
-
-def replace_by_null(curves: C) -> C:
-    """The norm-only null in the place of the curves."""
-    null = curves.null
-    return replace(curves, **{name: getattr(null, name) for name in _EXCHANGED})
-
-
-def straight(curves: C, distance: Float[np.ndarray, "pairs steps"]) -> C:
-    """The same pairs with an output at `distance` from F(A), straight on the way to F(B)."""
-    return replace(
-        curves,
-        distance=distance,
-        step_distance=np.abs(np.diff(distance, axis=1)),
-        end_side_distance=np.abs(distance[:, -1:] - distance),
-    )

@@ -717,7 +717,7 @@ STATED = (
 
 JUDGED = (
     *faults(
-        "measure/claims.py",
+        "measure/claim.py",
         CLAIMS,
         (
             401,
@@ -747,12 +747,28 @@ JUDGED = (
             "self._known.drift(verdict) if self._keep is None else []",
             "self._known.drift(verdict) if self._keep is not None else []",
         ),
+    ),
+    *faults(
+        "measure/controls.py",
+        CLAIMS,
         (
             407,
             "coin that exchanges nothing back",
             "np.where(swap, scaled[0][name], scaled[1][name])",
             "np.where(swap, scaled[1][name], scaled[1][name])",
         ),
+        (416, "every draw the first", '_after_{spec.layer}:{draw}"', '_after_{spec.layer}:0"'),
+        (
+            417,
+            "all draws are the first",
+            "pytest.mark.draw(draw, named",
+            "pytest.mark.draw(0, named",
+            (*CLAIMS, "tests/test_accepted.py"),
+        ),
+    ),
+    *faults(
+        "measure/claims.py",
+        CLAIMS,
         (408, "two tokenizers may be paired", "if len(prompts) > 1:", "if len(prompts) > 2:"),
         (409, "slope without its null", 'return curves.beyond_null("max_slope")', 'return curves.by_unit("max_slope")'),
         (
@@ -771,14 +787,6 @@ JUDGED = (
             "rise(slowness, after, before), TENTH)",
         ),
         (415, "bound on the wrong side", "stats.shifted(slope, LINEAR_SLOPE)", "stats.shifted(slope, -LINEAR_SLOPE)"),
-        (416, "every draw the first", '_after_{spec.layer}:{draw}"', '_after_{spec.layer}:0"'),
-        (
-            417,
-            "all draws are the first",
-            "pytest.mark.draw(draw, named",
-            "pytest.mark.draw(0, named",
-            (*CLAIMS, "tests/test_accepted.py"),
-        ),
         (418, "shared last tokens forgotten", "weights, ends=results[0].unit_ends)", "weights)"),
     ),
     *faults(

@@ -33,7 +33,7 @@ RANKS = [
     {"view_rows", "records", "report", "known", "kinds", "kept", "directions", "catalog"},
     {"hub", "structure", "items", "options", "terminal", "hookspec", "history", "engines"},
     {"gguf_files", "accepted", "published", "audit", "disk"},
-    {"shelf", "sweeping"},
+    {"shelf", "sweeping", "claim", "controls"},
     {"predictions", "crossings", "slices", "prompts", "models", "store", "claims"},
     {"prefixes", "distributions"},
     {"baselines", "training_order", "forward", "inputs", "own_pairs", "tables", "ladder", "recording", "shards"},
