@@ -17,7 +17,7 @@ from typing import TypedDict, get_args
 import msgspec
 
 from measure import files
-from measure.results import write_atomically
+from measure.files import write_atomically
 from measure.spec import MeasureError
 from measure.stats import Outcome, Verdict
 

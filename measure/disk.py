@@ -20,8 +20,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from measure import files, quota
+from measure.files import write_atomically
 from measure.hub import Checkpoint
-from measure.results import write_atomically
 from measure.spec import MeasureError, NotMeasuredError
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}

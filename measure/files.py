@@ -1,4 +1,4 @@
-"""The files that this package writes for itself: read without trust, sealed, swept of what killed runs left.
+"""The files that this package writes for itself: written whole, read without trust, sealed, swept of leftovers.
 
 Whoever edited or cut such a file, reading it ends in its content or in one `MeasureError`.
 """
@@ -13,9 +13,11 @@ import os
 import re
 import shutil
 import stat
+import tempfile
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -129,9 +131,33 @@ def unsealed(place: str, given: bytes) -> Any:
     raise MeasureError("it is not as it was written")
 
 
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write `content` to `path` so that a kill at any moment leaves the old file or the new one, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep_once(path.parent)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes files private to their owner; results are ordinary files.
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+@cache
+def _sweep_once(folder: Path) -> None:
+    """Remove what killed runs left in a folder, when a process first writes into it."""
+    sweep([folder])
+
+
 # Temporaries of killed runs.
 
-# As `results.write_atomically` calls them; in the store, whatever stands behind the name.
+# As `write_atomically` calls them; in the store, whatever stands behind the name.
 _OURS = re.compile(r"\.[0-9a-f]{64}\.(npz|link)\..+|\..+\.(npz|link|json|jsonl|html|txt|md|pt)\.[a-z0-9_]{8}")
 
 

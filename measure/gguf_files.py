@@ -25,7 +25,7 @@ from typing import IO, Any
 import numpy as np
 
 from measure import files, hub, known
-from measure.results import write_atomically
+from measure.files import write_atomically
 from measure.spec import MeasureError, NotMeasuredError
 
 CARD = "gguf.json"

@@ -17,8 +17,8 @@ from typing import Any
 from urllib.parse import quote
 
 from measure import checkpoint_files, files, known, quota, revisions, stale
+from measure.files import write_atomically
 from measure.hub_errors import DamagedError, Kind, explained, is_offline, is_unreachable, not_in_cache, patiently
-from measure.results import write_atomically
 from measure.spec import MeasureError, NotMeasuredError
 
 # Bytes worth a look at the configuration first, at the price of one more round trip.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from measure import stats
+from measure import metrics, stats
 from measure.results import RowResult
 from measure.rows import QUARTILES, Metric, Number, Quartiles
 
@@ -46,7 +46,7 @@ def quantiles(rows: Float[np.ndarray, "rows places"]) -> Quartiles:
     """Quartiles, place by place, over the rows that have every value, as a record keeps them."""
     kept = rows[np.isfinite(rows).all(axis=1)]
     nothing = np.full((3, rows.shape[1]), np.nan)
-    return Quartiles(*rounded(np.quantile(kept, [0.25, 0.5, 0.75], axis=0) if len(kept) else nothing))
+    return Quartiles(*rounded(metrics.quartiles(kept) if len(kept) else nothing))
 
 
 def place(value: float) -> Number:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as global_hooks
 
 from measure import files
-from measure.results import write_atomically
+from measure.files import write_atomically
 from measure.spec import MeasureError
 
 # (layer, read) -> tokens of a prompt and points in a row with which the fast path was seen to be the reference.
@@ -125,6 +125,7 @@ MEASURING_MODULES = (
     "spec",
     "paths",
     "results",
+    "result_files",
     "predictions",
     "crossings",
     "slices",

@@ -19,6 +19,13 @@ EDGE = 0.2
 STILL = 0.5
 # A fall of r below this is rounding.
 ROUNDING = 1e-4
+# Two outputs that are no farther apart than this share of their norm are one: what is between them is rounding.
+DEGENERATE = 1e-5
+
+
+def quartiles(values: Float[np.ndarray, "rows ..."]) -> Float[np.ndarray, "3 ..."]:
+    """25, 50 and 75 % quantiles over rows, place by place, (3, ...)."""
+    return np.quantile(values, [0.25, 0.5, 0.75], axis=0)
 
 
 def max_slope(relative: Float[np.ndarray, "pairs steps"]) -> Float[np.ndarray, " pairs"]:

@@ -24,10 +24,10 @@ from typing import Any
 import msgspec
 
 from measure import history, page_history, records
+from measure.files import write_atomically
 from measure.page_history import History
 from measure.page_view import claims_table, subjects, view
 from measure.records import Run
-from measure.results import write_atomically
 from measure.shown import Places
 from measure.spec import MeasureError
 from measure.view_rows import View

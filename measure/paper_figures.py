@@ -63,9 +63,9 @@ from measure.figure_parts import (
     trajectories,
     usual,
 )
+from measure.files import write_atomically
 from measure.metrics import TABLE
 from measure.records import Run
-from measure.results import write_atomically
 from measure.rows import CurveRow, Metric, PairRows, Revision, Triple
 from measure.slices import SAME_COLOUR
 from measure.spec import MeasureError

@@ -17,8 +17,8 @@ from typing import Literal
 
 from measure import baselines, drift, files, records, regression
 from measure.exits import EXIT_DRIFT, EXIT_NOT_MEASURED
+from measure.files import write_atomically
 from measure.records import Run
-from measure.results import write_atomically
 from measure.rows import CODE, Offer, State, TestRow
 from measure.snapshot import text_of
 from measure.spec import MeasureError

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from measure import files, gguf_files, hub, known
-from measure.results import write_atomically
+from measure.files import write_atomically
 from measure.spec import MeasureError, NotMeasuredError
 
 _log = logging.getLogger("measure")

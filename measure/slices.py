@@ -61,7 +61,7 @@ class Slices(RowResult, kind="slices"):
     def degenerate(self) -> Bool[np.ndarray, " triples"]:
         """(triples,): C lies on the line AB, or a distance field is rounding or not finite; no colours there."""
         finite = np.isfinite(self.distance).all(axis=(1, 2, 3))
-        return self.on_line | ~finite | (self._largest <= 1e-5 * self.reference_norm).any(axis=1)
+        return self.on_line | ~finite | (self._largest <= metrics.DEGENERATE * self.reference_norm).any(axis=1)
 
     def _scaled(self, distance: np.ndarray) -> np.ndarray:
         """Distances (triples, 3, ...) over the largest of their own field; NaN for degenerate triples."""

@@ -14,9 +14,9 @@ from syrupy.location import PyTestLocation
 from syrupy.types import SerializableData, SerializedData
 
 from measure import baselines, files
+from measure.files import write_atomically
 from measure.items import VERDICTS, baseline_folder
 from measure.regression import compare
-from measure.results import write_atomically
 from measure.rows import State
 from measure.shown import Places, shown
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from measure import files
+from measure.files import write_atomically
 from measure.known import source_hash
-from measure.results import Result, write_atomically
+from measure.results import Result
 from measure.spec import MeasureError, Spec, fields_of
 
 # Of an address so many letters name the folder: 4,096 folders, each of 500 files where there are a million results.

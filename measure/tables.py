@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from measure import figures
+from measure.files import write_atomically
 from measure.prompts import independent_units
-from measure.results import METRICS, Curves, write_atomically
+from measure.results import METRICS, Curves
 from measure.shared_ends import FEWEST
 from measure.slices import Slices
 from measure.spec import MeasureError

@@ -29,6 +29,7 @@ RANKS = [
         "progress",
         "ways",
     },
+    {"result_files"},
     {"results", "stale", "hub_errors", "leases", "ladder.recipe", "ladder.seeds", "token_files"},
     {"view_rows", "records", "report", "known", "kinds", "kept", "directions", "catalog"},
     {"hub", "structure", "items", "options", "terminal", "hookspec", "history", "engines"},

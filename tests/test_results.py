@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from measure import metrics, results
+from measure import files, metrics
 from measure.results import Curves
 from measure.spec import MeasureError
 
@@ -165,14 +165,14 @@ def test_a_truncated_or_foreign_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "file"
-    results.write_atomically(target, b"old")
+    files.write_atomically(target, b"old")
 
     def killed(_: int) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(results.os, "fsync", killed)
+    monkeypatch.setattr(files.os, "fsync", killed)
     with pytest.raises(KeyboardInterrupt):
-        results.write_atomically(target, b"new and longer")
+        files.write_atomically(target, b"new and longer")
     assert target.read_bytes() == b"old"
     assert [file.name for file in tmp_path.iterdir()] == ["file"]
 

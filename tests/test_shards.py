@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from measure import catalog, gpus, kinds, known, metrics, options, results, shards, work
+from measure import catalog, files, gpus, kinds, known, metrics, options, results, shards, work
 from measure.catalog import Shape
 from measure.engine import InProcess
 from measure.engines import load_of
@@ -315,7 +315,7 @@ def test_ten_thousand_loads_of_256_workers_take_a_few_looks_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "fsync", lambda _: None)
-    monkeypatch.setattr(results.os, "fsync", lambda _: None)
+    monkeypatch.setattr(files.os, "fsync", lambda _: None)
     jobs = [Job((f"m{number}", "stored", "float32"), ()) for number in range(10_000)]
     monkeypatch.setattr(shards, "bytes_of", lambda name: 1 + int(name[1:]) % 7)
     monkeypatch.setattr(shards, "_state", lambda _: "")

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from measure import kept, metrics
 from measure.kinds import ACROSS, PROCESSORS, Kind, Texts, Tolerance, register, tolerances
 from measure.metrics import Definition
@@ -38,7 +36,7 @@ def described(curves: Curves) -> dict[str, Any]:
         "curve": {name: [kept.place(value) for value in row] for name, row in quartiles},
         "metrics": kept.metrics_of(curves, curves.kept_metrics),
         "null_metrics": kept.metrics_of(curves.null, curves.null_metrics),
-        "scale": {name: kept.by_quartile(np.quantile(values, [0.25, 0.5, 0.75])) for name, values in scale.items()},
+        "scale": {name: kept.by_quartile(metrics.quartiles(values)) for name, values in scale.items()},
     }
 
 

@@ -16,11 +16,11 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from measure.catalog import read_card
+from measure.files import write_atomically
 from measure.known import hash_file
 from measure.ladder.recipe import VOCABULARY, Recipe, Rung
 from measure.ladder.train import Text, check_heldout, heldout_loss
 from measure.models import no_progress_bars
-from measure.results import write_atomically
 from measure.shown import one_line
 from measure.spec import MeasureError
 

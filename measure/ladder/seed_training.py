@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from measure import catalog, stats
+from measure.files import write_atomically
 from measure.known import hash_file
 from measure.ladder import card, seeds, train
 from measure.ladder.recipe import VOCABULARY, Recipe, Rung, rung
 from measure.ladder.seeds import Checkpoint, SeedRun
 from measure.ladder.train import Text
-from measure.results import METRICS, Curves, write_atomically
+from measure.results import METRICS, Curves
 from measure.spec import MeasureError
 
 # Seconds between two lines of progress.

@@ -31,11 +31,11 @@ from transformers import (
 
 from measure import files
 from measure.catalog import read_card
+from measure.files import write_atomically
 from measure.known import hash_file
 from measure.ladder.recipe import CONTEXT, END_OF_TEXT, VOCABULARY, Recipe, Rung
 from measure.models import no_progress_bars
 from measure.prompts import Corpus
-from measure.results import write_atomically
 from measure.spec import MeasureError
 
 SAVE_EVERY = 64
