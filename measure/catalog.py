@@ -5,255 +5,58 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypedDict
 
-import msgspec
-
-from measure import checkpoint_files, checkpoint_suites, files, places, revisions
+from measure import catalog_entries, checkpoint_files, checkpoint_suites, places, revisions
+from measure.ladder_cards import read_card, rung_model
+from measure.model_records import Model, Origin, Reference, Shape, Source
 from measure.spec import MeasureError, NotMeasuredError
+
+__all__ = [
+    "FEWEST_RUNS",
+    "LADDER",
+    "Model",
+    "Origin",
+    "Reference",
+    "Shape",
+    "Source",
+    "add",
+    "added",
+    "alone",
+    "checkpoints",
+    "deep",
+    "find",
+    "forget_added",
+    "largest",
+    "left_out",
+    "models",
+    "place_of",
+    "read_card",
+    "relatives",
+    "resolve",
+    "runs",
+    "seeds",
+    "sizes",
+    "split",
+    "studied",
+]
 
 LADDER = Path(__file__).parent / "ladder" / "weights"
 # Beside the package in a clone, and not beside an installed one.
 _CLONE = Path(__file__).parent.parent / "constraints.txt"
 
-Source = Literal["ladder", "hub", "folder", "gguf", "index"]
-Origin = Literal["paper", "discussion", "index", "added", "checkpoints"]
 
-
-@dataclass(frozen=True)
-class Shape:
-    """The dimensions of a decoder, as in the paper's Table 1 (corrected where the real configs differ)."""
-
-    hidden: int
-    layers: int
-    heads: int
-    key_value_heads: int
-    intermediate: int
-    vocabulary: int
-    tied: bool
-
-    @property
-    def activations(self) -> int:
-        """About how many numbers a forward holds at a position: residual states and what a block makes of them."""
-        return 8 * self.hidden + 3 * self.intermediate
-
-    def parameters(self, family: str) -> int:
-        """Parameters counted from the dimensions: OLMo has neither biases nor norm scales, Qwen2 has both."""
-        keys = 2 * self.hidden * self.key_value_heads // self.heads
-        block = self.hidden * (2 * self.hidden + keys) + 3 * self.hidden * self.intermediate
-        norms = 0
-        if family == "qwen2":
-            block += self.hidden + keys + 2 * self.hidden
-            norms = self.hidden
-        return self.layers * block + norms + self.vocabulary * self.hidden * (1 if self.tied else 2)
-
-
-@dataclass(frozen=True)
-class Model:
-    """One model of the catalog. `revisions` run from untrained to `main`, the fully trained one.
-
-    A revision `tokensNB` of a hub model is the training branch nearest to N billion tokens. Models that differ in
-    `seed` alone were trained on one recipe from different random seeds. `origin` is `paper` for what the paper's
-    figures show and for the ladder, `discussion` for what it only mentions, `index` for public models that lie in the
-    package index (`measure.shelf`), `checkpoints` for trainings on the hub (`measure.checkpoint_suites`), of which no
-    claim is asked unless they are named, `added` for what the user put in.
-    """
-
-    name: str
-    family: str
-    source: Source
-    location: str
-    shape: Shape
-    revisions: tuple[str, ...]
-    seed: int = 0
-    origin: Origin = "paper"
-    counted: int | None = None
-    licence: str = ""
-
-    @property
-    def parameters(self) -> int:
-        """Parameters: counted from the dimensions, or beforehand where a family has its own."""
-        return self.counted or self.shape.parameters(self.family)
-
-    @property
-    def float32_bytes(self) -> int:
-        """Memory that the weights take when they are measured."""
-        return 4 * self.parameters
-
-    @property
-    def layers(self) -> int:
-        """Number of blocks."""
-        return self.shape.layers
-
-
-@dataclass(frozen=True)
-class Reference:
-    """Where a model's weights are: `location` is a folder or a hub id, `model` its catalog entry if it has one."""
-
-    name: str
-    revision: str
-    source: Source
-    location: str
-    model: Model | None = None
-
-
-_OLMO_1B = ("step0-tokens0B", "step2000-tokens4B", "step5000-tokens10B", "step15000-tokens31B", "main")
-# The paper's token counts; which branch is nearest the hub's refs tell.
-_OLMO_7B = ("step0-tokens0B", "tokens10B", "tokens100B", "tokens501B", "main")
-_HUB: tuple[tuple[str, str, str, Shape, tuple[str, ...]], ...] = (
-    ("olmo-1b", "olmo", "allenai/OLMo-1B-0724-hf", Shape(2048, 16, 16, 16, 8192, 50304, False), _OLMO_1B),
-    ("olmo-7b", "olmo", "allenai/OLMo-7B-0724-hf", Shape(4096, 32, 32, 32, 11008, 50304, False), _OLMO_7B),
-    ("qwen2-0.5b", "qwen2", "Qwen/Qwen2-0.5B", Shape(896, 24, 14, 2, 4864, 151936, True), ("main",)),
-    ("qwen2-1.5b", "qwen2", "Qwen/Qwen2-1.5B", Shape(1536, 28, 12, 2, 8960, 151936, True), ("main",)),
-    ("qwen2-7b", "qwen2", "Qwen/Qwen2-7B", Shape(3584, 28, 28, 4, 18944, 152064, False), ("main",)),
-)  # fmt: skip
-# The families of the paper's Discussion, one model of each; parameters as transformers counts them.
-_DISCUSSION: tuple[tuple[str, str, str, Shape, int], ...] = (
-    ("gpt2", "gpt2", "openai-community/gpt2", Shape(768, 12, 12, 12, 3072, 50257, True), 124_439_808),
-    ("pythia-410m", "gpt_neox", "EleutherAI/pythia-410m-deduped",
-     Shape(1024, 24, 16, 16, 4096, 50304, False), 405_334_016),
-    ("phi-2", "phi", "microsoft/phi-2", Shape(2560, 32, 32, 32, 10240, 51200, False), 2_779_683_840),
-    ("llama-7b", "llama", "huggyllama/llama-7b", Shape(4096, 32, 32, 32, 11008, 32000, False), 6_738_415_616),
-    ("gemma-2b", "gemma", "google/gemma-2b", Shape(2048, 18, 8, 1, 16384, 256000, True), 2_506_172_416),
-)  # fmt: skip
-# Not the paper's: public models whose weights the package index holds.
-_INDEX: tuple[tuple[str, str, Shape, int, str], ...] = (
-    ("smollm2-135m-instruct", "llama", Shape(576, 30, 9, 3, 1536, 49152, True), 134_515_008, "Apache-2.0"),
-    ("gemma3-270m", "gemma3", Shape(640, 18, 4, 1, 2048, 262144, True), 268_098_176, "Gemma Terms of Use"),
-)  # fmt: skip
 _ADDED: dict[str, Model] = {}
-
-
-class _Rung(TypedDict):
-    family: Literal["olmo", "qwen2"]
-    size: str
-    width: int
-    blocks: int
-    heads: int
-    key_value_heads: int
-    intermediate: int
-    seed: int
-
-
-class _Recipe(TypedDict):
-    sequence: int
-    batch: int
-    steps: int
-    learning_rate: float
-    final_learning_rate: float
-    warmup: int
-    weight_decay: float
-    betas: tuple[float, float]
-    gradient_clip: float
-
-
-class _Text(TypedDict):
-    name: str
-    sha256: str
-    tokens: int
-
-
-class _Heldout(TypedDict):
-    loss: float
-    standard_error: float
-    windows: int
-
-
-class _Revision(TypedDict):
-    revision: str
-    step: int
-    tokens: int
-    heldout: _Heldout
-    sha256: str
-
-
-class _Card(TypedDict):
-    rung: _Rung
-    parameters: int
-    non_embedding_parameters: int
-    recipe: _Recipe
-    corpus: _Text
-    heldout: _Text
-    revisions: list[_Revision]
-
-
-def read_card(folder: Path) -> dict[str, Any]:
-    """The machine-readable model card of a rung. Raises `MeasureError` when it cannot be read."""
-    path = folder / "card.json"
-    try:
-        card: dict[str, Any] = files.read_json(path)
-        msgspec.convert(card, _Card)
-        if wrong := _wrong_in(card):
-            raise ValueError(wrong)
-    except ValueError as error:
-        raise MeasureError(
-            f"{path} cannot be read ({error}); restore it, or train the rung anew with `measure ladder train`."
-        ) from error
-    return card
-
-
-def _wrong_in(card: dict[str, Any]) -> str:
-    """What in a card contradicts itself; nothing if it is whole."""
-    rung, recipe, revisions = card["rung"], card["recipe"], card["revisions"]
-    names = [entry["revision"] for entry in revisions]
-    if names[-1:] != ["main"] or len(set(names)) < len(names):
-        return f"its revisions are {', '.join(names) or 'none'}, expected several of which main is the last"
-    off = [e for e in revisions if e["tokens"] != e["step"] * recipe["sequence"] * recipe["batch"]]
-    if off or revisions[-1]["step"] != recipe["steps"]:
-        return f"its revision {(off or revisions[-1:])[0]['revision']} is of another step than its recipe's"
-    if min(rung[name] for name in ("width", "blocks", "heads", "key_value_heads", "intermediate")) < 1:
-        return "its rung is of no size"
-    shape = _rung_shape(card)
-    if shape.vocabulary < 1 or shape.parameters(rung["family"]) != card["parameters"]:
-        return f"its rung has {shape.parameters(rung['family'])} parameters, not {card['parameters']}"
-    return ""
-
-
-def _rung_shape(card: dict[str, Any]) -> Shape:
-    """A rung's dimensions by its card; every rung ties its embeddings."""
-    rung = card["rung"]
-    return Shape(
-        hidden=rung["width"],
-        layers=rung["blocks"],
-        heads=rung["heads"],
-        key_value_heads=rung["key_value_heads"],
-        intermediate=rung["intermediate"],
-        vocabulary=(card["parameters"] - card["non_embedding_parameters"]) // rung["width"],
-        tied=True,
-    )
-
-
-def _ladder_model(folder: Path) -> Model:
-    card = read_card(folder)
-    return Model(
-        name=folder.name,
-        family=card["rung"]["family"],
-        source="ladder",
-        location=str(folder),
-        shape=_rung_shape(card),
-        revisions=tuple(revision["revision"] for revision in card["revisions"]),
-        seed=card["rung"]["seed"],
-    )
 
 
 @cache
 def models() -> Mapping[str, Model]:
     """Every catalogued model by name, the ladder's first."""
-    rungs = [_ladder_model(path.parent) for path in LADDER.glob("*/card.json")]
+    rungs = [rung_model(path.parent) for path in LADDER.glob("*/card.json")]
     rungs.sort(key=lambda model: (model.family, model.parameters, model.name))
-    hub = [Model(name, family, "hub", hub_id, shape, revisions) for name, family, hub_id, shape, revisions in _HUB]
-    hub += [
-        Model(name, family, "hub", hub_id, shape, ("main",), origin="discussion", counted=counted)
-        for name, family, hub_id, shape, counted in _DISCUSSION
-    ]
-    index = [
-        Model(name, family, "index", name, shape, ("main",), origin="index", counted=counted, licence=licence)
-        for name, family, shape, counted, licence in _INDEX
-    ]
-    return {model.name: model for model in (*rungs, *index, *hub, *_ADDED.values())}
+    fixed = (*catalog_entries.INDEX, *catalog_entries.PAPER, *catalog_entries.DISCUSSION)
+    return {model.name: model for model in (*rungs, *fixed, *_ADDED.values())}
 
 
 @cache
@@ -331,13 +134,9 @@ def alone() -> list[Model]:
     return [model for model in studied() if model.origin in ("index", "added") and len(model.revisions) == 1]
 
 
-# Of those with revisions or sizes, the ones of which claims on depth are asked.
-_DEEP = ("ladder-olmo-1.1m", "ladder-olmo-3m", "ladder-qwen2-1.1m", "ladder-qwen2-3m", "qwen2-1.5b", "olmo-1b")
-
-
 def deep(least: int) -> tuple[str, ...]:
     """Names of the models of which claims on depth are asked; of those `alone`, with `least` blocks or more."""
-    return (*_DEEP, *(model.name for model in alone() if model.layers >= least))
+    return (*catalog_entries.DEEP, *(model.name for model in alone() if model.layers >= least))
 
 
 def largest() -> tuple[str, ...]:

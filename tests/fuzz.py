@@ -185,7 +185,7 @@ def run_of(path: Path) -> str:
 
 
 def card(path: Path) -> str:
-    model = catalog._ladder_model(path.parent)
+    model = ladder_cards.rung_model(path.parent)
     own = catalog.models()["ladder-olmo-0.2m"]
     row, whole = (recording.of_model(one) for one in (model, own))
     read, shipped = catalog.read_card(path.parent), catalog.read_card(catalog.LADDER / "ladder-olmo-0.2m")
