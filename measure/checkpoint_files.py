@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import struct
 from collections.abc import Collection, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,37 @@ from measure.spec import MeasureError
 
 # As PEFT and MLX write an adapter.
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin", "adapters.safetensors")
-_SAFE, _PICKLED = "model.safetensors", "pytorch_model.bin"
 _INDEX = ".index.json"
 # Bytes compared at a time, and those by which two files are told apart before they are read whole.
 _PART = 2**24
 _SAMPLE = 2**16
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form of weights, by how transformers names its files: one `whole`, or numbered parts with an index."""
+
+    whole: str
+
+    @property
+    def ending(self) -> str:
+        """What its files end in, an index aside."""
+        return Path(self.whole).suffix
+
+    @property
+    def index(self) -> str:
+        """The file that tells which part holds which tensor."""
+        return self.whole + _INDEX
+
+    def has(self, name: str) -> bool:
+        """Whether a file is of this form by its name: the whole one, a part, or an index."""
+        stem, ending, index = map(re.escape, (Path(self.whole).stem, self.ending, _INDEX))
+        return re.fullmatch(rf"{stem}(-\d+-of-\d+)?{ending}({index})?", name) is not None
+
+
+SAFE, PICKLED = Form("model.safetensors"), Form("pytorch_model.bin")
+FORMS = (SAFE, PICKLED)
+ENDINGS = tuple(form.ending for form in FORMS)
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -40,8 +68,8 @@ def weights(folder: Path, *, pickled: bool = False) -> list[str]:
 
     A file that the configuration names, else the whole one, else those of the index, wherever they lie.
     """
-    named, whole = _json(folder / "config.json").get("transformers_weights"), _PICKLED if pickled else _SAFE
-    first = named if isinstance(named, str) else whole if (folder / whole).is_file() else whole + _INDEX
+    named, form = _json(folder / "config.json").get("transformers_weights"), PICKLED if pickled else SAFE
+    first = named if isinstance(named, str) else form.whole if (folder / form.whole).is_file() else form.index
     return parts(folder / first) if first.endswith(_INDEX) else [first]
 
 
@@ -84,7 +112,8 @@ def check_no_adapter(place: str, names: Collection[str], base: str = "") -> None
 
 
 def _is_whole(name: str) -> bool:
-    return name.removesuffix(_INDEX) in (_SAFE, _PICKLED) or name.startswith(("model-0", "pytorch_model-0"))
+    stems = tuple(f"{Path(form.whole).stem}-0" for form in FORMS)
+    return name.removesuffix(_INDEX) in {form.whole for form in FORMS} or name.startswith(stems)
 
 
 def check_folder(folder: Path) -> None:
@@ -99,8 +128,8 @@ def check_folder(folder: Path) -> None:
 
 def two_sets(folder: Path) -> list[Path]:
     """The whole file and those of the index beside it, where all are there: transformers takes the first, silently."""
-    found = [folder / name for name in parts(folder / (_SAFE + _INDEX))]
-    whole = folder / _SAFE
+    found = [folder / name for name in parts(folder / SAFE.index)]
+    whole = folder / SAFE.whole
     both = whole.is_file() and found and all(path.is_file() for path in found) and whole not in found
     return [whole, *found] if both else []
 

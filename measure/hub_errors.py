@@ -96,7 +96,7 @@ def is_unreachable(error: BaseException) -> bool:
     return not any(_status(cause) for cause in chain) and any(_named(cause, _UNREACHABLE_NAMES) for cause in chain)
 
 
-def patiently(call: Callable[[], _T]) -> _T:
+def with_retries(call: Callable[[], _T]) -> _T:
     """Call again, at growing intervals, while the error is one that may pass."""
     until = time.monotonic() + PATIENCE
     for wait in WAITS:

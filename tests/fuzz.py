@@ -39,8 +39,9 @@ from measure import (
     catalog,
     gguf_files,
     history,
-    hub,
+    hub_cache,
     known,
+    ladder_cards,
     page,
     recording,
     records,
@@ -209,20 +210,20 @@ def whole_state() -> dict[str, Any]:
 
 
 def sizes(path: Path) -> str:
-    found = hub._remembered_sizes("o/n", COMMIT)
+    found = hub_cache.remembered_sizes("o/n", COMMIT)
     right(found is None or all(type(size) is int and size >= 0 for size in found.values()), "sizes that are none")
     return "again" if found is None else "edited"
 
 
 def branches(path: Path) -> str:
-    found = hub._remembered_branches("o/n")
+    found = hub_cache.remembered_branches("o/n")
     right(all(isinstance(name, str) for name in found), "branches without a name")
     revisions.in_order(found)
     return "edited" if found else "again"
 
 
 def ref(path: Path) -> str:
-    found = hub._cached_commit("o/n", "main")
+    found = hub_cache.cached_commit("o/n", "main")
     right(found is None or re.fullmatch("[0-9a-f]{40}", found) is not None, "a commit that is none")
     return "again" if found is None else "same" if found == COMMIT else "edited"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from measure import hub, hub_errors
+from measure import checkpoint_files, hub, hub_cache, hub_errors, hub_hashes, hub_listings
 from measure.spec import MeasureError
 from tests.hub import Failure, LocalHub, tiny_checkpoint
 
@@ -327,7 +327,7 @@ def test_a_file_in_the_storage_that_repositories_share_is_held_against_its_hash_
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Newer versions of huggingface_hub keep large files in one place, under another hash, and link to them."""
-    whole = hub._check_hashes
+    whole = hub.check_hashes
     damaged: list[str] = []
 
     def shared(folder: Path, names: list[str]) -> None:
@@ -343,7 +343,7 @@ def test_a_file_in_the_storage_that_repositories_share_is_held_against_its_hash_
             damaged.append("once")
         whole(folder, names)
 
-    monkeypatch.setattr(hub, "_check_hashes", shared)
+    monkeypatch.setattr(hub, "check_hashes", shared)
     found = hub.fetch(REPO)
     assert len(damaged) == 2
     expected = tiny_checkpoint(BRANCHES.index("main"))["model.safetensors"]
@@ -375,7 +375,7 @@ def test_what_was_fetched_and_not_checked_is_not_used(served: Served, monkeypatc
 
     served.hub.fail(Failure("wrong_hash", path=WEIGHTS))
     with monkeypatch.context() as patch:
-        patch.setattr(hub, "_check_hashes", ended)
+        patch.setattr(hub, "check_hashes", ended)
         with pytest.raises(KeyboardInterrupt):
             hub.fetch(REPO)
     assert not whole(next(served.cache.rglob("snapshots/*")))
@@ -391,7 +391,7 @@ def test_of_what_was_fetched_and_not_checked_a_part_is_looked_at_too(
     """Also where the rest is still to be fetched."""
     served.hub.fail(Failure("wrong_hash", path="config.json"))
     with monkeypatch.context() as patch:
-        patch.setattr(hub, "_check_hashes", lambda *_: None)
+        patch.setattr(hub, "check_hashes", lambda *_: None)
         hub.fetch(REPO, weights=False)
     assert whole(hub.fetch(REPO).folder)
 
@@ -410,8 +410,8 @@ def test_all_files_that_are_damaged_are_named_and_removed(served: Served) -> Non
 
 def test_a_file_is_held_against_its_hash_once(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[str] = []
-    digest = hub._digest
-    monkeypatch.setattr(hub, "_digest", lambda blob, like: [looked.append(like), digest(blob, like)][1])
+    digest = hub_hashes._digest
+    monkeypatch.setattr(hub_hashes, "_digest", lambda blob, like: [looked.append(like), digest(blob, like)][1])
     folder = hub.fetch(REPO).folder
     assert len(looked) == len(list(folder.iterdir()))
     hub.forget()
@@ -506,9 +506,9 @@ def test_by_hashes_that_were_damaged_no_file_is_judged(served: Served, damage: b
     folder = hub.fetch(REPO).folder
     (kept,) = (served.cache / "measure").rglob("*.hashes")
     kept.write_bytes(damage)
-    assert hub._remembered_hashes(folder) == {}
-    kept.write_text(hub._sealed('{"config.json": "00"}').replace('00"', '01"'))
-    assert hub._remembered_hashes(folder) == {}
+    assert hub_cache.remembered_hashes(folder) == {}
+    kept.write_text(hub_cache.sealed('{"config.json": "00"}').replace('00"', '01"'))
+    assert hub_cache.remembered_hashes(folder) == {}
 
 
 def test_names_of_blobs_that_are_no_hashes_are_not_taken_for_some(served: Served) -> None:
@@ -588,7 +588,7 @@ def test_offline_a_part_that_is_mains_is_seen_too(
     for revision in ("main", "step1000", "step2000"):
         snapshot_download("tiny/parts", revision=revision)
         if stated:
-            hub._listing_or_none("tiny/parts", revision)
+            hub_listings.listing_or_none("tiny/parts", revision)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert hub.fetch("tiny/parts", "step1000").folder
     with pytest.raises(MeasureError, match=rf"tiny/parts@step2000: of its 2 files of weights {part} is main's"):
@@ -687,7 +687,7 @@ def test_weights_in_parts_are_cached_when_all_are(tmp_path: Path) -> None:
         folder.mkdir()
         for name in names:
             (folder / name).touch()
-        return hub._has_all(folder, hub._SAFE)
+        return hub_cache.has_all(folder, checkpoint_files.SAFE)
 
     part, index = "model-0000{}-of-00002.safetensors", "model.safetensors.index.json"
     assert not holds("config.json")
@@ -710,7 +710,7 @@ def test_patience_ends(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
 
     tries: list[float] = []
     with pytest.raises(ConnectionResetError):
-        hub_errors.patiently(call)
+        hub_errors.with_retries(call)
     assert len(tries) == 2
 
 

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 import measure
-from measure import catalog, hub, hub_errors, inputs, prompts
+from measure import catalog, hub_errors, hub_listings, inputs, prompts
 from measure.engine import _measure_alike
 from measure.models import LoadedModel, load
 from measure.prompts import Corpus
@@ -202,7 +202,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_no_tokenizer_is_refused(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "is_offline", lambda: True)
+    monkeypatch.setattr(hub_listings, "is_offline", lambda: True)
     monkeypatch.setattr(hub_errors, "is_offline", lambda: True)
     given, message = REFUSED[case]
     with pytest.raises(MeasureError, match=re.escape(message)):
