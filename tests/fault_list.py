@@ -397,6 +397,10 @@ MEASURING = (
             'counterfeits.scramble(network, int(weights.partition(":")[2]))',
             "counterfeits.scramble(network, 0)",
         ),
+    ),
+    *faults(
+        "measure/torch_settings.py",
+        ("tests/test_models.py",),
         (167, "dropout stays on", "module.training = False", "module.training = True"),
         (
             168,

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import measure
-from measure import catalog, checkpoint_files, hub, models
+from measure import catalog, checkpoint_files, hub, model_files, models
 from measure.spec import MeasureError
 from tests.conftest import tiny_network
 
@@ -85,7 +85,7 @@ def test_a_tokenizer_elsewhere_is_part_of_a_model(tmp_path: Path, monkeypatch: p
     folder, place = model(tmp_path / "model"), tmp_path / "elsewhere"
     place.mkdir()
     (place / "tokenizer.json").write_text("{}")
-    monkeypatch.setattr(models, "tokenizer_places", lambda _, folder: [folder, place])
+    monkeypatch.setattr(model_files, "tokenizer_places", lambda _, folder: [folder, place])
     before = models.identity(str(folder))
     (place / "tokenizer.json").write_text("[]")
     assert models.identity(str(folder)) != before

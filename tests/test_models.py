@@ -14,7 +14,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from measure import api, catalog, models
+from measure import api, catalog, models, measurements, structure, torch_settings
 from measure.spec import MeasureError
 from tests.conftest import DEPTH, tiny_network
 
@@ -212,7 +212,7 @@ def test_a_model_loaded_once_is_measured_as_it_is() -> None:
 def test_parameters_are_counted_from_a_config_without_memory_for_them() -> None:
     config = transformers.GPT2Config()
     assert models.count_parameters(config) == catalog.models()["gpt2"].parameters
-    assert models.shape_of(config) == catalog.models()["gpt2"].shape
+    assert structure.shape_of(config) == catalog.models()["gpt2"].shape
 
 
 def test_a_models_identity_is_that_of_its_files(tmp_path: Path) -> None:
@@ -261,7 +261,7 @@ print(pages(), pages())
 
 def test_measuring_keeps_freed_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    monkeypatch.setattr(models, "keep_freed_memory", lambda: calls.append(1))
+    monkeypatch.setattr(torch_settings, "keep_freed_memory", lambda: calls.append(1))
     with models.as_measured(tiny_network("olmo")):
         assert calls == [1]
 
