@@ -37,6 +37,7 @@ from measure.controls import (
     replace_by_null,
     straight,
 )
+from measure.metrics import TABLE
 from measure.results import Curves, Result
 from measure.spec import MeasureError, Read
 from measure.stats import Effect, Interval, Trend
@@ -228,21 +229,22 @@ def onsets(labels: Sequence[str], ordered: Sequence[Curves]) -> tuple[str, ...]:
 def null_note(curves: Curves) -> str:
     """Median metrics beside those of the norm-only null."""
     parts = []
-    for metric, called, digits in _NOTED:
+    for metric, digits in _NOTED:
         own, null = curves.interval(metric), curves.null.interval(metric)
-        parts.append(f"{called} {_short(own, digits)}, null {_short(null, digits)}")
+        parts.append(f"{TABLE[metric].label} {_short(own, digits)}, null {_short(null, digits)}")
     return f"the last, and its norm-only null: {'; '.join(parts)}"
 
 
-_NOTED = (("max_slope", "max slope", 2), ("edge_speed", "edge speed", 2), ("two_sided_drift", "two-sided drift", 3))
+# Metrics that notes tell of, and digits after the point.
+_NOTED = (("max_slope", 2), ("edge_speed", 2), ("two_sided_drift", 3))
 
 
 def seed_note(seeds: Sequence[Curves]) -> str:
     """Smallest and largest median of max slope and edge speed over training seeds of one model."""
     ranges = []
-    for metric, called, digits in _NOTED[:2]:
+    for metric, digits in _NOTED[:2]:
         medians = [stats.median_interval(result.by_unit(metric)).estimate for result in seeds]
-        ranges.append(f"{called} {min(medians):.{digits + 1}f} to {max(medians):.{digits + 1}f}")
+        ranges.append(f"{TABLE[metric].label} {min(medians):.{digits + 1}f} to {max(medians):.{digits + 1}f}")
     return f"{len(seeds)} training seeds of the smallest: {', '.join(ranges)}"
 
 

@@ -1,7 +1,8 @@
-"""The paper's figures, and ours beside them, from the records of a run: numbers in, matplotlib figures out.
+"""The paper's figures of curves, and all figures by name: a run's records in, matplotlib figures out.
 
 Each function draws one figure for whatever models the run has, and returns None where the run lacks what it shows.
-Nothing is measured here. `FIGURES` has them by name, `save_all` writes them.
+Nothing is measured here. `FIGURES` has every figure by name, those of `slice_figures` and `own_figures` too; `save_all`
+writes them.
 """
 
 from __future__ import annotations
@@ -13,15 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, Int
 
-from measure import records
 from measure.figure_parts import (
     BAND,
     BLUE,
     FAMILY_COLOURS,
     GREEN,
-    GREY,
     ORANGE,
     STYLE,
     WEIGHTS,
@@ -32,7 +30,6 @@ from measure.figure_parts import (
     add_letters,
     amount_name,
     by_size,
-    caption_text,
     count_name,
     draw_bars,
     draw_curve,
@@ -53,9 +50,7 @@ from measure.figure_parts import (
     relative_axes,
     set_titles,
     shades_of,
-    shown,
     size_name,
-    slice_grid,
     stage_colours,
     stored,
     styled,
@@ -65,143 +60,22 @@ from measure.figure_parts import (
 )
 from measure.files import write_atomically
 from measure.metrics import TABLE
+from measure.own_figures import edge_drift, edge_speed, gates, layer_sweep, protocols, reads
 from measure.records import Run
-from measure.rows import CurveRow, Metric, PairRows, Revision, Triple
-from measure.slices import SAME_COLOUR
+from measure.rows import CurveRow, PairRows, Revision
+from measure.slice_figures import TRIPLES, fig1, slices_of
 from measure.spec import MeasureError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure
 
-# A, B and C where hue alone must not tell them apart: dark, light and middle.
-REFERENCE_COLOURS = ("#D55E00", "#F5E663", "#0072B2")
-# As many as the paper shows.
-TRIPLES = 18
 SIZES = "a point for each size, the smallest on the left; the axis counts embeddings too"
 
 Draw = Callable[[Run], "Figure | None"]
 
 
 # The paper's figures
-
-
-@styled
-def fig1(run: Run, regions: bool = False) -> Figure | None:
-    """Fig. 1: one slice along training, in the model with the most parameters; A, B and C marked.
-
-    The slice whose solid share grows by the median: neither the best nor the worst.
-    """
-    found = trajectories(run, first_layer(stored(usual(items_of(run, "SliceSpec")))))
-    if not found:
-        return None
-    model, rows = max(found.items(), key=lambda pair: about_model(run, pair[0]).parameters)
-    first, last = (numbers([t.metrics["solid_share"] for t in rows[place][1].row.triples]) for place in (0, -1))
-    order = np.argsort(last - first)
-    triple = int(order[len(order) // 2])
-    shown = few(rows, 6)
-    columns = 3 if len(shown) > 2 else len(shown)
-    which = f"slices of {model}, triple {triple + 1} of {rows[0][1].row.n}, the one of median growth in solid colour"
-    caption = caption_text(which, measured_on([rows[0][1]]), _key(regions))
-    figure, axes = slice_grid(-(-len(shown) // columns), columns, caption, left=0.14)
-    for panel, (entry, item) in zip(axes.flat, shown, strict=False):
-        _slice(panel, item, triple, regions=regions)
-        panel.set_title(amount_name(entry))
-    _outer_slices(axes)
-    return figure
-
-
-@styled
-def slices_of(run: Run, triple: int, regions: bool = False) -> Figure | None:
-    """Figs. 5 to 22: one triple in every model that has training revisions, along training."""
-    found = trajectories(run, first_layer(stored(usual(items_of(run, "SliceSpec")))))
-    found = {model: rows for model, rows in found.items() if len(rows[0][1].row.triples) > triple}
-    if not found:
-        return None
-    columns = max(len(few(rows)) for rows in found.values())
-    some = next(iter(found.values()))[0][1]
-    which = f"Slices along training, triple {triple + 1} of {some.row.n}"
-    figure, axes = slice_grid(len(found), columns, caption_text(which, measured_on([some]), _key(regions)), left=0.28)
-    for line, (model, rows) in zip(axes, found.items(), strict=True):
-        for panel, (entry, item) in zip(line, few(rows), strict=False):
-            _slice(panel, item, triple, regions=regions, marker=2.5)
-            panel.set_title(amount_name(entry), fontsize=5)
-        line[0].set_ylabel(model, fontsize=5)
-    _outer_slices(axes)
-    return figure
-
-
-def _key(regions: bool) -> str:
-    if regions:
-        nearest = "colour: the reference whose output is nearest (A orange, B yellow, C blue; one where they are alike)"
-        return f"{nearest}, pale between"
-    return "red, green, blue: 1\u00a0-\u00a0d\u00a0/\u00a0max\u00a0d from A, B and C"
-
-
-def _slice(axes: Axes, item: Item, triple: int, *, regions: bool, marker: float = 3.5) -> None:
-    """One slice, alpha across and beta up, with A, B and C."""
-    entry = item.row.triples[triple]
-    colours = records.slice_colours(item.row, triple)
-    assert item.row.extent is not None
-    low, high = item.row.extent
-    half = (high - low) / (2 * (len(colours) - 1))
-    edges = (low - half, high + half)
-    axes.set(xlim=edges, ylim=edges, aspect="equal")
-    # The names of the axes stand between their ends, where there is room.
-    axes.set_xticks([0, 0.5, 1], ["0", "α", "1"])
-    axes.set_yticks([0, 0.5, 1], ["0", "β", "1"])
-    if entry.degenerate:
-        axes.text(0.5, 0.5, "no plane", fontsize=5, ha="center", va="center")
-        return
-    nearest, shown = _nearest(colours, entry)
-    axes.imshow(shown if regions else colours, origin="lower", extent=(*edges, *edges), interpolation="nearest")
-    if regions:
-        axes.add_collection(_boundaries(nearest, edges[0], 2 * half))
-    for (alpha, beta), name in zip(entry.reference_points, "ABC", strict=True):
-        if alpha is not None and beta is not None and edges[0] <= alpha <= edges[1]:
-            axes.plot(alpha, beta, "o", markerfacecolor="white", markeredgecolor="black", markersize=marker, mew=0.6)
-            axes.annotate(
-                name, (alpha, beta), (2.5, 1.5), textcoords="offset points", fontsize=1.8 * marker, weight="bold",
-                color="black" if regions else "white",
-            )  # fmt: skip
-
-
-def _nearest(
-    colours: np.ndarray, entry: Triple
-) -> tuple[Int[np.ndarray, "size size"], Float[np.ndarray, "size size 3"]]:
-    """Which reference's own colour each cell is nearest to, and a colour for it: full where it is that one's."""
-    from matplotlib.colors import to_rgb
-
-    own = np.array([numbers(colour) for colour in entry.own_colours])
-    away = np.abs(colours[None] / 255 - own[:, None, None]).max(axis=-1)
-    # References that have one colour are one: between them there is no boundary.
-    alike = np.abs(own[:, None] - own[None]).max(axis=-1) <= SAME_COLOUR
-    nearest = alike.argmax(axis=0)[away.argmin(axis=0)]
-    palette = np.array([to_rgb(colour) for colour in REFERENCE_COLOURS])
-    # Solid as in the claim on slices; at half the scale it is nobody's.
-    strength = np.clip(1 - (away.min(axis=0) - SAME_COLOUR) / 0.4, 0.15, 1)[..., None]
-    return nearest, strength * palette[nearest] + (1 - strength)
-
-
-def _boundaries(nearest: Int[np.ndarray, "size size"], start: float, side: float) -> LineCollection:
-    """Lines between neighbouring cells that are nearest to different references; cells begin at `start`."""
-    from matplotlib.collections import LineCollection
-
-    upright = np.argwhere(nearest[:, 1:] != nearest[:, :-1])
-    level = np.argwhere(nearest[1:] != nearest[:-1])
-    lines = [[(column + 1, row), (column + 1, row + 1)] for row, column in upright]
-    lines += [[(column, row + 1), (column + 1, row + 1)] for row, column in level]
-    return LineCollection((start + side * np.array(lines).reshape(-1, 2, 2)).tolist(), colors="black", linewidths=0.5)
-
-
-def _outer_slices(axes: np.ndarray) -> None:
-    for (row, column), panel in np.ndenumerate(axes):
-        panel.set_visible(panel.has_data())
-        lowest = row + 1 == len(axes) or not axes[row + 1, column].has_data()
-        panel.tick_params(length=0, labelsize=5, pad=1, labelleft=column == 0, labelbottom=lowest)
-        for spine in panel.spines.values():
-            spine.set_visible(False)
 
 
 @styled
@@ -449,240 +323,6 @@ def _later_layer(by_place: Mapping[tuple[str, int, str], Item], model: str) -> i
     layers = sorted(layer for name, layer, weights in by_place if name == model and weights == "stored" and layer > 1)
     beside = [layer for layer in layers if (model, layer, "untrained") in by_place]
     return (beside or layers or [0])[0] if (model, 1, "stored") in by_place else 0
-
-
-# Figures of ours
-
-
-@styled
-def edge_drift(run: Run) -> Figure | None:
-    """Max slope beside the one-sided edge drift, trained, shuffled and untrained."""
-    return _told_apart(run, ("max_slope", "edge_drift"))
-
-
-@styled
-def edge_speed(run: Run) -> Figure | None:
-    """Max slope beside edge speed and two-sided drift, each with its norm-only null: the slope tells least."""
-    return _told_apart(run, ("max_slope", "edge_speed", "two_sided_drift"))
-
-
-def _told_apart(run: Run, names: tuple[str, ...]) -> Figure | None:
-    """Metrics of trained, shuffled and untrained models, panel by panel, with the null of the trained."""
-    items = [item for item in first_layer(usual(items_of(run))) if item.revision == "main"]
-    by_place = {(item.model, item.weights): item for item in items if set(names) <= item.row.metrics.keys()}
-    models = [m for m in by_size(run, {model for model, _ in by_place}) if (m, "scrambled") in by_place]
-    if not models:
-        return None
-    figure, axes = new_figure(1, len(names), 1.0 + 0.28 * len(models), share=False)
-    for panel, metric in zip(axes[0], (TABLE[name] for name in names), strict=True):
-        panel.axvline(metric.straight, color="0.6", linestyle=":", linewidth=0.7)
-        for (model, weights), item in by_place.items():
-            if model in models:
-                # A little apart, so that none hides another.
-                height = len(models) - models.index(model) + {"stored": 0.16, "scrambled": 0.0}.get(weights, -0.16)
-                _dot(panel, item.row.metrics[metric.name], height, weights)
-                if weights == "stored" and metric.name in item.row.null_metrics:
-                    null = item.row.null_metrics[metric.name].median
-                    panel.plot(numbers((null,)), [height], "|", color="0.3", markersize=7)
-        panel.set(xlabel=metric.label, ylim=(0.4, len(models) + 0.6), yticks=range(1, len(models) + 1))
-        panel.set_yticklabels(models[::-1] if metric.name == names[0] else [])
-        panel.tick_params(axis="y", length=0)
-        panel.locator_params(axis="x", nbins=3)
-        panel.xaxis.set_major_formatter("{x:g}")
-        panel.spines["left"].set_visible(False)
-    add_letters(axes[0])
-    _named_marks(figure)
-    used = [item for (model, _), item in by_place.items() if model in models]
-    bars = "medians over independent units with 95 % intervals"
-    lines = "dotted: a straight line; upright: the trained model's norm-only null"
-    return add_caption(figure, bars, _units(used, "max_slope"), lines, measured_on(used))
-
-
-def _units(items: Iterable[Item], metric: str) -> str:
-    counts = sorted({item.row.metrics[metric].n for item in items})
-    return f"n = {counts[0]}{f' to {counts[-1]}' if len(counts) > 1 else ''}"
-
-
-def _dot(axes: Axes, metric: Metric, height: float, weights: str) -> None:
-    """An estimate with its interval."""
-    _, colour, marker = WEIGHTS[weights]
-    estimate, low, high = _interval(metric)
-    face = colour if weights == "stored" else "white"
-    axes.errorbar(
-        [estimate], [height], xerr=[[estimate - low], [high - estimate]], fmt=marker, color=colour,
-        markerfacecolor=face, elinewidth=0.8,
-    )  # fmt: skip
-
-
-def _interval(metric: Metric) -> Float[np.ndarray, " 3"]:
-    return numbers((metric.estimate, metric.low, metric.high))
-
-
-def _named_marks(figure: Figure) -> None:
-    """A line above the panels that names the marks of trained, shuffled and untrained models."""
-    from matplotlib.lines import Line2D
-
-    marks = [
-        Line2D([], [], marker=marker, color=colour, linestyle="none", markerfacecolor=colour if first else "white")
-        for first, (_, colour, marker) in zip((True, False, False), WEIGHTS.values(), strict=True)
-    ]
-    names = [called for called, *_ in WEIGHTS.values()]
-    figure.legend(marks, names, loc="outside upper center", ncols=3, frameon=False, fontsize=6, handletextpad=0.1)
-
-
-@styled
-def layer_sweep(run: Run) -> Figure | None:
-    """Max slope and edge drift against the layer patched after."""
-    items = [item for item in stored(usual(items_of(run))) if item.revision == "main"]
-    sweeps = {model: sorted((i for i in items if i.model == model), key=lambda i: i.layer) for model in
-              by_size(run, {item.model for item in items})}  # fmt: skip
-    sweeps = {model: sweep for model, sweep in sweeps.items() if len(sweep) > 2}
-    if not sweeps:
-        return None
-    figure, axes = new_figure(2, 1, 3.4, share=False)
-    both = shown(item for sweep in sweeps.values() for item in sweep)
-    for panel, metric in zip(axes[:, 0], both, strict=True):
-        panel.axhline(metric.straight, color="0.6", linestyle=":", linewidth=0.7)
-        for place, (model, sweep) in enumerate(sweeps.items()):
-            colour = FAMILY_COLOURS[place % len(FAMILY_COLOURS)]
-            shift = 0.08 * (place - (len(sweeps) - 1) / 2)
-            draw_bars(panel, [item.layer + shift for item in sweep], sweep, metric.name, colour)
-            # Where slopes that fall with depth leave room.
-            if metric is both[0]:
-                panel.annotate(model, (1, 1), (-2, -2 - 7.5 * place), xycoords="axes fraction", ha="right", va="top",
-                               textcoords="offset points", color=colour, fontsize=6)  # fmt: skip
-        deepest = max(s[-1].layer for s in sweeps.values())
-        # Of many layers every third is named, the first among them.
-        panel.set(ylabel=metric.label, xticks=range(1, 1 + deepest, 1 if deepest <= 12 else 3))
-    axes[1, 0].set_xlabel("layer patched after")
-    add_letters(axes[:, 0])
-    used = [item for sweep in sweeps.values() for item in sweep]
-    return add_caption(
-        figure, "Medians; bars: quartiles", over_how_many(used), "dotted: a straight line", measured_on(used)
-    )
-
-
-@styled
-def gates(run: Run) -> Figure | None:
-    """Gate crossings over r: r, the share of pairs whose output stands still, and the sign changes of gates."""
-    items = first_layer(usual(items_of(run, "CrossingSpec")))
-    by_place = {(item.model, item.weights): item for item in items}
-    models = largest(run, {item.model for item in items if item.weights == "stored"})
-    if not models:
-        return None
-    figure, axes = new_figure(3, len(models), 3.5, share=False)
-    used = []
-    for column, model in enumerate(models):
-        names = []
-        for weights, (called, colour, _) in WEIGHTS.items():
-            item = by_place.get((model, weights))
-            if item is not None:
-                used.append(item)
-                names.append((called, colour))
-                _gate_rows(axes[:, column], item, colour, trained=weights == "stored")
-        relative_axes(axes[0, column], model)
-        name_curves(axes[0, column], names)
-        axes[2, column].set(xlabel="α")
-        for panel in axes[:, column]:
-            panel.set_xlim(0, 1)
-            panel.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
-    for row, called in enumerate(("d / d(1)", "share of pairs\nstanding still", "sign changes\nper gate and α")):
-        axes[row, 0].set_ylabel(called)
-        top = max(panel.get_ylim()[1] for panel in axes[row])
-        for panel in axes[row][row == 0 :] if row else []:
-            panel.set_ylim(0, top)
-    figure.align_ylabels(axes[:, 0])
-    add_letters(axes[:, 0])
-    still = "standing still: the output moves at less than half its mean speed"
-    return add_caption(
-        figure, "Medians; bands: quartiles of the trained model", over_how_many(used), still, measured_on(used)
-    )
-
-
-def _gate_rows(axes: np.ndarray, item: Item, colour: str, *, trained: bool) -> None:
-    row = item.row
-    assert row.gates is not None
-    assert row.crossings is not None
-    draw_curve(axes[0], item.curve, colour, dashed=not trained, band=trained)
-    alphas = numbers(item.curve.alphas)
-    middle = (alphas[1:] + alphas[:-1]) / 2
-    style = "-" if trained else "--"
-    if row.flat is not None:
-        axes[1].plot(middle, numbers(row.flat), style, color=colour, linewidth=1)
-    scale = len(middle) / sum(row.gates)
-    low, median, high = (scale * numbers(records.running_mean(counts)) for counts in row.crossings.rows())
-    axes[2].plot(middle, median, style, color=colour, linewidth=1)
-    if trained:
-        axes[2].fill_between(middle, low, high, color=colour, alpha=0.15, linewidth=0)
-
-
-@styled
-def protocols(run: Run) -> Figure | None:
-    """Strict against paper: the same models, weights and revisions under both, where a run has both."""
-    items = [item for item in first_layer(items_of(run)) if item.read == "final_norm" and item.pairing == "random"]
-    by_place = {(item.model, item.revision, item.weights, item.protocol): item for item in items}
-    places = [key[:3] for key in by_place if key[3] == "paper" and (*key[:3], "strict") in by_place]
-    if not places:
-        return None
-    figure, axes = new_figure(1, 2, 2.1, share=False)
-    for panel, metric in zip(axes[0], shown(by_place.values()), strict=True):
-        both = [[by_place[*place, name].row.metrics[metric.name] for name in ("paper", "strict")] for place in places]
-        for place, (paper, strict) in zip(places, both, strict=True):
-            _cross(panel, paper, strict, place[2])
-        values = numbers([side.estimate for pair in both for side in pair])
-        ends = [np.nanmin(values), np.nanmax(values)]
-        panel.plot(ends, ends, ":", color="0.6", linewidth=0.7, zorder=0)
-        panel.set(xlabel=f"{metric.label}, paper", ylabel=f"{metric.label}, strict", box_aspect=1)
-    add_letters(axes[0])
-    _named_marks(figure)
-    used = [by_place[*place, name] for place in places for name in ("paper", "strict")]
-    bars = "medians over independent units with 95 % intervals"
-    return add_caption(figure, f"{len(places)} models and copies", bars, _units(used, "max_slope"), "read final norm")
-
-
-def _cross(axes: Axes, across: Metric, up: Metric, weights: str) -> None:
-    """One estimate against another, each with its interval."""
-    _, colour, marker = WEIGHTS[weights]
-    x, y = _interval(across), _interval(up)
-    face = colour if weights == "stored" else "white"
-    axes.errorbar(
-        [x[0]], [y[0]], xerr=[[x[0] - x[1]], [x[2] - x[0]]], yerr=[[y[0] - y[1]], [y[2] - y[0]]], fmt=marker,
-        color=colour, markerfacecolor=face, markersize=2.5, elinewidth=0.5, capsize=0,
-    )  # fmt: skip
-
-
-@styled
-def reads(run: Run) -> Figure | None:
-    """The three reads side by side: the first and the last revision of each model, read after and before the norm."""
-    items = first_layer(stored(usual(items_of(run), read=None)))
-    by_place = {(item.model, item.revision, item.read): item for item in items}
-    called = {"final_norm": "after final norm", "residual": "before it", "logits": "logits"}
-    found = {
-        model: rows
-        for model, rows in trajectories(run, [item for item in items if item.read == "final_norm"]).items()
-        if sum((model, rows[-1][0].name, read) in by_place for read in called) > 1
-    }
-    if not found:
-        return None
-    figure, axes = new_figure(len(found), len(called), 0.65 + 1.0 * len(found))
-    used = []
-    for line, (model, rows) in zip(axes, found.items(), strict=True):
-        ends = (rows[0][0], rows[-1][0])
-        for panel, read in zip(line, called, strict=True):
-            for entry, colour in zip(ends, (GREY, BLUE), strict=True):
-                item = by_place.get((model, entry.name, read))
-                if item is not None:
-                    used.append(item)
-                    draw_curve(panel, item.curve, colour, dashed=entry is ends[0])
-            relative_axes(panel)
-        name_curves(
-            line[-1], [(amount_name(entry), colour) for entry, colour in zip(ends, (GREY, BLUE), strict=True)], size=5
-        )
-        name_curves(line[0], [(part, "black") for part in name_in_parts(model)], size=5)
-    set_titles(axes, tuple(called.values()))
-    add_letters(axes[0])
-    label_outer(axes, "α", "d / d(1)")
-    return add_caption(figure, "Lines: medians; bands: quartiles", over_how_many(used), measured_on(used))
 
 
 def _of_triples() -> dict[str, Draw]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from measure import cli, figure_parts, paper_figures, recording, records
+from measure import cli, figure_parts, paper_figures, recording, records, slice_figures
 from measure.paper_figures import FIGURES
 from measure.records import Run
 from measure.rows import Header, ModelRow, PairRows, Revision
@@ -195,16 +195,16 @@ def test_slices_are_the_recorded_colours_with_their_references(run: Run) -> None
 def test_regions_are_parted_by_lines_and_alike_references_are_one(run: Run) -> None:
     row = run.results["ladder-olmo-0.2m-main-slice"]
     triple = row.triples[0]
-    nearest, colours = paper_figures._nearest(records.slice_colours(row, 0), triple)
+    nearest, colours = slice_figures._nearest(records.slice_colours(row, 0), triple)
     assert set(np.unique(nearest)) == {0, 1, 2}
     assert colours.shape == (small.SIZE, small.SIZE, 3)
     # C's corner is C's.
     assert nearest[-2, small.SIZE // 2 - 1] == 2
-    lines = paper_figures._boundaries(nearest, 0.0, 1.0)
+    lines = slice_figures._boundaries(nearest, 0.0, 1.0)
     differing = (nearest[1:] != nearest[:-1]).sum() + (nearest[:, 1:] != nearest[:, :-1]).sum()
     assert len(lines.get_segments()) == differing
     a, b, _ = triple.own_colours
-    merged, _ = paper_figures._nearest(records.slice_colours(row, 0), replace(triple, own_colours=(a, b, a)))
+    merged, _ = slice_figures._nearest(records.slice_colours(row, 0), replace(triple, own_colours=(a, b, a)))
     assert 2 not in merged
 
 
@@ -307,7 +307,7 @@ def test_names_of_models_from_outside_stay_text(run: Run, tmp_path: Path) -> Non
 
 
 def test_slice_specs_are_those_of_the_suite() -> None:
-    assert SliceSpec("x").triples == paper_figures.TRIPLES
+    assert SliceSpec("x").triples == slice_figures.TRIPLES
 
 
 def letters(figure: Figure) -> list[str]:
