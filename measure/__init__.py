@@ -8,30 +8,39 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+# For type checkers, which take `X as X` for public; the same names as below (tests/test_architecture.py).
 if TYPE_CHECKING:
-    from measure import catalog, claims, kinds, stats
-    from measure.api import interpolate, slice2d
-    from measure.claim import Claim
-    from measure.comparison import Comparison
-    from measure.crossings import Crossings
-    from measure.own_pairs import pairs
-    from measure.predictions import Predictions
-    from measure.results import Curves
-    from measure.slices import Slices
-    from measure.spec import (
-        ConfigSpec,
-        CrossingSpec,
-        CurveSpec,
-        Frozen,
-        MeasureError,
-        NotMeasuredError,
-        PredictionSpec,
-        Scaled,
-        SliceSpec,
-    )
-    from measure.stats import Effect, Fact, Interval, Trend, Verdict
-    from measure.sweeps import Sweep, sweep
-    from measure.two_models import compare
+    from measure import catalog as catalog
+    from measure import claims as claims
+    from measure import kinds as kinds
+    from measure import stats as stats
+    from measure.claim import Claim as Claim
+    from measure.comparison import Comparison as Comparison
+    from measure.crossings import Crossings as Crossings
+    from measure.api import interpolate as interpolate
+    from measure.api import slice2d as slice2d
+    from measure.own_pairs import pairs as pairs
+    from measure.predictions import Predictions as Predictions
+    from measure.results import Curves as Curves
+    from measure.slices import Slices as Slices
+    from measure.spec import ConfigSpec as ConfigSpec
+    from measure.spec import CrossingSpec as CrossingSpec
+    from measure.spec import CurveSpec as CurveSpec
+    from measure.spec import Frozen as Frozen
+    from measure.spec import MeasureError as MeasureError
+    from measure.spec import NotMeasuredError as NotMeasuredError
+    from measure.spec import PredictionSpec as PredictionSpec
+    from measure.spec import Scaled as Scaled
+    from measure.spec import SliceSpec as SliceSpec
+    from measure.stats import Effect as Effect
+    from measure.stats import Fact as Fact
+    from measure.stats import Interval as Interval
+    from measure.stats import Trend as Trend
+    from measure.stats import Verdict as Verdict
+    from measure.sweeps import Sweep as Sweep
+    from measure.sweeps import sweep as sweep
+    from measure.two_models import compare as compare
+
 
 # Where each public name lives; a name that is its own home is a module.
 _HOMES = {
@@ -67,38 +76,7 @@ _HOMES = {
     "sweep": "sweeps",
 }
 
-__all__ = [
-    "Claim",
-    "Comparison",
-    "ConfigSpec",
-    "CrossingSpec",
-    "Crossings",
-    "CurveSpec",
-    "Curves",
-    "Effect",
-    "Fact",
-    "Frozen",
-    "Interval",
-    "MeasureError",
-    "NotMeasuredError",
-    "PredictionSpec",
-    "Predictions",
-    "Scaled",
-    "SliceSpec",
-    "Slices",
-    "Sweep",
-    "Trend",
-    "Verdict",
-    "catalog",
-    "claims",
-    "compare",
-    "interpolate",
-    "kinds",
-    "pairs",
-    "slice2d",
-    "stats",
-    "sweep",
-]
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import measure
+
 ROOT = Path(__file__).parent.parent
 RANKS = [
     {"shown"},
@@ -146,3 +148,18 @@ def test_importing_takes_no_torch(code: str) -> None:
     check = f"{code}; import sys; sys.exit(', '.join(n for n in {heavy!r} if n in sys.modules) or 0)"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_type_checkers_see_the_public_names_and_no_others() -> None:
+    """Each as `X as X`, from the module that it is fetched from when first used."""
+    tree = ast.parse((ROOT / "measure" / "__init__.py").read_text())
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    seen = {
+        alias.name: alias.name if node.module == "measure" else str(node.module).removeprefix("measure.")
+        for node in ast.walk(block)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.asname == alias.name
+    }
+    assert seen == measure._HOMES
+    assert measure.__all__ == dir(measure) == sorted(seen)
