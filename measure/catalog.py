@@ -61,7 +61,7 @@ def models() -> Mapping[str, Model]:
 
 @cache
 def checkpoints() -> Mapping[str, Model]:
-    """Trainings whose checkpoints are on the hub, by name; one is put into `models` where a run names it."""
+    """Trainings whose checkpoints are on the hub, by name. A run that names one adds it to `models`."""
     return {
         run.name: Model(
             name=run.name,
@@ -79,12 +79,12 @@ def checkpoints() -> Mapping[str, Model]:
 
 
 def find(name: str) -> Model | None:
-    """The model that has a name, among those put in, those of the catalog, and trainings on the hub."""
+    """The model of a name: added, in the catalog, or a training on the hub. None if there is none."""
     return models().get(name) or checkpoints().get(name)
 
 
 def place_of(run: checkpoint_suites.Run, revision: str) -> tuple[str, str]:
-    """The repository that a run's checkpoint is taken from, and what it is called there."""
+    """The repository that holds a run's checkpoint, and the checkpoint's name there."""
     name = run.main if revision == "main" else revision
     for place in run.places[:-1] if name != "main" else ():
         step = _step_of(name, place.repository)
@@ -106,7 +106,7 @@ def _step_of(revision: str, repository: str) -> int | None:
 
 
 def left_out(model: Model) -> tuple[str, ...]:
-    """The revisions of a rung that the installed package leaves out; none in a clone of the project, which has all."""
+    """The revisions of a rung that an installed package lacks. A clone of the project has all of them."""
     if _CLONE.is_file() or model.source != "ladder":
         return ()
     return tuple(revision for revision in model.revisions if not (Path(model.location) / revision).is_dir())
@@ -125,28 +125,28 @@ def _check_shipped(model: Model, revision: str) -> None:
 
 
 def studied() -> list[Model]:
-    """The models of which every claim is asked, one seed of each: all but those that the paper only mentions."""
+    """The models that every claim is tested on, one seed of each: all but those that the paper only mentions."""
     return [model for model in models().values() if model.seed == 0 and model.origin != "discussion"]
 
 
 def alone() -> list[Model]:
-    """The models of one set of weights of which every claim is asked that one such model can answer."""
+    """Models of the index, and added ones, that have one revision: for claims that one such model can answer."""
     return [model for model in studied() if model.origin in ("index", "added") and len(model.revisions) == 1]
 
 
 def deep(least: int) -> tuple[str, ...]:
-    """Names of the models of which claims on depth are asked; of those `alone`, with `least` blocks or more."""
+    """Names of the models that claims on depth are tested on. Those of `alone` need `least` blocks or more."""
     return (*catalog_entries.DEEP, *(model.name for model in alone() if model.layers >= least))
 
 
 def largest() -> tuple[str, ...]:
-    """Names of the models that are asked for one case a family: the largest rung of each, and all others of `deep`."""
+    """Names of the models for claims with one case a family: its largest rung, and all of `deep` that are no rungs."""
     rungs = (sizes(family, "ladder")[-1].name for family in ("olmo", "qwen2"))
     return (*rungs, *(name for name in deep(2) if models()[name].source != "ladder"))
 
 
 def relatives() -> dict[str, list[Model]]:
-    """By name, families of models that the user put in: two or more of one kind and one tokenizer, smallest first."""
+    """Families of models that the user added, by name: two or more of one kind and tokenizer, smallest first."""
     by_family: dict[str, list[Model]] = {}
     for model in sorted(_ADDED.values(), key=lambda model: (model.parameters, model.seed)):
         # Of the runs of one recipe, which are of one size, the first.
@@ -157,7 +157,7 @@ def relatives() -> dict[str, list[Model]]:
 
 
 def add(model: Model) -> None:
-    """Put a model beside the catalogued ones for the rest of this process. Raises `MeasureError` for a name taken."""
+    """Add a model to the catalog for the rest of this process. Raises `MeasureError` if its name is taken."""
     known = models().get(model.name)
     if known is not None and known.location != model.location:
         raise MeasureError(
@@ -170,12 +170,12 @@ def add(model: Model) -> None:
 
 
 def added() -> tuple[Model, ...]:
-    """What `add` put in."""
+    """The models that `add` added."""
     return tuple(_ADDED.values())
 
 
 def forget_added() -> None:
-    """Leave the catalogued models alone."""
+    """Remove the models that `add` added."""
     _ADDED.clear()
     models.cache_clear()
 
@@ -217,7 +217,7 @@ def sizes(family: str, source: Source) -> list[Model]:
 
 
 def seeds(model: Model) -> list[Model]:
-    """`model` and the models trained like it from other random seeds."""
+    """`model` and the models trained by the same recipe from other random seeds."""
     base = _recipe(model)
     return [m for m in models().values() if m.name == base or m.name.rpartition("-seed")[0] == base]
 
@@ -232,9 +232,9 @@ FEWEST_RUNS = 3
 
 
 def runs(model: Model) -> list[Model]:
-    """The training runs of a recipe of which a claim is asked, by seed: those that the user put in; none below three.
+    """Training runs of a model's recipe that the user added, by seed. None if there are fewer than three.
 
-    Runs of the ladder are not among them: what was measured on theirs is kept, see `measure.over_runs`.
+    Further runs of the ladder are not among them: measurements of those are kept, see `measure.over_runs`.
     """
     found = [one for one in seeds(model) if one.origin == "added" and one.family == model.family]
     return sorted(found, key=lambda one: one.seed) if len(found) >= FEWEST_RUNS else []
@@ -248,9 +248,9 @@ def _check_only_main(name: str, revision: str) -> None:
 
 
 def split(text: str) -> tuple[str, str]:
-    """The name of a model and what follows @, "" where nothing does.
+    """Split `NAME@REVISION` into name and revision; the revision is "" if there is none.
 
-    An @ inside the path of a file or folder that exists belongs to it; of several such the longest is meant.
+    An @ inside the path of a file or folder that exists belongs to the path. The longest such path is taken.
     """
     name, _, revision = text.partition("@")
     if find(name) is not None:
@@ -263,10 +263,10 @@ def split(text: str) -> tuple[str, str]:
 def resolve(text: str) -> Reference:
     """Find the model that `text` names: a catalog name, a folder or a hub id, each with an optional `@revision`.
 
-    Or a GGUF file: a path, or hf://OWNER/NAME/FILE.gguf. A path that exists is taken as it is, whatever is in its name;
-    hf://OWNER/NAME is the hub's where there is a folder OWNER here.
+    Or a GGUF file: a path, or hf://OWNER/NAME/FILE.gguf. A path that exists is taken as it is, whatever its name holds.
+    Write hf://OWNER/NAME for a model on the hub if there is also a folder OWNER here.
 
-    Raises `MeasureError` naming the nearest known models or revisions.
+    Raises `MeasureError` with the nearest known models or revisions.
     """
     name, revision = split(text)
     if model := find(name):

@@ -19,13 +19,15 @@ _MORE = (
 
 
 class Claim:
-    """One test's claim: holds verdicts against what the repository expects, and keeps them for the record.
+    """One test's claim: compares verdicts with what the repository expects, and keeps them for the record.
 
-    The `claim` fixture makes it. `subject` is the id under which a suite accepts a verdict. Where `must_be_measured`, a
-    verdict without an interval is a failure of the test, else it is told as not measured; it never passes. `known`:
-    what was accepted of this case before. Where not `held`, on another sample, a verdict is told and not held against
-    the expected one. `keep` is handed each verdict, to accept it. `named` are the counterfeits that the test is asked
-    to refute. Where pairs were not `drawn` but given, they may be too few to tell even what was planted.
+    The `claim` fixture makes it; tests call `check`, `refute` and `confirm`.
+
+    `subject` is the id under which a suite accepts a verdict. A verdict without an interval never passes: it fails the
+    test if `must_be_measured`, and else counts as not measured. `known` is what was accepted of this case before. On
+    another sample than the accepted one, `held` is false, and a verdict is shown without being compared. `keep` is
+    called with each verdict, to accept it. `named` are the counterfeits that the test has to refute. `drawn` is false
+    for pairs that were handed in: they may be too few to confirm even planted data.
     """
 
     def __init__(
@@ -54,10 +56,10 @@ class Claim:
         self._drawn = drawn
 
     def check(self, verdict: Verdict, accepted: Mapping[str, str] = _NOTHING) -> None:
-        """Pass when the measured verdict is the expected one; an accepted negative is shown as an expected failure.
+        """Pass if the measured verdict is the expected one. An accepted negative is shown as an expected failure.
 
-        `accepted` names the verdicts that are not `supported`, by the id of the test; under --protocol strict an id
-        ends with the read. Raises `NotMeasuredError` for a verdict that has no interval.
+        `accepted` holds the expected verdicts that are not `supported`, by the id of the test. Under --protocol strict
+        an id ends with the read. Raises `NotMeasuredError` for a verdict that has no interval.
         """
         if self._keep is not None and verdict.outcome != "not measured":
             self._keep(verdict)
@@ -84,9 +86,9 @@ class Claim:
             )
 
     def refute(self, counterfeits: Mapping[str, Verdict]) -> None:
-        """Pass when the claim is supported by none of the counterfeits: each is data on which it must not hold.
+        """Pass if none of the counterfeits supports the claim. Each is data on which the claim must not hold.
 
-        Raises `NotMeasuredError` where one of them has no interval, and none is supported.
+        Raises `NotMeasuredError` if one of them has no interval, and none supports the claim.
         """
         self.controls |= counterfeits
         believed = {name: verdict for name, verdict in counterfeits.items() if verdict.outcome == "supported"}
@@ -114,9 +116,9 @@ class Claim:
             )
 
     def confirm(self, planted: Mapping[str, Verdict]) -> None:
-        """Pass when the claim is supported by each of `planted`: data built to have what it says.
+        """Pass if each of `planted` supports the claim. It is data built so that the claim holds.
 
-        Without it a control could be one that nothing passes.
+        Without it a claim that nothing could support would look well controlled.
         """
         self.planted |= planted
         self._check_enough(planted)
@@ -126,7 +128,7 @@ class Claim:
             pytest.fail(f"the claim is not supported by data built to support it:\n{lines}", pytrace=False)
 
     def _check_enough(self, planted: Mapping[str, Verdict]) -> None:
-        """Raise `NotMeasuredError` where pairs that were given leave open what the data were built to have."""
+        """Raise `NotMeasuredError` if pairs that were handed in are too few to confirm planted data."""
         open_ones = [verdict for verdict in planted.values() if verdict.outcome in ("inconclusive", "not measured")]
         if open_ones and not self._drawn:
             raise NotMeasuredError(

@@ -97,7 +97,7 @@ LINEAR_SLOPE = 1.2
 
 
 def under_strict(case: str, verdict: str, *reads: Read) -> dict[str, str]:
-    """An accepted verdict of `case` under --protocol strict, with each of `reads`: ids there end with the read."""
+    """Accepted verdicts of `case` under --protocol strict, one for each of `reads`, which ids end with."""
     return {f"{case}-{read}": verdict for read in reads}
 
 
@@ -121,43 +121,43 @@ Of = Callable[[Curves], Float[np.ndarray, " units"]]
 
 
 def steepness(curves: Curves) -> Float[np.ndarray, " units"]:
-    """Max slope above the pair's own null's, (units,)."""
+    """Max slope minus the norm-only null's, per unit, (units,)."""
     return curves.beyond_null("max_slope")
 
 
 def slowness(curves: Curves) -> Float[np.ndarray, " units"]:
-    """By how much, in logs, edge speed is below the pair's own null's, (units,)."""
+    """ln of the null's edge speed over the curve's own, per unit, (units,)."""
     return -curves.against_null("edge_speed")
 
 
 def nearness(curves: Curves) -> Float[np.ndarray, " units"]:
-    """By how much, in logs, two-sided drift is below the pair's own null's, (units,)."""
+    """ln of the null's two-sided drift over the curve's own, per unit, (units,)."""
     return -curves.against_null("two_sided_drift")
 
 
 def narrowness(curves: Curves) -> Float[np.ndarray, " units"]:
-    """By how much, in logs, the path's width is below the pair's own null's, (units,)."""
+    """ln of the null's path width over the curve's own, per unit, (units,)."""
     return -curves.against_null("variation_width")
 
 
 def level(of: Of, curves: Curves) -> Interval:
-    """Median of `of` over units, its interval wide enough for pairs that share a last token."""
+    """Median of `of` over units, with an interval that allows for pairs that share a last token."""
     return contrast(of, [curves], [1.0])
 
 
 def rise(of: Of, before: Curves, after: Curves) -> Interval:
-    """By how much the median of `of` is higher in `after`, on the same units."""
+    """Median of `of` in `after` minus that in `before`, on the same units."""
     return contrast(of, [before, after], [-1.0, 1.0])
 
 
 def contrast(of: Of, results: Sequence[Curves], weights: Sequence[float]) -> Interval:
-    """sum_i weights[i] median(of(results[i])), all on the same units. Raises `MeasureError` where they are not."""
+    """sum_i weights[i] median(of(results[i])). Raises `MeasureError` if results are not on the same units."""
     check_paired(results)
     return stats.median_contrast([of(result) for result in results], weights, ends=results[0].unit_ends)
 
 
 def jumps(curves: Curves) -> tuple[Effect, ...]:
-    """What must hold for the output to jump, and not to bend: see the head of this module."""
+    """The effects of a jump: what tells it from a bend. See the head of this module."""
     return (
         Effect("max slope above its null's", level(steepness, curves), SLOPE_MARGIN),
         Effect("edge speed below its null's, log", level(slowness, curves), TENTH),
@@ -166,12 +166,12 @@ def jumps(curves: Curves) -> tuple[Effect, ...]:
 
 
 def plateau(curves: Curves) -> tuple[Effect, ...]:
-    """What must hold for the output to stay near its ends and jump between: see the head of this module."""
+    """The effects of a plateau: near its ends the output stays, between them it jumps. See the head of this module."""
     return (*jumps(curves)[:2], Effect("two-sided drift below its null's, log", level(nearness, curves), TENTH))
 
 
 def sharper(before: Curves, after: Curves, between: str) -> tuple[Effect, ...]:
-    """What must hold for `after` to jump more than `before`, `between` saying which the two are."""
+    """The effects of `after` being sharper than `before`. `between` names the two in the verdict."""
     return (
         Effect(f"steeper over null, {between}", rise(steepness, before, after), SLOPE_MARGIN),
         Effect(f"slower ends (log), {between}", rise(slowness, before, after), TENTH),
@@ -188,7 +188,7 @@ def _by_no_detour(nearer: Interval) -> Interval:
 
 
 def near_linear(curves: Curves, called: str) -> tuple[Effect, ...]:
-    """What must hold for a curve to be near a straight line: a slope below 1.2, ends within a tenth of its null's."""
+    """The effects of a curve near a straight line: a slope below 1.2, and ends within a tenth of its null's."""
     slope = level(lambda result: -result.by_unit("max_slope"), curves)
     return (
         Effect(f"{called}: max slope below {LINEAR_SLOPE}", stats.shifted(slope, LINEAR_SLOPE), 0.0),
@@ -201,9 +201,9 @@ def near_linear(curves: Curves, called: str) -> tuple[Effect, ...]:
 
 
 def sharpening_trends(ordered: Sequence[Curves]) -> tuple[Trend, ...]:
-    """Page's test, adjusted by Holm, that slope and slow ends beyond the null grow along `ordered`; none below three.
+    """Page's tests, adjusted by Holm, that slope and slow ends beyond the null grow along `ordered`.
 
-    Raises `MeasureError` when there is nothing to compare.
+    No test below three results. Raises `MeasureError` below two.
     """
     if len(ordered) < 2:
         raise MeasureError(f"a claim on growth needs two sizes or two revisions to compare; found {len(ordered)}.")
@@ -218,7 +218,10 @@ def sharpening_trends(ordered: Sequence[Curves]) -> tuple[Trend, ...]:
 
 
 def onsets(labels: Sequence[str], ordered: Sequence[Curves]) -> tuple[str, ...]:
-    """From which of `labels` on the simultaneous 95 % band of the change since the first lies beyond the margin."""
+    """A note on the first of `labels` from which on the change since the first result exceeds the margin.
+
+    By its simultaneous 95 % band, for max slope and edge speed.
+    """
     ends = ordered[0].unit_ends
     slopes, speeds = (
         stats.rises_band(labels, [of(result) for result in ordered], ends=ends) for of in (steepness, slowness)
@@ -227,7 +230,7 @@ def onsets(labels: Sequence[str], ordered: Sequence[Curves]) -> tuple[str, ...]:
 
 
 def null_note(curves: Curves) -> str:
-    """Median metrics beside those of the norm-only null."""
+    """A note on median metrics beside those of the norm-only null."""
     parts = []
     for metric, digits in _NOTED:
         own, null = curves.interval(metric), curves.null.interval(metric)
@@ -240,7 +243,7 @@ _NOTED = (("max_slope", 2), ("edge_speed", 2), ("two_sided_drift", 3))
 
 
 def seed_note(seeds: Sequence[Curves]) -> str:
-    """Smallest and largest median of max slope and edge speed over training seeds of one model."""
+    """A note on the smallest and largest median of max slope and edge speed over training seeds of one model."""
     ranges = []
     for metric, digits in _NOTED[:2]:
         medians = [stats.median_interval(result.by_unit(metric)).estimate for result in seeds]

@@ -1,4 +1,4 @@
-"""Data on which a claim is tried: counterfeits of a model, exchanged curves, and plateaus planted on its pairs."""
+"""Data on which a claim is tested: counterfeits of a model, exchanged curves, and plateaus planted on its pairs."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ FEWER_KINDS = (
 
 
 def counterfeits(spec: S, draw: int = 0, kinds: Sequence[str] = KINDS) -> dict[str, S]:
-    """Counterfeits of a trained model by what they are called, on the pairs of `spec` that inference uses.
+    """Counterfeits of a trained model by name, on the pairs of `spec` that inference uses.
 
-    The later blocks are those after `spec.layer`, so that A and B stay what they were.
+    The later blocks are those after `spec.layer`, so that A and B stay as they were.
     """
     # Other measurements take the independent pairs alone as they are.
     alone: dict[str, Any] = {"rows": "independent"} if kind_of(spec).chooses_rows else {}
@@ -53,7 +53,7 @@ def counterfeits(spec: S, draw: int = 0, kinds: Sequence[str] = KINDS) -> dict[s
 def controls(
     cases: Sequence[ParameterSet], of: Callable[..., Mapping[str, object]], draws: int = MOST_DRAWS
 ) -> list[ParameterSet]:
-    """Each case with its counterfeits, `of(case, draw)`, once for every draw; `--draws` says how many are run."""
+    """Each case with its counterfeits, `of(case, draw)`, once for every draw. `--draws` sets how many are run."""
     return [_control(case, of(*case.values, draw), draw) for draw in range(draws) for case in cases]
 
 
@@ -68,9 +68,9 @@ _EXCHANGED = ("distance", "step_distance", "end_side_distance")
 
 
 def mixed(first: C, second: C) -> tuple[C, C]:
-    """Two results on as many units with the curves of every unit exchanged by a coin, the same at each call.
+    """Two results on the same number of units, with the curves of each unit exchanged or not by a fair coin.
 
-    Curves and their nulls, each in units of its own d(1).
+    The coin has a fixed seed. Nulls are exchanged too. Distances are in units of each curve's own d(1).
     """
     heads = np.random.default_rng(0).integers(0, 2, first.units.max() + 1).astype(bool)
     swap = np.where(first.units >= 0, heads[first.units], False)[:, None]
@@ -88,9 +88,9 @@ def _over_end(result: Curves, values: Float[np.ndarray, "pairs some"] | None) ->
 
 
 def planted(curves: C, slope: float = 6.0, places: tuple[float, float] = (0.4, 0.6)) -> C:
-    """The same pairs with plateaus: an output that runs straight from F(A) to F(B), and r a sigmoid of that slope.
+    """The same pairs with planted plateaus: the output runs straight from F(A) to F(B), and r is a sigmoid of `slope`.
 
-    Where it jumps differs from row to row, evenly between two `places` in alpha.
+    The jump lies at another alpha in each row, evenly spread between the two `places`.
     """
     place = np.linspace(*places, len(curves))[:, None]
     rows = 1 / (1 + np.exp(-4 * slope * (curves.alphas - place)))
@@ -100,20 +100,20 @@ def planted(curves: C, slope: float = 6.0, places: tuple[float, float] = (0.4, 0
 
 
 def planted_growth(ordered: Sequence[C]) -> list[C]:
-    """As many results, from the norm-only null of the first to plateaus in the place of the last."""
+    """As many results with planted growth: the first is its norm-only null, the last has plateaus."""
     last = len(ordered) - 1
     steps = [planted(result, max(1.5, 6.0 * place / last)) for place, result in enumerate(ordered) if place]
     return [replace_by_null(ordered[0]), *steps]
 
 
 def replace_by_null(curves: C) -> C:
-    """The norm-only null in the place of the curves."""
+    """The same result with its norm-only null in place of its curves."""
     null = curves.null
     return replace(curves, **{name: getattr(null, name) for name in _EXCHANGED})
 
 
 def straight(curves: C, distance: Float[np.ndarray, "pairs steps"]) -> C:
-    """The same pairs with an output at `distance` from F(A), straight on the way to F(B)."""
+    """The same pairs with an output that moves straight from F(A) to F(B), at `distance` from F(A)."""
     return replace(
         curves,
         distance=distance,

@@ -1,6 +1,6 @@
 """Intervals and bands by bootstrap: of medians, means, shares, contrasts and rank correlations.
 
-Without a number for a unit the unit is left out; below 6 units, or clusters of them, there is no interval.
+Units without a number are left out. Below 6 units, or 6 clusters of them, there is no interval.
 """
 
 from __future__ import annotations
@@ -39,10 +39,11 @@ def median_contrast(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Interval:
-    """sum_i weights[i] median(columns[i]) with its paired-bootstrap interval: the columns hold the same units.
+    """sum_i weights[i] median(columns[i]) with its paired-bootstrap interval. All columns hold the same units.
 
-    Units without a value in every column are left out; below 6 units there is an estimate and no interval. Where units
-    are alike in `clusters` (word pairs that share a word), whole clusters are resampled; `ends` are their last tokens.
+    Units without a value in every column are left out. Below 6 units there is an estimate and no interval. With
+    `clusters`, such as word pairs that share a word, whole clusters are resampled. `ends` are the units' last tokens.
+    Raises ValueError if both are given.
     """
     check_one_kind(ends, clusters)
     factors = np.asarray(weights, dtype=float)
@@ -66,10 +67,10 @@ def of_medians(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Interval:
-    """A function of the columns' medians, over its last axis, with its paired-bootstrap interval: a ratio of growths.
+    """A function of the columns' medians, such as a ratio of growths, with its paired-bootstrap interval.
 
-    Units as in `median_contrast`. Resamples where it is not finite are left out; are they more than 2.5 %, an end of
-    the interval may be one of them, and there is none.
+    The function takes medians along the last axis. Units as in `median_contrast`. Resamples in which it is not finite
+    are left out. If they are more than 2.5 % there is no interval, since an end of it may be one of them.
     """
     table = finite_rows(*columns)
     if not len(table):
@@ -101,8 +102,8 @@ def of_statistics(
 ) -> Interval:
     """A function of any statistics of the columns, with its paired-bootstrap interval.
 
-    `influences` tells what each unit adds to the error of each statistic. Units and resamples without a number as in
-    `of_medians`.
+    `influences` gives what each unit adds to the error of each statistic. Units and resamples without a number are
+    treated as in `of_medians`.
     """
     table = finite_rows(*columns)
     if not len(table):
@@ -154,12 +155,12 @@ def median_rise(
 
 
 def negated(interval: Interval) -> Interval:
-    """The interval of minus the estimate: a fall written as a rise."""
+    """The interval of minus the estimate, which turns a fall into a rise."""
     return Interval(-interval.estimate, -interval.high, -interval.low, interval.n)
 
 
 def shifted(interval: Interval, by: float) -> Interval:
-    """The interval of the estimate plus a constant: a distance to a fixed bound."""
+    """The interval of the estimate plus a constant, such as the distance to a fixed bound."""
     return Interval(interval.estimate + by, interval.low + by, interval.high + by, interval.n)
 
 
@@ -173,10 +174,10 @@ def rises_band(
 ) -> Band:
     """median(condition) - median(first condition) along `conditions`, with a simultaneous 95 % band.
 
-    Whole trajectories are resampled, unit by unit; the band's half-width at each point is the 95 % quantile of the
-    largest deviation, in units of that point's own standard error, of a resampled trajectory from the measured one. So
-    an onset read off it is no artefact of many comparisons. The first condition, zero by definition, is left out.
-    With `ends` the error of each point is stretched.
+    Whole trajectories are resampled, unit by unit. Each resampled trajectory has a largest deviation from the measured
+    one, counted in standard errors of each point. The half-width of the band is the 95 % quantile of that deviation,
+    times the point's standard error. So an onset read off the band is no artefact of many comparisons. The first
+    condition is zero by definition and left out. With `ends` the standard errors are widened.
     """
     table = finite_rows(*conditions)
     medians = np.median(table, axis=0)
@@ -210,7 +211,7 @@ def adjusted_difference(
 ) -> Interval:
     """Mean of `high` minus mean of `low` at an equal covariate, by least squares with one slope for both.
 
-    Whole clusters of units are resampled; below 6 of them, or where the covariate does not vary, there is no interval.
+    Whole clusters of units are resampled. There is no interval below 6 of them, or if the covariate does not vary.
     """
     table = np.stack([low, high, covariate_low, covariate_high], axis=1)
     kept = np.isfinite(table).all(axis=1)
@@ -264,8 +265,8 @@ def superiority(
 ) -> Interval:
     """Share of units in which `after` lies above `before`, ties counted half, minus 0.5: -0.5 to 0.5, 0 is chance.
 
-    The effect size of a paired rank test (probability of superiority); percentile bootstrap over units, whose interval
-    closes on the estimate when all units agree and is then too narrow.
+    The effect size of a paired rank test (probability of superiority), by percentile bootstrap over units. When all
+    units agree the interval shrinks to the estimate and is too narrow.
     """
     table = finite_rows(before, after)
     sides = np.full(len(before), np.nan)
@@ -293,8 +294,8 @@ def stratified_contrast(
 ) -> Interval:
     """Median of `values` in the upper half of `by` minus that in the lower half, averaged over the strata.
 
-    Units are resampled within each half of each stratum. Units without a value, or in stratum -1, are left out; a half
-    of fewer than 6 units gives no interval.
+    Units are resampled within each half of each stratum. Units without a value, or in stratum -1, are left out. There
+    is no interval if a half has fewer than 6 units.
     """
     used = (strata >= 0) & np.isfinite(values) & np.isfinite(by)
     estimates: list[float] = []
@@ -328,8 +329,8 @@ def rank_correlation(
 ) -> Interval:
     """Spearman's rank correlation of `values` and `by` within each stratum, averaged over strata by their size.
 
-    Units are resampled within strata. Units without a value, or in stratum -1, are left out; a stratum of fewer than 6
-    gives no interval.
+    Units are resampled within strata. Units without a value, or in stratum -1, are left out. There is no interval if a
+    stratum has fewer than 6 units.
     """
     used = (strata >= 0) & np.isfinite(values) & np.isfinite(by)
     generator = np.random.default_rng(seed)

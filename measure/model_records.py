@@ -11,7 +11,7 @@ Origin = Literal["paper", "discussion", "index", "added", "checkpoints"]
 
 @dataclass(frozen=True)
 class Shape:
-    """The dimensions of a decoder, as in the paper's Table 1 (corrected where the real configs differ)."""
+    """The dimensions of a decoder, as in the paper's Table 1 (corrected where the real configurations differ)."""
 
     hidden: int
     layers: int
@@ -23,7 +23,7 @@ class Shape:
 
     @property
     def activations(self) -> int:
-        """About how many numbers a forward holds at a position: residual states and what a block makes of them."""
+        """Roughly how many numbers a forward pass holds at a position: residual states and what a block computes."""
         return 8 * self.hidden + 3 * self.intermediate
 
     def parameters(self, family: str) -> int:
@@ -41,11 +41,12 @@ class Shape:
 class Model:
     """One model of the catalog. `revisions` run from untrained to `main`, the fully trained one.
 
-    A revision `tokensNB` of a hub model is the training branch nearest to N billion tokens. Models that differ in
-    `seed` alone were trained on one recipe from different random seeds. `origin` is `paper` for what the paper's
-    figures show and for the ladder, `discussion` for what it only mentions, `index` for public models that lie in the
-    package index (`measure.shelf`), `checkpoints` for trainings on the hub (`measure.checkpoint_suites`), of which no
-    claim is asked unless they are named, `added` for what the user put in.
+    A revision `tokensNB` of a hub model is the training branch nearest to N billion tokens. Models that differ only in
+    `seed` were trained by one recipe from different random seeds.
+
+    `origin` is `paper` for models of the paper's figures and for the ladder; `discussion` for those that the paper only
+    mentions; `index` for public models in the package index (`measure.shelf`); `checkpoints` for trainings on the hub
+    (`measure.checkpoint_suites`), which suites take only if they are named; `added` for models that the user added.
     """
 
     name: str
@@ -61,7 +62,7 @@ class Model:
 
     @property
     def parameters(self) -> int:
-        """Parameters: counted from the dimensions, or beforehand where a family has its own."""
+        """Number of parameters: from the dimensions, or as counted beforehand for families that need it."""
         return self.counted or self.shape.parameters(self.family)
 
     @property
@@ -77,7 +78,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Reference:
-    """Where a model's weights are: `location` is a folder or a hub id, `model` its catalog entry if it has one."""
+    """Where a model's weights are. `location` is a folder, a file or a hub id; `model` its catalog entry, if any."""
 
     name: str
     revision: str

@@ -38,9 +38,9 @@ def bootstrap_medians(
 def resampled_medians(column: bytes, seed: int, resamples: int) -> Float[np.ndarray, " resamples"]:
     """Medians of resampled float64 values; one seed draws the same units of every column of one length.
 
-    Kept, since a curve's metric stands in many effects, controls and bands. A resample is told by how often it holds
-    each unit. Where its median stands among the sorted values is looked for near their middle, five standard errors to
-    either side; if one is elsewhere, among all.
+    Cached, since one metric of a curve is used in many effects, controls and bands. A resample is stored as how often
+    it holds each unit. Its median is looked for near the middle of the sorted values, within five standard errors; if
+    one lies outside, among all of them.
     """
     values = np.frombuffer(column)
     order = np.argsort(values, kind="stable")
@@ -98,7 +98,7 @@ def without_interval(estimate: float, n: int) -> Interval:
 def stretched(
     interval: Interval, influence: Float[np.ndarray, " units"], ends: Int[np.ndarray, "units 2"] | None
 ) -> Interval:
-    """The interval about its estimate made as wide as units that share last tokens ask for; itself without `ends`."""
+    """The interval widened about its estimate for units that share last tokens. Unchanged without `ends`."""
     by = 1.0 if ends is None else shared_ends.stretch(influence, ends)
     if by == 1:
         return interval
@@ -109,7 +109,7 @@ def stretched(
 def kept_units(
     finite: Bool[np.ndarray, " units"], alike: Int[np.ndarray, "units ..."] | None
 ) -> Int[np.ndarray, "kept ..."] | None:
-    """What the units with a value are alike in."""
+    """The ends or clusters of the units that have a value."""
     return None if alike is None else alike[finite]
 
 
@@ -123,14 +123,14 @@ def influences_of(
     medians: Float[np.ndarray, "resamples conditions"],
     drawn: Float[np.ndarray, " resamples"],
 ) -> Float[np.ndarray, " units"]:
-    """What each unit adds to the error of a function of medians, whose slopes are those of least squares over draws."""
+    """What each unit adds to the error of a function of medians, linearized by least squares over the draws."""
     return median_influences(table) @ slopes_of(medians, drawn)
 
 
 def slopes_of(
     statistics: Float[np.ndarray, "resamples some"], drawn: Float[np.ndarray, " resamples"]
 ) -> Float[np.ndarray, " some"]:
-    """Those of a function of statistics, by least squares over resamples."""
+    """Slopes of a function of statistics, by least squares over resamples."""
     return np.linalg.lstsq(statistics - statistics.mean(axis=0), drawn - drawn.mean(), rcond=None)[0]
 
 

@@ -25,7 +25,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def adjusted(*trends: Trend | None) -> tuple[Trend, ...]:
-    """A claim's tests with their p-values adjusted by Holm; those that do not apply left out."""
+    """A claim's tests with their p-values adjusted by Holm, without those that are None."""
     found = [trend for trend in trends if trend is not None]
     rising, falling = (holm([getattr(trend, side) for trend in found]) for side in ("p", "p_reversed"))
     return tuple(replace(trend, p=p, p_reversed=q) for trend, p, q in zip(found, rising, falling, strict=True))
@@ -43,8 +43,8 @@ def page_trend(
 ) -> Trend | None:
     """Page's test that values rise along `conditions` (in order), on the units that have them all.
 
-    None when there are fewer than three conditions or 6 units: a trend is then not applicable. Supported means that
-    the order is not chance; how large the change is, and whether it is steady, is for the effects to say.
+    None if there are fewer than three conditions or 6 units. Supported means that the order is not chance. How large
+    the change is, and whether it is steady, is for the effects to say.
     Source: Page (1963), by `scipy.stats.page_trend_test`, asymptotic p; with `ends` the same sum over units, of ranks
     times places, with the variance of units that share tokens.
     """
@@ -57,7 +57,7 @@ def page_trend(
         return None
     if ends is not None:
         places = np.arange(len(conditions)) - (len(conditions) - 1) / 2
-        return _alike_trend(
+        return _dependent_trend(
             name, rankdata(table, axis=1) @ places, len(conditions), ends[has_values(*conditions)], None
         )
     rising = page_trend_test(table, method="asymptotic").pvalue
@@ -65,16 +65,17 @@ def page_trend(
     return Trend(name, float(rising), float(falling), len(table), len(conditions))
 
 
-def _alike_trend(
+def _dependent_trend(
     name: str,
     terms: Float[np.ndarray, " units"],
     treatments: int,
     ends: Int[np.ndarray, "units 2"] | None,
     clusters: Int[np.ndarray, " units"] | None,
 ) -> Trend | None:
-    """The test of a sum of one term per unit, each 0 by chance, over units that are alike in one way or the other.
+    """The test of a sum of one term per unit, each 0 by chance, over units that depend on each other.
 
-    The terms are not centred for their variance: it is that under chance, and no few large clusters bias it downward.
+    The terms are not centred for their variance: it is the variance under chance, which no few large clusters bias
+    downward.
     """
     variance = float(terms @ terms)
     if ends is not None:
@@ -112,7 +113,7 @@ def signed_rank(
     if ends is not None or clusters is not None:
         ranks = np.zeros(len(rise))
         ranks[rise != 0] = rankdata(np.abs(rise[rise != 0]))
-        return _alike_trend(name, np.sign(rise) * ranks, 2, kept_units(finite, ends), kept_units(finite, clusters))
+        return _dependent_trend(name, np.sign(rise) * ranks, 2, kept_units(finite, ends), kept_units(finite, clusters))
     low, high = table.T
     rising, falling = (wilcoxon(high, low, alternative=side).pvalue for side in ("greater", "less"))
     return Trend(name, float(rising), float(falling), len(table), 2)

@@ -30,7 +30,10 @@ class Interval:
 
 @dataclass(frozen=True)
 class Effect:
-    """One part of a claim, signed so that positive is what the claim says, held against its margin."""
+    """One part of a claim: an interval and the margin that it is held against.
+
+    Positive values are what the claim says.
+    """
 
     name: str
     interval: Interval
@@ -51,7 +54,10 @@ class Effect:
         return "inconclusive"
 
     def upper(self, level: float) -> float:
-        """Upper bound that the truth exceeds with probability `level`: the interval's, moved out as Student's t is."""
+        """Upper bound that the truth exceeds with probability `level`.
+
+        The upper end of the interval, moved out as quantiles of Student's t with 6 degrees of freedom are.
+        """
         from scipy.special import stdtrit
 
         moved = float(stdtrit(TAIL_FREEDOM, 1 - level) / stdtrit(TAIL_FREEDOM, (1 + CONFIDENCE) / 2))
@@ -63,7 +69,10 @@ class Effect:
 
 @dataclass(frozen=True)
 class Trend:
-    """A rank test (Page; signed ranks for two) for a trend over `treatments` conditions on the same `n` units."""
+    """A rank test for a trend over `treatments` conditions on the same `n` units: Page's, or signed ranks for two.
+
+    `p` is the p-value for a rise, `p_reversed` for a fall.
+    """
 
     name: str
     p: float
@@ -83,7 +92,7 @@ class Trend:
 
 @dataclass(frozen=True)
 class Fact:
-    """One part of a claim that is so or not so: `agree` of `of` things looked at are as the claim says."""
+    """One part of a claim that is counted, without an interval: `agree` of `of` cases are as the claim says."""
 
     name: str
     agree: int
@@ -101,12 +110,14 @@ class Fact:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the evidence says of one claim: every part must be supported; one contradicted part contradicts it.
+    """What the evidence says of one claim. Supported if every part is; contradicted if one part is.
 
     *Supported* needs no correction for the number of parts: a false claim passes only if its false part does.
-    *Contradicted* does, since any part brings it about: each must hold at 5 % over the number of parts (Bonferroni).
-    `notes` are shown beside the verdict and decide nothing. `draws`: outcomes under other draws of units; where they
-    differ from this one's, the verdict is the draw's and not the model's: inconclusive.
+    *Contradicted* needs one, since any part can bring it about: each part is tested at 5 % divided by the number of
+    parts (Bonferroni).
+
+    `notes` are shown beside the verdict and decide nothing. `draws` are outcomes under other draws of units. Where one
+    of them differs from this outcome, the verdict depends on the draw, and is inconclusive.
     """
 
     effects: tuple[Effect, ...] = ()
@@ -120,10 +131,10 @@ class Verdict:
         return [*self.effects, *self.trends, *self.facts]
 
     def outcome_of(self, part: Effect | Trend | Fact) -> Outcome:
-        """The part's own outcome, but inconclusive where it is contradicted only without regard to the other parts.
+        """The part's own outcome. Inconclusive if it is contradicted only before the correction for other parts.
 
-        An effect is held at no more than the 2.5 % of its interval; trends, adjusted by Holm among themselves, at their
-        shares together; a fact is exact.
+        The level is 5 % divided by the number of parts: for an effect at most the 2.5 % of its interval, for trends,
+        which Holm has adjusted among themselves, the levels of all of them together. A fact is exact.
         """
         level = (1 - CONFIDENCE) / len(self.parts)
         holds = True
@@ -154,9 +165,9 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Band:
-    """A trajectory with its simultaneous 95 % band: with that confidence the whole of it lies inside.
+    """A trajectory with its simultaneous 95 % band: with that confidence the whole trajectory lies inside.
 
-    `estimate`, `low`, `high` hold one number for each of `labels`; `n` independent units.
+    `estimate`, `low` and `high` hold one number for each of `labels`. `n` is the number of independent units.
     """
 
     labels: tuple[str, ...]
@@ -166,7 +177,7 @@ class Band:
     n: int
 
     def onset(self, margin: float) -> str | None:
-        """First label from which on the whole band stays above `margin`; None when its end does not."""
+        """First label from which on the whole band stays above `margin`. None if the end of the band does not."""
         found = None
         for label, low in zip(reversed(self.labels), reversed(self.low), strict=True):
             if not low > margin:
