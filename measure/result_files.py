@@ -26,8 +26,8 @@ R = TypeVar("R", bound="Result")
 class Result:
     """What every measurement returns: frozen arrays and their provenance, to and from one `.npz` file.
 
-    Each subclass is a dataclass of NumPy arrays and a `provenance`; `kind` names it in its files. Raises `MeasureError`
-    where another class has that name.
+    Each subclass is a dataclass of NumPy arrays and a `provenance`. `kind` names it in its files. Raises `MeasureError`
+    if another class has that name.
     """
 
     kind: ClassVar[str]
@@ -48,9 +48,9 @@ class Result:
         cls._kinds[kind] = cls
 
     def to_bytes(self, address: str = "") -> bytes:
-        """The result as one `.npz` archive, provenance included; not compressed, which took a tenth of a run's time.
+        """The result as one `.npz` archive, provenance included. Not compressed: that took a tenth of a run's time.
 
-        A seal in it tells whether it is as it was written; it holds the `address` that a store keeps it at.
+        It holds the `address` that a store keeps it at, and a seal by which a changed archive is found.
         """
         every = [entry.name for entry in dataclasses.fields(self) if entry.name != "provenance"]  # type: ignore[arg-type]
         said = {"format": _FORMAT, "kind": self.kind, "provenance": self.provenance, "address": address}
@@ -68,7 +68,7 @@ class Result:
     def save(self, path: str | Path) -> Path:
         """Write the result to `path` (`.npz`), under a temporary name and then renamed; returns the path written.
 
-        Raises `MeasureError` for another ending: what is in the file would not be what its name says.
+        Raises `MeasureError` for another ending, since the file would not be what its name says.
         """
         target = Path(path)
         if target.suffix not in ("", ".npz"):
@@ -84,7 +84,7 @@ class Result:
 
     @classmethod
     def read(cls: type[R], path: str | Path) -> tuple[R, str]:
-        """`load`, and the address that a store kept the result at, "" for none."""
+        """As `load`, with the address that the store kept the result at, "" if none."""
         expected = getattr(cls, "kind", None)
         try:
             with np.load(io.BytesIO(files.content(Path(path))), allow_pickle=False) as archive:

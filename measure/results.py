@@ -33,8 +33,8 @@ LEAST_SHARE = 0.01
 class RowResult(Result):
     """A result of so many rows, of pairs or triples of prompts, with one number a row of each of its metrics.
 
-    A field `units` (rows,) says which rows are one independent unit of inference, as that of `Curves` does; without it
-    each row is one. `last_tokens` (rows, 2), where it is known, are the ids that the prompts of a pair end on.
+    Rows with the same number in a field `units` (rows,) are one independent unit of inference, as in `Curves`. Without
+    such a field each row is one. `last_tokens` (rows, 2), if known, are the ids that the prompts of a pair end on.
     """
 
     def __len__(self) -> int:
@@ -42,7 +42,7 @@ class RowResult(Result):
 
     @property
     def degenerate(self) -> Bool[np.ndarray, " rows"]:
-        """(rows,): rows that have no metrics, none where a kind says nothing else."""
+        """(rows,) bool: rows that have no metrics. None of them, unless a kind says otherwise."""
         return np.zeros(len(self), dtype=bool)
 
     def _units(self) -> Int[np.ndarray, " rows"]:
@@ -50,7 +50,7 @@ class RowResult(Result):
 
     @property
     def unit_ends(self) -> Int[np.ndarray, "units 2"] | None:
-        """The ids that A and B of each independent unit end on, (units, 2), those of its first row; None: not known."""
+        """The ids that A and B of each independent unit end on, (units, 2), from its first row. None if not known."""
         ends = getattr(self, "last_tokens", None)
         if ends is None:
             return None
@@ -84,22 +84,25 @@ class RowResult(Result):
 class Curves(RowResult, kind="curves"):
     """Interpolation curves of many pairs.
 
-    `alphas` (steps,); `distance` (pairs, steps): d(alpha) = ||F(A) - F(X(alpha))|| in the units of the read;
+    `alphas` (steps,): the points on the way from A to B;
+    `distance` (pairs, steps): d(alpha) = ||F(A) - F(X(alpha))|| in the units of the read;
     `null_distance` (pairs, steps): the same for the norm-only null, see `null`;
     `reference_norm` (pairs,): ||F(A)||;
-    `units` (pairs,): rows with the same number are one independent unit of inference (the two directions of a pair,
-    say), -1 marks rows that share a prompt with an earlier unit and are left out of every interval;
+    `units` (pairs,): rows with the same number, such as the two directions of a pair, are one independent unit of
+    inference; -1 marks rows that share a prompt with an earlier unit and are left out of every interval;
     `provenance`: what was measured, on what, with which versions.
 
-    What metrics that look from both ends need, in the units of the read, each with its null's; without them (None, as
-    in files of older versions) such metrics are NaN:
+    Some metrics look from both ends. They need the following arrays, in the units of the read, and are NaN without
+    them (None, as in files of older versions). Each has one of the null beside it:
     `step_distance` (pairs, steps - 1): s_i = ||F(X[i+1]) - F(X[i])||, how far the output moves in each step;
-    `end_side_distance` (pairs, steps): ||F(X(alpha)) - F(X(1))||, the distance seen from B's end.
-    `last_tokens` (pairs, 2): the ids that prompts A and B end on; units that share one are alike. None: not known.
-    `prompts` (pairs, 2): prompts A and B as text, where it is known; None in results of the suites.
-    `end_length` (pairs,): ||F(X(1)) - F(X(0))|| where `distance` is another than that; steps are Euclidean always.
+    `end_side_distance` (pairs, steps): ||F(X(alpha)) - F(X(1))||, the distance from B's end.
 
-    Of another distance (`provenance["distance"]`, see `measure.distances`) d and r are its own.
+    `last_tokens` (pairs, 2): the ids that prompts A and B end on, None if not known; units that share one depend on
+    each other.
+    `prompts` (pairs, 2): prompts A and B as text, None if not known, as in results of the suites.
+    `end_length` (pairs,): ||F(X(1)) - F(X(0))||, if `distance` is another distance; steps are always Euclidean.
+
+    If another distance was measured (`provenance["distance"]`, see `measure.distances`), d and r are of that distance.
     """
 
     alphas: Float[np.ndarray, " steps"]
@@ -133,8 +136,8 @@ class Curves(RowResult, kind="curves"):
     def degenerate(self) -> np.ndarray:
         """(pairs,) bool: the ends are so near that r would be a ratio of rounding errors, or d is not finite.
 
-        That is where ||F(X(1)) - F(X(0))|| <= 1e-5 ||F(A)||; of another distance also where d(1) <= 1e-10, since cosine
-        and divergences go with the square.
+        That is where ||F(X(1)) - F(X(0))|| <= 1e-5 ||F(A)||. For another distance also where d(1) <= 1e-10, since
+        cosine and divergences grow with the square.
         """
         finite = np.isfinite(self.distance).all(axis=1)
         if self.end_length is None:
@@ -146,7 +149,7 @@ class Curves(RowResult, kind="curves"):
     def relative(self) -> Float[np.ndarray, "pairs steps"]:
         """r = d / d(1), (pairs, steps); NaN for degenerate pairs.
 
-        Of somebody's own distance (d - d(0)) / (d(1) - d(0)), since its d(0) may be another than 0.
+        For another distance (d - d(0)) / (d(1) - d(0)), since d(0) of one's own distance need not be 0.
         """
         end = np.where(self.degenerate, np.nan, self.distance[:, -1])
         if self.end_length is None:
@@ -170,7 +173,7 @@ class Curves(RowResult, kind="curves"):
     def arc_length(self) -> Float[np.ndarray, "pairs steps"]:
         """How much of the output's path is behind it at each point, in the units of the read, (pairs, steps).
 
-        0 at the first and the whole length at the last; over that it is the share of the path, detours counted.
+        0 at the first point and the whole length, detours counted, at the last.
         """
         return np.concatenate([np.zeros((len(self), 1)), np.cumsum(self.steps, axis=1)], axis=1)
 
@@ -219,7 +222,7 @@ class Curves(RowResult, kind="curves"):
     def two_sided_drift(self) -> Float[np.ndarray, " pairs"]:
         """Distance from each end near it, over d(1), (pairs,); see `measure.metrics.two_sided_drift`.
 
-        Of another distance each over its own at the other end, which need not be equal: a divergence has a direction.
+        For another distance each side is divided by its own distance of the two ends: a divergence has a direction.
         """
         known = np.full(self.distance.shape, np.nan) if self.end_side_distance is None else self.end_side_distance
         if self.end_length is not None:
@@ -251,8 +254,8 @@ class Curves(RowResult, kind="curves"):
     def null(self) -> Curves:
         """The norm-only null, pair by pair: what follows the blocks, applied to the straight line between the two ends.
 
-        The final norm alone bends a straight line (two orthogonal residuals give max slope 1.32): what a curve has
-        beyond its null is the blocks' doing.
+        The final norm alone bends a straight line: two orthogonal residuals give max slope 1.32. What a curve has
+        beyond its null is due to the blocks.
         """
         return replace(
             self,
@@ -266,10 +269,10 @@ class Curves(RowResult, kind="curves"):
         return self.by_unit(metric) - self.null.by_unit(metric)
 
     def against_null(self, metric: str) -> Float[np.ndarray, " units"]:
-        """ln of `metric` over the same metric of the pair's own norm-only null, (units,): 0 where the two are equal.
+        """ln of `metric` over the same metric of the pair's own norm-only null, (units,): 0 if the two are equal.
 
-        A metric below a hundredth of the null's counts as a hundredth, since a perfect plateau has no logarithm. NaN
-        where the null's is 0.
+        A metric below a hundredth of the null's counts as a hundredth, since a perfect plateau has no logarithm. NaN if
+        the null's is 0.
         """
         null = self.null.by_unit(metric)
         share = self.by_unit(metric) / np.where(null > 0, null, np.nan)
@@ -283,9 +286,9 @@ class Curves(RowResult, kind="curves"):
         return metrics.quartiles(kept)
 
     def summary(self) -> dict[str, dict[str, float | int]]:
-        """For each metric: median and quartiles over pairs, n and degenerate counts, and the 95 % interval.
+        """For each metric: median and quartiles over pairs, n, number of degenerate pairs, and the 95 % interval.
 
-        `estimate` is the median over independent units (`units` of them), `low` and `high` its interval by bootstrap.
+        `estimate` is the median over `units` independent units, `low` and `high` its interval by bootstrap.
         """
         return {metric: self._summary(metric) for metric in METRICS}
 
@@ -305,7 +308,7 @@ class Curves(RowResult, kind="curves"):
         }
 
     def take(self, rows: Int[np.ndarray, " rows"]) -> Curves:
-        """The curves of some pairs, by their numbers from 0; units that are gone are counted no more."""
+        """The curves of some pairs, by row number from 0. Units are numbered anew."""
         fields = {
             entry.name: values[rows]
             for entry in dataclasses.fields(self)
@@ -318,7 +321,7 @@ class Curves(RowResult, kind="curves"):
         return replace(self, **fields, units=units)
 
     def frame(self, labels: Sequence[str] | None = None) -> DataFrame:
-        """One row a pair: label, prompts where they are known, unit, every metric, and each as `null_...` beside it.
+        """A table, one row a pair: label, prompts if known, unit, every metric, and the null's as `null_...`.
 
         `unit` is -1 for a pair that shares a prompt with an earlier one and is left out of intervals. A degenerate pair
         has no metrics.
@@ -354,8 +357,8 @@ class Curves(RowResult, kind="curves"):
     def plot(self, ax: Axes | None = None, *, labels: Sequence[str] | None = None) -> Axes:
         """Draw the median relative distance with its quartile band (as the paper's Fig. 3); returns the axes.
 
-        With `labels`, one a pair, draw a line for each pair instead (as its Fig. 2). The norm-only null stands beside
-        either, thin. Raises `MeasureError` where labels are not one a pair.
+        With `labels`, one a pair, draw a line for each pair instead (as its Fig. 2). The norm-only null is drawn too, as
+        a thin line. Raises `MeasureError` if there is not one label for each pair.
         """
         if labels is not None:
             named = self._labelled(labels)
