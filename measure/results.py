@@ -357,8 +357,8 @@ class Curves(RowResult, kind="curves"):
     def plot(self, ax: Axes | None = None, *, labels: Sequence[str] | None = None) -> Axes:
         """Draw the median relative distance with its quartile band (as the paper's Fig. 3); returns the axes.
 
-        With `labels`, one a pair, draw a line for each pair instead (as its Fig. 2). The norm-only null is drawn too, as
-        a thin line. Raises `MeasureError` if there is not one label for each pair.
+        With `labels`, one a pair, draw a line for each pair instead (as its Fig. 2). The norm-only null is drawn as a
+        thin line. Raises `MeasureError` if there is not one label for each pair.
         """
         if labels is not None:
             named = self._labelled(labels)
