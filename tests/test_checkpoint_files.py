@@ -248,3 +248,20 @@ def test_the_ladder_is_apart_from_main() -> None:
     assert checkpoint_files.shared(first, Path(catalog.resolve(name).location)) == []
     assert checkpoint_files.shared(first, first) == [WHOLE]
     assert re.fullmatch(r"\w{64}", models.identity(name))
+
+
+@pytest.mark.parametrize("form", checkpoint_files.FORMS)
+def test_a_form_of_weights_is_told_by_names(form: checkpoint_files.Form) -> None:
+    stem, ending = form.whole.rsplit(".", 1)
+    assert f".{ending}" == form.ending
+    assert form.ending in checkpoint_files.ENDINGS
+    for name in (form.whole, form.index, f"{stem}-00001-of-00002.{ending}", f"{stem}-1-of-2.{ending}.index.json"):
+        assert [other for other in checkpoint_files.FORMS if other.has(name)] == [form]
+    for name in (
+        f"a{form.whole}",
+        f"{form.whole}x",
+        f"{stem}x{ending}",
+        f"{stem}-00001.{ending}",
+        f"adapter_{form.whole}",
+    ):
+        assert not form.has(name)
