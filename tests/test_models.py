@@ -236,7 +236,7 @@ def test_freed_memory_is_kept_for_the_next_tensor() -> None:
     """In a process of its own: what a C library keeps depends on all that it saw before."""
     program = """
 import resource, torch
-from measure.models import keep_freed_memory
+from measure.torch_settings import keep_freed_memory
 
 def pages():
     torch.set_num_threads(1)
