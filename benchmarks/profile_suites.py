@@ -22,7 +22,12 @@ GROUPS = {
     "forward.py": "forward passes",
     "runs.py": "forward passes",
     "linear.py": "forward passes",
-    "stats.py": "statistics",
+    "verdicts.py": "statistics",
+    "resampling.py": "statistics",
+    "intervals.py": "statistics",
+    "trend_tests.py": "statistics",
+    "claim.py": "statistics",
+    "controls.py": "statistics",
     "claims.py": "statistics",
 }
 # Functions of the modules above and of others that derive numbers from what the forward passes gave.

@@ -42,7 +42,7 @@ def test_what_does_not_tell_its_class_is_compared_with_nothing(
     [
         ([("pytest.py", "main"), ("measure/runs.py", "outputs"), ("torch/nn.py", "forward")], "forward passes"),
         ([("pytest.py", "main"), ("measure/runs.py", "norms"), ("torch/f.py", "norm")], "distances and predictions"),
-        ([("pytest.py", "main"), ("suites/test_x.py", "judge"), ("measure/stats.py", "interval")], "statistics"),
+        ([("pytest.py", "main"), ("suites/test_x.py", "judge"), ("measure/intervals.py", "negated")], "statistics"),
         ([("profile_suites.py", "<module>"), ("pytest.py", "main")], "pytest's own work"),
         ([("pytest.py", "main"), ("<frozen importlib._bootstrap>", "load"), ("measure/x.py", "<module>")], "imports"),
         ([("pytest.py", "main"), ("measure/models.py", "load")], "measure/models.py"),
