@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from measure import claims as claims
     from measure import kinds as kinds
     from measure import stats as stats
+    from measure.api import interpolate as interpolate
+    from measure.api import slice2d as slice2d
     from measure.claim import Claim as Claim
     from measure.comparison import Comparison as Comparison
     from measure.crossings import Crossings as Crossings
-    from measure.api import interpolate as interpolate
-    from measure.api import slice2d as slice2d
     from measure.own_pairs import pairs as pairs
     from measure.predictions import Predictions as Predictions
     from measure.results import Curves as Curves

@@ -14,7 +14,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from measure import api, catalog, models, measurements, structure, torch_settings
+from measure import api, catalog, models, structure, torch_settings
 from measure.spec import MeasureError
 from tests.conftest import DEPTH, tiny_network
 
