@@ -29,7 +29,6 @@ RANKS = [
         "quota",
         "files",
         "progress",
-        "ways",
     },
     {"result_files"},
     {"results", "stale", "hub_errors", "leases", "ladder.recipe", "ladder.seeds", "token_files"},
@@ -67,7 +66,7 @@ RANKS = [
     {"measurements"},
     {"api"},
     {"engine", "page", "sweeps"},
-    {"estimates", "sweep_command", "audit_command", "work"},
+    {"estimates", "work"},
     {"pool_worker"},
     {"processes", "ray_actors", "slurm_jobs", "pool"},
     {"spread"},
@@ -78,13 +77,18 @@ RANKS = [
     {"comparison", "same_tokens"},
     {"two_models", "plateau_lab", "published_runs"},
     {"explore"},
+    {"commands"},
     {"cli"},
 ]
 # Inside the ladder: what may import what.
 LADDER = ["recipe", "train", "card", "seeds", "seed_training"]
 # And of the explorer, whose server and page the command line alone reaches, by its command.
 EXPLORE = ["asked", "turns", "guard", "served", "computing", "pair_files", "server", "command"]
-INSIDE = {"ladder": LADDER, "explore": EXPLORE}
+# Of the commands what several share, and then a command a rank, though none imports another but the ladder.
+COMMANDS = ["common", "choosing", "ways", "measuring", "training", "ladder_seeds", "ladder"]
+COMMANDS += ["models", "curve", "sweep", "slices", "explore", "compare", "audit", "plan", "fetch", "report"]
+COMMANDS += ["history", "review", "refresh"]
+INSIDE = {"ladder": LADDER, "explore": EXPLORE, "commands": COMMANDS}
 
 
 def modules() -> list[str]:

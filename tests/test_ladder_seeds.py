@@ -16,6 +16,7 @@ import pytest
 from datasets import Dataset
 
 from measure import catalog, cli
+from measure.commands import ladder_seeds
 from measure.known import hash_file
 from measure.ladder import seed_training, seeds, train
 from measure.ladder.recipe import Recipe, rung
@@ -86,7 +87,7 @@ def test_the_command_trains_measures_and_keeps(made: Path) -> None:
 
 def test_what_is_kept_is_what_the_curves_say(made: Path) -> None:
     run = seeds.load("olmo", "0.2m", made)[1]
-    curves = cli._default_curves(str(made / "weights" / "ladder-olmo-0.2m-seed1" / "main"))
+    curves = ladder_seeds.default_curves(str(made / "weights" / "ladder-olmo-0.2m-seed1" / "main"))
     assert run.metrics == METRICS
     assert run.prompts_sha256 == curves.provenance["prompts_sha256"]
     np.testing.assert_allclose(run.trained.quartiles, curves.quartiles(), atol=1e-6)
@@ -102,7 +103,7 @@ def test_what_is_kept_already_is_not_trained_again(
     corpus: str, own: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(train._Run, "advance", _never)
-    monkeypatch.setattr(cli, "_default_curves", _never)
+    monkeypatch.setattr(ladder_seeds, "default_curves", _never)
     before = {path.name: path.read_bytes() for path in own.glob("*.json")}
     assert seeds_command(corpus, own, "--rungs", "olmo-0.2m", "--seed", "1", "0") == 0
     assert capsys.readouterr().out.splitlines() == [
@@ -544,7 +545,7 @@ def test_a_shipped_file_is_of_the_shipped_weights(run: Trained) -> None:
 @pytest.mark.parametrize("family", ["olmo", "qwen2"])
 def test_what_is_kept_of_shipped_seed_0_is_what_its_weights_give(family: str) -> None:
     kept: SeedRun = seeds.load(family, "0.2m")[0]
-    curves: Curves = cli._default_curves(f"ladder-{family}-0.2m@main")
+    curves: Curves = ladder_seeds.default_curves(f"ladder-{family}-0.2m@main")
     assert kept.seed == 0
     assert kept.prompts_sha256 == curves.provenance["prompts_sha256"]
     np.testing.assert_allclose(kept.trained.quartiles, curves.quartiles(), atol=1e-4)

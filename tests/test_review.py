@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 from measure import cli, drift, files, records, review
+from measure.commands import review as asking
 from measure.rows import BaselineRow, Farthest, Quartiles, Side, State, TestRow
 
 SUITE = """
@@ -90,7 +91,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 
 
 def type_in(monkeypatch: pytest.MonkeyPatch, lines: str) -> None:
-    monkeypatch.setattr(cli, "_is_a_terminal", lambda: True)
+    monkeypatch.setattr(asking, "_is_a_terminal", lambda: True)
     monkeypatch.setattr(sys, "stdin", io.StringIO(lines))
 
 
@@ -250,7 +251,7 @@ def test_a_file_that_changes_while_it_is_looked_at_is_not_written_over(
             edit(baseline(project, name), 0.5)
         return "a\n"
 
-    monkeypatch.setattr(cli, "_typed", typed)
+    monkeypatch.setattr(asking, "_typed", typed)
     before = {name: json.loads(text) for name, text in texts(project).items()}
     status, out, _ = run(capsys)
     assert status == 10

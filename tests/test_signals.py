@@ -13,6 +13,7 @@ from measure import cli, signals
 START = """
 import os, signal, sys, threading, time
 from measure import cli
+from measure.commands import curve
 def stop():
     os.kill(os.getpid(), signal.{name})
     time.sleep(60)
@@ -21,7 +22,7 @@ sys.exit(cli.main({arguments!r}))
 """
 CURVE = ["curve", "ladder-olmo-0.2m", " a", " b"]
 BODIES = {
-    "in a command": "cli._curve = lambda _: stop()",
+    "in a command": "curve.run = lambda _: stop()",
     # What a library makes of it does not count.
     "turned into another error": """
 def run(_):
@@ -29,31 +30,31 @@ def run(_):
         stop()
     except BaseException:
         raise ImportError("half loaded")
-cli._curve = run""",
+curve.run = run""",
     "swallowed": """
 def run(_):
     try:
         stop()
     except BaseException:
         time.sleep(60)
-cli._curve = run""",
+curve.run = run""",
     "while a library is imported": """
 import pathlib, tempfile
 folder = tempfile.mkdtemp()
 pathlib.Path(folder, "slow_library.py").write_text("import __main__; __main__.stop()")
 sys.path.insert(0, folder)
-cli._curve = lambda _: __import__("slow_library")""",
+curve.run = lambda _: __import__("slow_library")""",
     "beside a thread that goes on": """
 def run(_):
     threading.Thread(target=time.sleep, args=(60,)).start()
     stop()
-cli._curve = run""",
+curve.run = run""",
     "with its output captured": """
 import contextlib, io
 def run(_):
     with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
         stop()
-cli._curve = run""",
+curve.run = run""",
 }
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import measure
-from measure import Comparison, Frozen, MeasureError, Scaled, cli, ways
+from measure import Comparison, Frozen, MeasureError, Scaled, cli
+from measure.commands import ways
 from tests.conftest import random_prompts, tiny_network
 
 RUNG = "ladder-olmo-1.1m"

@@ -1,24 +1,24 @@
-"""The command `measure audit`: its options, and what it prints."""
+"""The command `measure audit`: checkpoints that are not what their names say."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 import json
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from measure.commands.common import add_command, say
 from measure.exits import EXIT_CLAIM_FAILED
 from measure.spec import MeasureError
 
 if TYPE_CHECKING:
     from measure.audit import Audit
 
-TEXT = (
+_TEXT = (
     "Find checkpoints on the hub that are not what their names say, by the hub's own file hashes: equal weights, files "
     "shared with main, weights that are missing. Fetches no weights. Exit status 1 where there are any."
 )
-EXAMPLE = (
+_EXAMPLE = (
     "measure audit EleutherAI/pythia-2.8b\n"
     "  measure audit polypythia-410m-seed9 olmo2-1b --json\n"
     "  measure audit 'allenai/OLMo-2-1124-7B@stage1-*'\n"
@@ -26,28 +26,24 @@ EXAMPLE = (
 )
 
 
-def add_options(command: argparse.ArgumentParser) -> None:
-    """What `measure audit` takes."""
+def add(commands: Any) -> None:
+    """The command, with how revisions are named where no shipped pattern tells."""
+    command = add_command(commands, "audit", run, _TEXT, _EXAMPLE)
     command.add_argument(
         "models", nargs="+", metavar="ID", help="hub ids or names of the catalog, also ID@PATTERN for some revisions"
     )
     command.add_argument("--json", action="store_true", help="one JSON list with an object per repository")
-    add_pattern(command)
-
-
-def add_pattern(command: argparse.ArgumentParser) -> None:
-    """How revisions are named where no shipped pattern tells."""
-    command.add_argument("--revision-pattern", metavar="PATTERN", help=PATTERN_HELP)
+    command.add_argument("--revision-pattern", metavar="PATTERN", help=_PATTERN)
     command.add_argument("--tokens-a-step", type=int, metavar="N", help="tokens of a training step of that pattern")
 
 
-PATTERN_HELP = (
+_PATTERN = (
     "how training checkpoints are named, such as 'ckpt_{step}' or '[stage{stage}-]step{step}-tokens{tokens}': parts "
     "are stage, ingredient, step and tokens, [...] may be missing"
 )
 
 
-def run(options: argparse.Namespace, write: Callable[[str], Any]) -> int:
+def run(options: argparse.Namespace) -> int:
     """Audit and print; 1 where a revision is not what its name says."""
     from measure import audit, revisions, sweeping
 
@@ -58,11 +54,9 @@ def run(options: argparse.Namespace, write: Callable[[str], Any]) -> int:
     asked = [pair for name in options.models for pair in sweeping.repositories(name).items()]
     found = [audit.audit(repository, names) for repository, names in asked]
     if options.json:
-        write(json.dumps([_as_json(one) for one in found], indent=1))
+        say(json.dumps([_as_json(one) for one in found], indent=1))
     else:
-        for one in found:
-            for line in lines(one):
-                write(line)
+        say(*(line for one in found for line in _lines(one)))
     return EXIT_CLAIM_FAILED if any(one.faults for one in found) else 0
 
 
@@ -76,7 +70,7 @@ def _as_json(found: Audit) -> dict[str, Any]:
     }
 
 
-def lines(found: Audit) -> list[str]:
+def _lines(found: Audit) -> list[str]:
     """An audit as a table: a line for each finding, faults marked."""
     faults = found.faults
     count = f"{len(faults)} not what {'its name says' if len(faults) == 1 else 'their names say'}"

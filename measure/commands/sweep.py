@@ -1,29 +1,34 @@
-"""The command `measure sweep`: its options, and what it prints and writes."""
+"""The command `measure sweep`: layers against reads."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from measure import metrics, ways
+from measure import metrics
+from measure.commands import ways
+from measure.commands.common import add_command, save, say
+from measure.commands.measuring import READ, add_pairs, layers_of, model_of, pairs_of
 from measure.spec import MeasureError, check_choice
 
 if TYPE_CHECKING:
     from measure.sweeps import Sweep
 
-TEXT = (
+_TEXT = (
     "Measure curves after several layers with several reads, and draw the median of a metric, layers against reads. "
     "Every block behind the patch is read from one run."
 )
-EXAMPLE = (
+_EXAMPLE = (
     'measure sweep ladder-olmo-1.1m " The house was very" " The house was in" --save sweep.png\n'
     "  measure sweep smollm2-135m-instruct --pairs-from printed --layer 1 7 --metric max_slope --save sweep.csv"
 )
 
 
-def add_options(command: argparse.ArgumentParser) -> None:
-    """What `measure sweep` takes beside what the measuring commands share."""
+def add(commands: Any, pairs_from: bool) -> None:
+    """The command; `pairs_from` says whether it takes a file in place of two prompts."""
+    command = add_command(commands, "sweep", run, _TEXT, _EXAMPLE)
+    add_pairs(command, pairs_from)
+    command.add_argument("--read", default="all", metavar="READ,...", help=f"{READ}; or all (default all)")
     command.add_argument(
         "--layer", default="all", metavar="N ...", help="blocks before the patch, from 1 (default all)"
     )
@@ -33,7 +38,20 @@ def add_options(command: argparse.ArgumentParser) -> None:
     )
 
 
-def check(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> int:
+    """Measure, print and keep a sweep."""
+    from measure import sweeps, tables
+
+    tables.check_names(options.save, source=options.pairs_from)
+    _check(options)
+    sides, labels = pairs_of(options)
+    found = _measured(options, model_of(options), layers_of(options.layer), sides)
+    say(*found.lines(options.metric))
+    save(options.save, lambda name: sweeps.write(found, name, options.metric, labels))
+    return 0
+
+
+def _check(options: argparse.Namespace) -> None:
     """Raise `MeasureError` for what could not be shown once all is measured."""
     check_choice("metric", options.metric, metrics.NAMES)
     numbers = [name for name in options.save if name.lower().endswith(".npz")]
@@ -44,14 +62,7 @@ def check(options: argparse.Namespace) -> None:
         )
 
 
-def written(found: Sweep, name: str, metric: str, labels: Sequence[str] | None) -> list[str]:
-    """Write a sweep; returns what was written."""
-    from measure.sweeps import write
-
-    return write(found, name, metric, labels)
-
-
-def measured(options: argparse.Namespace, model: Any, layer: Any, prompts: tuple[Any, Any]) -> Sweep:
+def _measured(options: argparse.Namespace, model: Any, layer: Any, prompts: tuple[Any, Any]) -> Sweep:
     """What the options ask for."""
     from measure.sweeps import sweep
 
