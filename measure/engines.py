@@ -53,3 +53,8 @@ def load_of(spec: AnySpec) -> Load:
     name, revision = catalog.split(spec.model)
     name = name if revision in ("", "main") else spec.model
     return (name, spec.weights, spec.precision) if kinds.is_run(spec) else (name, "config", "")
+
+
+def needs_weights(load: Load) -> bool:
+    """Whether loading takes more than the configuration."""
+    return load[1] != "config" and not load[1].startswith("untrained")

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
-from measure import batches, catalog, engine, forward, kinds, own_pairs, prompts
+from measure import batches, catalog, engine, forward, kinds, own_pairs, prompts, runs
+from measure.one_load import alike
 from measure.spec import PROMPT_TOKENS, AnySpec, Spec
 
 # What Python, torch and the other libraries take before a model is loaded.
@@ -97,7 +98,7 @@ def seconds(work: Work, rate: float) -> float:
 def seconds_of(name: str, specs: Iterable[AnySpec], rate: float) -> float:
     """About how long the specs of one model take at a rate, none of them being known."""
     model = catalog.models()[name]
-    groups = engine.alike(spec for spec in specs if kinds.is_run(spec))
+    groups = alike(spec for spec in specs if kinds.is_run(spec))
     return seconds(sum((work(model, group) for group in groups), Work()), rate)
 
 
@@ -107,3 +108,10 @@ def memory_here() -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError, AttributeError):
         return 2**62
+
+
+def accelerator_bytes() -> int:
+    """Memory of the largest accelerator at hand, 0 where there is none."""
+    if not torch.cuda.is_available():
+        return 0
+    return max(torch.cuda.get_device_properties(i).total_memory for i in range(torch.cuda.device_count()))

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from measure import catalog, engine, engines, estimates, hub, kinds, models, prompts, selection
+from measure import addresses, catalog, engines, estimates, hub, kinds, models, prompts, selection
+from measure.drawing import corpus_of
+from measure.one_load import alike
 from measure.plugin import HARNESS
 from measure.refresh import run_pytest
 from measure.spec import AnySpec, MeasureError
@@ -77,11 +79,11 @@ def _plan_model(name: str, loads: dict[engines.Load, list[AnySpec]], store: Stor
         held = _stored(load, specs, store)
         stored += len(held)
         missing = [spec for spec in specs if spec not in held]
-        for group in engine.alike(missing):
+        for group in alike(missing):
             if kinds.is_run(group[0]):
                 work += estimates.work(model, group)
     for revision in dict.fromkeys(load[0] for load in loads):
-        weights = any(engine.needs_weights(load) for load in loads if load[0] == revision)
+        weights = any(engines.needs_weights(load) for load in loads if load[0] == revision)
         found, guessed = _to_fetch(model, revision, weights=weights)
         estimated |= guessed
         to_fetch += found
@@ -102,11 +104,11 @@ def _stored(load: engines.Load, specs: Sequence[AnySpec], store: Store | None) -
     reference = catalog.resolve(load[0])
     if store is None or load[1] == "config":
         return set()
-    corpora = {engine.corpus_of(spec, reference.source) for spec in specs if kinds.is_run(spec)}
+    corpora = {corpus_of(spec, reference.source) for spec in specs if kinds.is_run(spec)}
     if not all(map(prompts.is_at_hand, corpora)):
         return set()
     try:
-        links = engine.links_of(specs)
+        links = addresses.links_of(specs)
     except MeasureError:  # a model that is not at hand: nothing of it can be in the store
         return set()
     return {spec for spec, link in links.items() if store.holds(link)}
@@ -131,7 +133,7 @@ def _to_fetch(model: catalog.Model, name: str, *, weights: bool) -> tuple[int, b
 def corpora_to_fetch(collected: _Collected) -> dict[str, int]:
     """Bytes of the corpora that are not at hand, by name."""
     specs = [(load, spec) for load, group in collected.gathered.items() for spec in group if kinds.is_run(spec)]
-    named = {engine.corpus_of(spec, catalog.resolve(load[0]).source) for load, spec in specs}
+    named = {corpus_of(spec, catalog.resolve(load[0]).source) for load, spec in specs}
     return {name: prompts.bytes_to_fetch(name) for name in sorted(named)}
 
 
@@ -189,8 +191,8 @@ def fetch(collected: _Collected, *, allow_pickle: bool = False) -> Iterable[str]
     for load, specs in collected.gathered.items():
         source = catalog.resolve(load[0]).source
         if source == "hub":
-            needed[load[0]] = needed.get(load[0], False) or engine.needs_weights(load)
-        named = dict.fromkeys(engine.corpus_of(spec, source) for spec in specs if kinds.is_run(spec))
+            needed[load[0]] = needed.get(load[0], False) or engines.needs_weights(load)
+        named = dict.fromkeys(corpus_of(spec, source) for spec in specs if kinds.is_run(spec))
         corpora.update({corpus: None for corpus in named if not prompts.is_at_hand(corpus)})
     for name, weights in needed.items():
         found = models.fetch(catalog.resolve(name), weights=weights, allow_pickle=allow_pickle)

@@ -15,7 +15,6 @@ from typing import Any
 from measure import (
     catalog,
     checkpoint_suites,
-    engine,
     estimates,
     hub,
     known,
@@ -194,10 +193,10 @@ def not_measured(
     if choice == "ladder":
         return "not measured: --models ladder leaves hub models out"
     forced = f"force it with --models {','.join(model.name for model in away)}"
-    if not weights and not engine.accelerator_bytes():
+    if not weights and not estimates.accelerator_bytes():
         return f"not measured: the config is on the model hub; {forced}"
     # Models are loaded one after the other: the largest decides.
-    if weights and engine.accelerator_bytes() <= 1.2 * away[-1].float32_bytes:
+    if weights and estimates.accelerator_bytes() <= 1.2 * away[-1].float32_bytes:
         return _without_accelerator(away, forced, seconds or {})
     absent = [model.location for model in away if not _at_hand(model.location)]
     if absent:
@@ -210,7 +209,7 @@ def not_measured(
 
 def _without_accelerator(away: Sequence[catalog.Model], forced: str, seconds: Mapping[str, float]) -> str:
     """Why models of the hub that no accelerator here holds are not measured unless they are asked for."""
-    largest, held = away[-1], engine.accelerator_bytes()
+    largest, held = away[-1], estimates.accelerator_bytes()
     needed, here = estimates.memory(largest, logits=True), estimates.memory_here()
     if held:
         return (

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from measure import catalog, kinds, known, models, own_pairs, recording, records, rows, spread
-from measure.engine import InProcess, prompts_of
+from measure.drawing import prompts_of
+from measure.engine import InProcess
 from measure.options import OWN_PAIRS
 from measure.progress import Pace
 from measure.results import Result

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from measure import accepted, engine, records
+from measure import accepted, estimates, records
 from measure.accepted import Accepted
 from measure.exits import EXIT_CLAIM_FAILED, EXIT_DRIFT
 from measure.items import VERDICTS
@@ -50,7 +50,7 @@ def test_control(case, others, measured, claim):
 
 @pytest.fixture(autouse=True)
 def no_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "accelerator_bytes", lambda: 0)
+    monkeypatch.setattr(estimates, "accelerator_bytes", lambda: 0)
 
 
 def write(

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import measure
-from measure import agreement, asked, baselines, engine, forward, kinds, measurements, paths, reference, store
+from measure import agreement, asked, baselines, engine, forward, kinds, measurements, paths, reference, store, one_load
 from measure.course import Course
 from measure.models import LoadedModel, adopt
 from measure.prompts import Pairs
@@ -289,7 +289,7 @@ def test_a_spec_that_asks_for_another_path_is_another() -> None:
 def test_a_spec_with_a_distance_between_distributions_is_measured(distance: Any) -> None:
     spec = CurveSpec("ladder-olmo-0.2m", read="logits", distance=distance, steps=3, pairs=2)
     usual = CurveSpec("ladder-olmo-0.2m", steps=3, pairs=2)
-    assert engine.alike([spec, usual]) == [[spec], [usual]]
+    assert one_load.alike([spec, usual]) == [[spec], [usual]]
     (found,) = engine.measure([spec], None, lambda *_: None).values()
     assert isinstance(found, measure.Curves)
     assert found.provenance["distance"] == distance

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from measure import engine, progress, terminal
+from measure import estimates, progress, terminal
 from measure.exits import EXIT_NOT_MEASURED
 from measure.rows import TestRow, VerdictRow
 from tests.conftest import whole_table
@@ -153,7 +153,7 @@ def test_a_table_that_cannot_be_written_is_a_sentence(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(engine, "accelerator_bytes", lambda: 0)
+    monkeypatch.setattr(estimates, "accelerator_bytes", lambda: 0)
     pytester.makeconftest('pytest_plugins = ["measure.plugin"]')
     pytester.makepyfile(test_it=SUITE)
     monkeypatch.setattr(terminal, "write_atomically", full)

@@ -17,9 +17,10 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 import measure
-from measure import catalog, hub_errors, hub_listings, inputs, prompts
+from measure import catalog, hub_errors, hub_listings, inputs, prompts, hub
 from measure.engine import _measure_alike
 from measure.models import LoadedModel, load
+from measure.one_load import measure_alike
 from measure.prompts import Corpus
 from measure.spec import CurveSpec, MeasureError
 from tests.conftest import VOCABULARY, tiny_network
@@ -108,7 +109,7 @@ def test_a_file_of_padded_ids_is_refused(olmo: LoadedModel, monkeypatch: pytest.
     monkeypatch.setattr(prompts, "load_corpus", lambda _: Corpus("ids.jsonl", (), "a hash", rows))
     olmo.network.config.pad_token_id = 0
     with pytest.raises(MeasureError, match=re.escape("ids.jsonl[1] ends in padding, 1 token of id 0")):
-        _measure_alike([CurveSpec("tiny", corpus="padded.jsonl", pairs=4)], olmo, None, {})
+        measure_alike([CurveSpec("tiny", corpus="padded.jsonl", pairs=4)], olmo, None, {})
 
 
 def test_a_letter_that_the_tokenizer_does_not_know_is_named() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from measure import catalog, cli, engine, engines, estimates, hub, selection
+from measure import catalog, cli, engines, estimates, hub, selection
 from measure.spec import CrossingSpec, CurveSpec, PredictionSpec, SliceSpec
 from tests.hub import TOKENIZER, LocalHub
 
@@ -143,4 +143,4 @@ def test_operations_are_those_of_a_forward_counted_by_torch() -> None:
 
 
 def test_specs_of_one_model_are_grouped_whether_or_not_they_say_main() -> None:
-    assert engines.load_of(CurveSpec("m")) == engine.load_of(CurveSpec("m@main"))
+    assert engines.load_of(CurveSpec("m")) == engines.load_of(CurveSpec("m@main"))

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from measure import catalog, engine, measurements, records, report
+from measure import catalog, estimates, measurements, records, report
+from measure import models as loading
 from measure.claims import Claim
 from measure.exits import EXIT_CLAIM_FAILED, EXIT_DRIFT, EXIT_NOT_MEASURED
 from measure.items import specs_in
@@ -49,7 +50,7 @@ def test_baseline(spec, measured, baseline):
 
 @pytest.fixture(autouse=True)
 def no_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "accelerator_bytes", lambda: 0)
+    monkeypatch.setattr(estimates, "accelerator_bytes", lambda: 0)
 
 
 @pytest.fixture
@@ -329,8 +330,8 @@ def test_it(spec, measured):
 """
     )
     loaded: list[str] = []
-    whole = engine.models.load
-    monkeypatch.setattr(engine.models, "load", lambda name, **k: loaded.append(name) or whole(name, **k))
+    whole = loading.load
+    monkeypatch.setattr(loading, "load", lambda name, **k: loaded.append(name) or whole(name, **k))
     pytester.runpytest("suites").assert_outcomes(passed=8)
     assert loaded == ["ladder-olmo-0.2m", "ladder-olmo-1.1m"]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from measure import cli, engine, refresh
+from measure import cli, one_load, refresh
 from measure.spec import Spec
 from measure.store import Store
 from tests.test_results import curves_of, line
@@ -119,9 +119,9 @@ def test_it_measures_past_the_store(
 ) -> None:
     run(capsys, "-k", "test")
     how: list[str] = []
-    whole = engine._measure_alike
+    whole = one_load.measure_alike
     monkeypatch.setattr(
-        engine, "_measure_alike", lambda *a: (done := whole(*a), how.extend(h for _, h in done.values()))[0]
+        one_load, "measure_alike", lambda *a: (done := whole(*a), how.extend(h for _, h in done.values()))[0]
     )
     run(capsys, "-k", "test")
     assert how == ["measured", "measured"]
@@ -172,7 +172,7 @@ def test_a_killed_refresh_goes_on_where_it_was(tmp_path: Path) -> None:
 def test_an_interrupted_run_keeps_its_journal(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = engine._measure_alike
+    whole = one_load.measure_alike
 
     def dies(specs: list[Spec], *rest: Any) -> object:
         if "step0" in specs[0].model:
@@ -180,12 +180,12 @@ def test_an_interrupted_run_keeps_its_journal(
         return whole(specs, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(engine, "_measure_alike", dies)
+        patch.setattr(one_load, "measure_alike", dies)
         assert run(capsys, "-k", "test")[0] == 2
     assert len((project / ".store" / "refreshed").read_text().splitlines()) == 1
     how: list[str] = []
     monkeypatch.setattr(
-        engine, "_measure_alike", lambda *a: (done := whole(*a), how.extend(h for _, h in done.values()))[0]
+        one_load, "measure_alike", lambda *a: (done := whole(*a), how.extend(h for _, h in done.values()))[0]
     )
     assert run(capsys, "-k", "test")[0] == 0
     # The other one is found where it was put, without loading its model.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from measure import catalog, engine, engines, estimates, hub, selection
+from measure import catalog, engines, estimates, hub, selection
 from measure.spec import CurveSpec, MeasureError
 from tests.conftest import tiny_network
 from tests.hub import LocalHub, tiny_checkpoint
@@ -33,7 +33,7 @@ def reachable(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_configs_need_no_accelerator_but_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     reason = selection.not_measured(["olmo-7b"], "auto", weights=False)
     assert reason == "not measured: the config is on the model hub; force it with --models olmo-7b"
-    monkeypatch.setattr(engine, "accelerator_bytes", lambda: 1)
+    monkeypatch.setattr(estimates, "accelerator_bytes", lambda: 1)
     assert selection.not_measured(["olmo-7b"], "auto", weights=False) is None
 
 
@@ -48,7 +48,7 @@ def test_the_reason_for_leaving_models_out(monkeypatch: pytest.MonkeyPatch) -> N
     )
     assert "leaves hub models out" in (selection.not_measured(both, "ladder") or "")
     assert selection.not_measured(both, "all") is None
-    monkeypatch.setattr(engine, "accelerator_bytes", lambda: 20 * 10**9)
+    monkeypatch.setattr(estimates, "accelerator_bytes", lambda: 20 * 10**9)
     assert selection.not_measured(["olmo-1b"], "auto") is None
     assert selection.not_measured(both, "auto") == (
         "not measured: 27.6 GB of float32 weights need an accelerator that holds them, and the one here has 20 GB; "
@@ -58,7 +58,7 @@ def test_the_reason_for_leaving_models_out(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.usefixtures("reachable")
 def test_what_any_machine_holds_is_told_with_how_long_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "accelerator_bytes", lambda: 0)
+    monkeypatch.setattr(estimates, "accelerator_bytes", lambda: 0)
     monkeypatch.setattr(estimates, "memory_here", lambda: 64 * 10**9)
     assert selection.not_measured(["gpt2"], "auto", seconds={"gpt2": 1500.0}) == (
         "not measured: without an accelerator it would take about 25 min here (0.5 GB of float32 weights); "
@@ -70,7 +70,7 @@ def test_what_any_machine_holds_is_told_with_how_long_it_takes(monkeypatch: pyte
 
 
 def test_models_left_out_are_told_with_the_work_of_all_their_specs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "accelerator_bytes", lambda: 0)
+    monkeypatch.setattr(estimates, "accelerator_bytes", lambda: 0)
     monkeypatch.setattr(estimates, "rate", lambda *_, **__: 1e11)
     one, two = CurveSpec("gpt2"), CurveSpec("gpt2", layer=2)
     alone = selection.left_out({"gpt2": [one], "ladder-olmo-0.2m": [CurveSpec("ladder-olmo-0.2m")]}, "auto")
@@ -80,7 +80,7 @@ def test_models_left_out_are_told_with_the_work_of_all_their_specs(monkeypatch: 
 
 
 def test_without_a_hub_an_accelerator_alone_measures_no_hub_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "accelerator_bytes", lambda: 200 * 10**9)
+    monkeypatch.setattr(estimates, "accelerator_bytes", lambda: 200 * 10**9)
     monkeypatch.setattr(hub, "is_reachable", lambda _: False)
     assert selection.not_measured(["olmo-1b"], "auto") == (
         "not measured: allenai/OLMo-1B-0724-hf is neither in the cache nor can the hub be reached; fetch it first "

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from measure import catalog, engine, engines, known, store
+from measure import catalog, drawing, engine, engines, known, models, prompts, store
 from measure.results import Curves
 from measure.spec import CurveSpec, MeasureError
 from measure.store import Store
@@ -147,16 +147,16 @@ def test_a_tokenizer_of_another_model_is_told(tmp_path: Path) -> None:
 
 def test_a_model_is_loaded_once_for_all_its_specs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loads: list[str] = []
-    whole = engine.models.load
-    monkeypatch.setattr(engine.models, "load", lambda name, **k: loads.append(name) or whole(name, **k))
+    whole = models.load
+    monkeypatch.setattr(models, "load", lambda name, **k: loads.append(name) or whole(name, **k))
     measured(Store(tmp_path), SPEC, replace(SPEC, layer=2), replace(SPEC, model=f"{SPEC.model}@step0-tokens0M"), SPEC)
     assert loads == [SPEC.model, f"{SPEC.model}@step0-tokens0M"]
 
 
 def test_pairs_are_drawn_once_for_models_of_one_tokenizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[int] = []
-    whole = engine.prompts.draw
-    monkeypatch.setattr(engine.prompts, "draw", lambda *a: drawn.append(1) or whole(*a))
+    whole = prompts.draw
+    monkeypatch.setattr(prompts, "draw", lambda *a: drawn.append(1) or whole(*a))
     fresh = replace(SPEC, seed=12345)
     outcomes = measured(
         Store(tmp_path), fresh, replace(fresh, model=f"{SPEC.model}@step0-tokens0M"), replace(fresh, layer=2)
@@ -166,9 +166,9 @@ def test_pairs_are_drawn_once_for_models_of_one_tokenizer(tmp_path: Path, monkey
 
 
 def test_hub_models_default_to_the_papers_corpus() -> None:
-    assert engine.corpus_of(SPEC, "hub") == "sedthh/gutenberg_english"
-    assert engine.corpus_of(SPEC, "ladder") == "default"
-    assert engine.corpus_of(replace(SPEC, corpus="mine.parquet"), "hub") == "mine.parquet"
+    assert drawing.corpus_of(SPEC, "hub") == "sedthh/gutenberg_english"
+    assert drawing.corpus_of(SPEC, "ladder") == "default"
+    assert drawing.corpus_of(replace(SPEC, corpus="mine.parquet"), "hub") == "mine.parquet"
 
 
 def put_both(folder: Path) -> tuple[Path, Path]:

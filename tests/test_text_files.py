@@ -19,7 +19,8 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 from measure import prompts, text_files
-from measure.engine import InProcess, _corpus
+from measure.drawing import _corpus
+from measure.engine import InProcess
 from measure.spec import MeasureError, NotMeasuredError
 
 TEXTS = ("A gate stood open.", 'She said: "no,\nnever"; and\twent.', "null", "")

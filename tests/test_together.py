@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from measure import batches, engine, forward, measurements
+from measure import batches, engine, forward, measurements, one_load, runs
 from measure.results import Curves
 from measure.spec import CurveSpec, MeasureError, PredictionSpec
 from measure.store import Store
@@ -25,12 +25,12 @@ def measured(specs: list[Any], store: Store | None = None) -> dict[Any, Any]:
 
 
 def test_layers_of_one_set_of_curves_are_measured_some_at_a_time() -> None:
-    layers = [spec_of(layer) for layer in range(1, 2 * engine.LAYERS + 2)]
+    layers = [spec_of(layer) for layer in range(1, 2 * one_load.LAYERS + 2)]
     other = [spec_of(2, path="arc"), spec_of(3, path="arc"), PredictionSpec(MODEL, layer=2), PredictionSpec(MODEL)]
     reads = [spec_of(1, read="logits")]
-    found = engine.together(engine.alike([*layers, *other, *reads]))
-    assert sorted(map(len, found)) == [1, 1, 1, 1, 1, engine.LAYERS, engine.LAYERS + 1]
-    assert found[0] == [layers[0], reads[0], *layers[1 : engine.LAYERS]]
+    found = one_load.together(one_load.alike([*layers, *other, *reads]))
+    assert sorted(map(len, found)) == [1, 1, 1, 1, 1, one_load.LAYERS, one_load.LAYERS + 1]
+    assert found[0] == [layers[0], reads[0], *layers[1 : one_load.LAYERS]]
     assert {spec for specs in found for spec in specs} == {*layers, *other, *reads}
 
 

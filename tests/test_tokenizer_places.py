@@ -12,7 +12,7 @@ import pytest
 
 import measure
 from measure import catalog, models
-from measure.engine import _measure_alike
+from measure.one_load import measure_alike
 from measure.spec import CurveSpec, MeasureError
 from tests.conftest import tiny_network
 from tests.test_inputs import words
@@ -75,7 +75,7 @@ def test_a_file_that_takes_sentencepiece_is_named(tmp_path: Path, beside: dict[s
     with pytest.raises(MeasureError, match=f"prompts_a holds strings and .*{said}.*; pass tokenizer= or token ids"):
         measure.interpolate(str(tmp_path), "a", "b", steps=3)
     with pytest.raises(MeasureError, match=f"no tokenizer to draw prompts with; .*{said}"):
-        _measure_alike([CurveSpec(str(tmp_path))], models.load(str(tmp_path)), None, {})
+        measure_alike([CurveSpec(str(tmp_path))], models.load(str(tmp_path)), None, {})
     assert len(measure.interpolate(str(tmp_path), [[5, 6]], [[5, 7]], steps=3)) == 1
 
 
