@@ -21,6 +21,20 @@ OWN_PAIRS = pytest.StashKey[str]()
 def add_options(parser: pytest.Parser) -> None:
     """Add every option, and the ini setting that moves baselines."""
     group = parser.getgroup("stable regions")
+    _add_models(group)
+    _add_sample(group)
+    _add_fetching(group)
+    _add_kept(group)
+    _add_spreading(group)
+    parser.addini(
+        "measure_baselines",
+        "folder of all baselines, from the root folder (default: baselines/ beside each suite)",
+        default="",
+    )
+
+
+def _add_models(group: pytest.OptionGroup) -> None:
+    """Which models are measured, and how their checkpoints are named."""
     group.addoption(
         "--models",
         default="auto",
@@ -38,6 +52,10 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--tokens-a-step", type=int, metavar="N", default=None, help="tokens that a step of that pattern takes"
     )
+
+
+def _add_sample(group: pytest.OptionGroup) -> None:
+    """What is asked of them: pairs, protocol, corpus, precision."""
     group.addoption("--pairs", type=int, default=None, help=f"pairs of prompts (default {DEFAULT_PAIRS})")
     group.addoption(
         "--pairs-from",
@@ -59,6 +77,10 @@ def add_options(parser: pytest.Parser) -> None:
         default=None,
         help="what is computed in (default float32); baselines and the paper's numbers belong to float32",
     )
+
+
+def _add_fetching(group: pytest.OptionGroup) -> None:
+    """What is fetched and loaded, and what a run is for."""
     group.addoption(
         "--keep", choices=KEEP, default="all", help="which checkpoints fetched by this run stay in the cache after use"
     )
@@ -72,6 +94,10 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--refresh", choices=("write", "dry", "rewrite", "dry-rewrite"), default=None, help=argparse.SUPPRESS
     )
+
+
+def _add_kept(group: pytest.OptionGroup) -> None:
+    """Draws, of counterfeits and of pairs, and where results and records are kept."""
     group.addoption(
         "--draws",
         type=int,
@@ -86,12 +112,6 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="FILE",
         default=None,
         help="write the run's records here (default reports/runs/WHEN.jsonl, and reports/history.jsonl a line a case)",
-    )
-    _add_spreading(group)
-    parser.addini(
-        "measure_baselines",
-        "folder of all baselines, from the root folder (default: baselines/ beside each suite)",
-        default="",
     )
 
 

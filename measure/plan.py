@@ -13,9 +13,9 @@ import pytest
 from measure import addresses, catalog, engines, estimates, hub, kinds, models, prompts, selection
 from measure.drawing import corpus_of
 from measure.one_load import alike
-from measure.plugin import HARNESS
 from measure.refresh import run_pytest
 from measure.spec import AnySpec, MeasureError
+from measure.stash import HARNESS
 from measure.store import Store
 
 

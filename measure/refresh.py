@@ -14,10 +14,10 @@ import pytest
 
 from measure.exits import EXIT_CLAIM_FAILED, EXIT_DRIFT, EXIT_NOT_MEASURED
 from measure.items import VERDICTS, uses
-from measure.plugin import RECORDER
 from measure.rows import State, TestRow
 from measure.snapshot import baseline_file
 from measure.spec import MeasureError
+from measure.stash import RECORDER
 
 
 @dataclass
