@@ -15,8 +15,9 @@ import torch
 from measure import catalog, kinds, known, measurements, models, own_pairs, prompts
 from measure.baselines import ENVIRONMENT
 from measure.drawing import corpus_of, origin_of
-from measure.engines import Found, load_of, needs_weights
+from measure.engines import Found, load_of
 from measure.results import Result
+from measure.rows import How
 from measure.spec import AnySpec, MeasureError, Spec, fields_of
 from measure.store import Store, key
 
@@ -73,7 +74,7 @@ def links_once_loaded(specs: Sequence[AnySpec], model: models.LoadedModel, befor
 
 def identity(spec: AnySpec) -> str:
     """What the model of a spec is known to be without loading it."""
-    return models.identity(spec.model, weights=needs_weights(load_of(spec)))
+    return models.identity(spec.model, weights=load_of(spec).needs_weights)
 
 
 _MEASURING = {f"measure.{name}" for name in known.MEASURING_MODULES}
@@ -96,7 +97,7 @@ def _by_own_source(spec: Spec) -> dict[str, str]:
 def known_results(links: Mapping[Spec, str], store: Store | None) -> Found:
     """The specs that the store holds for a model of the same commit, or the same files: it need not be loaded."""
     found = {spec: own_result(spec, store.follow(link)) if store is not None else None for spec, link in links.items()}
-    return {spec: (result, "stored") for spec, result in found.items() if result is not None}
+    return {spec: (result, How.STORED) for spec, result in found.items() if result is not None}
 
 
 def own_result(spec: Spec, result: Result | None) -> Result | None:

@@ -122,7 +122,7 @@ def _places() -> Callable[[pytest.Item], int]:
 
     def place(item: pytest.Item) -> int:
         specs = specs_of(item)
-        return order.get(specs[0].model.partition("@")[0], len(order)) if specs else -1
+        return order.get(specs[0].ref.name, len(order)) if specs else -1
 
     return place
 
@@ -168,7 +168,7 @@ def _left_out(config: pytest.Config, items: list[pytest.Item], choice: str) -> d
         for spec in specs_of(item):
             if kinds.is_run(spec):
                 asked = effective(config, spec, strict_read_of(item))
-                found.setdefault(spec.model.partition("@")[0], {})[asked] = None
+                found.setdefault(spec.ref.name, {})[asked] = None
     return selection.left_out({name: tuple(specs) for name, specs in found.items()}, choice)
 
 

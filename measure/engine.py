@@ -8,10 +8,11 @@ from functools import partial
 
 from measure import drawing
 from measure.addresses import is_needed, known_results, links_of
-from measure.engines import Begin, Found, Load, Outcome, Report, load_of, needs_weights, untold
+from measure.engines import Begin, Found, Load, Outcome, Report, load_of, untold
 from measure.failures import kept
 from measure.fetching import Fetcher
 from measure.one_load import measure_load
+from measure.rows import How
 from measure.same_weights import SeenWeights
 from measure.spec import AnySpec, Keep
 from measure.store import Store
@@ -68,12 +69,12 @@ class InProcess:
     def _measure(self, load: Load) -> None:
         specs = self._open(load)
         self._fetch_ahead(load)
-        following = next((other for other in self.gathered if other[0] != load[0] and self._open(other)), None)
+        following = next((other for other in self.gathered if other.model != load.model and self._open(other)), None)
         if following is not None:
             self._fetch_ahead(following)
         self._keep(self._found(load, specs))
-        if not any(self._open(other) for other in self.gathered if other[0] == load[0]):
-            self._fetcher.used(load[0])
+        if not any(self._open(other) for other in self.gathered if other.model == load.model):
+            self._fetcher.used(load.model)
 
     def _keep(self, found: Found) -> None:
         for spec, (outcome, how) in found.items():
@@ -85,7 +86,7 @@ class InProcess:
         try:
             self._check_weights(found)
         except Exception as error:  # handed to the tests that asked
-            found = dict.fromkeys(found, (kept(error), "failed"))
+            found = dict.fromkeys(found, (kept(error), How.FAILED))
         self._keep(found)
 
     def forget(self, load: Load) -> None:
@@ -94,26 +95,26 @@ class InProcess:
         for spec in self.gathered.pop(load, []):
             self._outcomes.pop(spec, None)
         # What was fetched ahead, and measured by another, would keep its room on the disk.
-        if open_ones and not any(other[0] == load[0] and self._open(other) for other in list(self.gathered)):
-            self._fetcher.used(load[0])
+        if open_ones and not any(other.model == load.model and self._open(other) for other in list(self.gathered)):
+            self._fetcher.used(load.model)
 
     def _fetch_ahead(self, load: Load) -> None:
         specs = self._open(load)
-        weights = needs_weights(load)
+        weights = load.needs_weights
         needed = partial(is_needed, specs, self.store)
-        self._fetcher.ahead(load[0], weights=weights, needed=needed)
+        self._fetcher.ahead(load.model, weights=weights, needed=needed)
 
     def _found(self, load: Load, specs: list[AnySpec]) -> Found:
         try:
             found = known_results(links_of(specs), self.store)
             missing = [spec for spec in specs if spec not in found]
             if missing:
-                self._fetcher.wait(load[0], weights=needs_weights(load))
+                self._fetcher.wait(load.model, weights=load.needs_weights)
                 pickle = self._fetcher.allow_pickle
                 found.update(measure_load(missing, self.store, self._begin, allow_pickle=pickle))
             self._check_weights(found)
         except Exception as error:  # handed to the tests that asked
-            return dict.fromkeys(specs, (kept(error), "failed"))
+            return dict.fromkeys(specs, (kept(error), How.FAILED))
         return found
 
     def _check_weights(self, found: Found) -> None:

@@ -6,16 +6,36 @@ The unit that travels to a worker is one load, and the specs that are measured o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from measure import catalog, kinds
 from measure.catalog import Shape
+from measure.names import Weights
 from measure.results import Result
 from measure.spec import AnySpec
 
 Outcome = Result | Shape | Exception
-# A model's name with its revision, its weights, its precision.
-Load = tuple[str, str, str]
+_CONFIG = "config"
+
+
+class Load(NamedTuple):
+    """What has to be loaded: a model's name with its revision, its weights, its precision."""
+
+    model: str
+    weights: str = _CONFIG
+    precision: str = ""
+
+    @property
+    def is_config(self) -> bool:
+        """Whether the configuration is read and nothing loaded."""
+        return self.weights == _CONFIG
+
+    @property
+    def needs_weights(self) -> bool:
+        """Whether loading takes more than the configuration."""
+        return not self.is_config and not Weights.parse(self.weights).is_untrained
+
+
 # The outcome of each spec of a load, and whether it was `stored`, `measured` or `failed`.
 Found = dict[AnySpec, tuple[Outcome, str]]
 Report = Callable[[AnySpec, str], None]
@@ -52,9 +72,4 @@ def load_of(spec: AnySpec) -> Load:
     # Without a revision main is meant.
     name, revision = catalog.split(spec.model)
     name = name if revision in ("", "main") else spec.model
-    return (name, spec.weights, spec.precision) if kinds.is_run(spec) else (name, "config", "")
-
-
-def needs_weights(load: Load) -> bool:
-    """Whether loading takes more than the configuration."""
-    return load[1] != "config" and not load[1].startswith("untrained")
+    return Load(name, spec.weights, spec.precision) if kinds.is_run(spec) else Load(name)

@@ -127,10 +127,10 @@ def items_of(run: Run, kind: str = "CurveSpec") -> list[Item]:
     """
     drawn = [row for row in run.results.values() if row.curve is not None or row.triples]
     found = [row for row in drawn if row.type == kind and not _ADDED & row.spec.keys()]
-    rows = [row for row in found if row.weights[0] in WEIGHTS]
+    rows = [row for row in found if row.weights.kind in WEIGHTS]
     precisions = [_precision(row) for row in rows]
     precision = "float32" if not precisions or "float32" in precisions else precisions[-1]
-    return [_item(row) for row in rows if row.weights[1] in ("", "0") and _precision(row) == precision]
+    return [_item(row) for row in rows if row.weights.digits in ("", "0") and _precision(row) == precision]
 
 
 def _precision(row: ResultRow) -> Field:
@@ -141,7 +141,7 @@ def _item(row: ResultRow) -> Item:
     layer = row.spec["layer"]
     assert isinstance(layer, int)
     read, protocol, pairing = map(str, (row.spec["read"], row.spec["protocol"], row.spec.get("pairing", "random")))
-    return Item(row.model, row.revision, row.weights[0], layer, read, protocol, pairing, row)
+    return Item(row.model, row.revision, row.weights.kind, layer, read, protocol, pairing, row)
 
 
 def usual(items: Iterable[Item], *, read: str | None = "final_norm", pairing: str = "random") -> list[Item]:

@@ -48,9 +48,8 @@ def _skip_where_it_cannot_be(asked: AnySpec, config: pytest.Config) -> None:
         pytest.skip(f"not asked of the pairs of --pairs-from: takes {lacks}")
 
     choice, named = config.getoption("--models"), config.stash[NAMED]
-    model = asked.model.partition("@")[0]
     weights = kinds.is_run(asked)
-    reason = selection.not_measured([model], choice, weights=weights) if named is None else None
+    reason = selection.not_measured([asked.ref.name], choice, weights=weights) if named is None else None
     if reason:
         pytest.skip(reason)
 

@@ -47,7 +47,7 @@ def specs_of(item: pytest.Item) -> list[AnySpec]:
 
 def models_of(item: pytest.Item) -> set[str]:
     """The models that they name, without their revisions."""
-    return {spec.model.partition("@")[0] for spec in specs_of(item)}
+    return {spec.ref.name for spec in specs_of(item)}
 
 
 def strict_read_of(item: pytest.Item) -> str | None:

@@ -122,6 +122,7 @@ def remember(network: nn.Module, marked: str | None, facts: Facts) -> None:
 
 # A change in any of these may change a number: results of the old source are not found again.
 MEASURING_MODULES = (
+    "names",
     "spec",
     "paths",
     "results",

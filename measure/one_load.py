@@ -12,6 +12,7 @@ from measure import catalog, drawing, inputs, kinds, measurements, models, own_p
 from measure.addresses import addresses_of, identity, links_once_loaded, own_result
 from measure.engines import Begin, Found, Outcome
 from measure.failures import kept
+from measure.rows import How
 from measure.spec import AnySpec, MeasureError, Spec
 from measure.store import Store
 
@@ -43,7 +44,7 @@ def measure_load(group: list[AnySpec], store: Store | None, begin: Begin, *, all
             if len(apart) > 1 and (isinstance(error, MeasureError) or batches.is_out_of_memory(error)):
                 waiting[:0] = apart
             else:
-                found.update(dict.fromkeys(specs, (kept(error), "failed")))
+                found.update(dict.fromkeys(specs, (kept(error), How.FAILED)))
     return found
 
 
@@ -82,7 +83,7 @@ def _outcomes(
     specs: list[AnySpec], model: models.LoadedModel | None, store: Store | None, links: Mapping[Spec, str]
 ) -> Mapping[Any, tuple[Outcome, str]]:
     if model is None:
-        return {spec: (kinds.of(spec).measuring()(spec), "measured") for spec in specs}
+        return {spec: (kinds.of(spec).measuring()(spec), How.MEASURED) for spec in specs}
     return measure_alike([spec for spec in specs if kinds.is_run(spec)], model, store, links)
 
 
@@ -97,12 +98,12 @@ def measure_alike(
     }
     missing = [spec for spec, result in stored.items() if result is None]
     found: dict[Spec, tuple[Outcome, str]] = {
-        s: (result, "stored") for s, result in stored.items() if result is not None
+        s: (result, How.STORED) for s, result in stored.items() if result is not None
     }
     if missing:
         origin = drawing.origin_of(specs[0], drawing.corpus_of(specs[0], model.source))
         for spec, result in zip(missing, measurements.measure_specs(missing, model, drawn, origin=origin), strict=True):
-            found[spec] = result, "measured"
+            found[spec] = result, How.MEASURED
             if store is not None:
                 store.put(addresses[spec], result)
     if store is not None:

@@ -19,7 +19,8 @@ from measure.exits import EXIT_CLAIM_FAILED, EXIT_DRIFT, EXIT_NOT_MEASURED
 from measure.files import write_atomically
 from measure.items import ORDER, accepted_file, baseline_folder, draw_of, strict_read_of, subject_of, title_of, uses
 from measure.options import is_default_sample
-from measure.rows import BaselineRow, Role, State, TestRow, VerdictRow
+from measure.rows import BaselineRow, Role, State, TestRow, VerdictRow, Form
+from measure.results import write_atomically
 from measure.spec import MeasureError, NotMeasuredError
 from measure.stats import Verdict
 
@@ -195,12 +196,12 @@ def _rewrite(item: pytest.Item) -> str | None:
     try:
         text = regression.rewritten(str(execution.asserted_data), str(execution.recalled_data or ""))
     except MeasureError as error:
-        return f"not rewritten: {error}"
+        return f"{Form.LEFT}: {error}"
     if text is None:
-        return "as it was"
+        return Form.AS_IT_WAS
     if asked == "rewrite":
         try:
             write_atomically(Path(execution.snapshot_location), text.encode())
         except OSError as error:
-            return f"not rewritten: it cannot be written ({error.strerror})"
-    return "rewritten"
+            return f"{Form.LEFT}: it cannot be written ({error.strerror})"
+    return Form.REWRITTEN

@@ -131,8 +131,8 @@ def without_place(title: str) -> str:
 
 def weights(row: ResultRow) -> str:
     """What was done to a model's weights; nothing for those of the checkpoint."""
-    kind, after, _ = row.weights[0].partition("_after_")
-    return _AFTER.get(kind, row.weights[0]) if after else _WEIGHTS.get(kind, kind)
+    found = row.weights
+    return _AFTER.get(found.change, found.kind) if found.change else _WEIGHTS.get(found.kind, found.kind)
 
 
 def amount(row: ResultRow, run: Run) -> str:
@@ -144,7 +144,7 @@ def amount(row: ResultRow, run: Run) -> str:
 
 def described(row: ResultRow, run: Run) -> str:
     """What was measured, in words: what is as usual is left out."""
-    revision = str(row.spec["model"]).partition("@")[2]
+    revision = row.named_revision
     usual = {"pairing": "random", "read": "final_norm", "layer": 1}
     said = _parts(row, run, None)
     kept = [said[name] for name in ("pairing", "layer", "read") if row.spec.get(name, usual[name]) != usual[name]]
@@ -174,7 +174,7 @@ def _by_layer(results: Mapping[str, ResultRow], claimed: Collection[str]) -> lis
     layers = {
         name: layer
         for name, row in results.items()
-        if name in claimed and row.weights[0] == "stored" and isinstance(layer := row.spec.get("layer"), int)
+        if name in claimed and row.weights.is_stored and isinstance(layer := row.spec.get("layer"), int)
     }
     if len({str(results[name].spec["model"]) for name in layers}) != 1:
         return names
@@ -215,7 +215,7 @@ def _parts(row: ResultRow, run: Run, usual: object) -> dict[str, str]:
         "pairing": _PAIRINGS.get(pairing, pairing),
         "layer": _layer(row, run, usual),
         "read": _READS.get(read, read),
-        "name": str(spec["model"]).partition("@")[2],
+        "name": row.named_revision,
     }
     rest = {name: f"{name} {value}" for name, value in spec.items() if name not in said}
     return said | {"type": row.type.removesuffix("Spec").lower()} | rest
@@ -232,9 +232,9 @@ def _layer(row: ResultRow, run: Run, usual: object) -> str:
 def _tell_seeds(results: Mapping[str, ResultRow], parts: Mapping[str, dict[str, str]]) -> None:
     """Say the seed of changed weights where a case has several."""
     for name, row in results.items():
-        seeds = {other.weights[1] for other in results.values() if other.weights[0] == row.weights[0]}
+        seeds = {other.weights.digits for other in results.values() if other.weights.kind == row.weights.kind}
         if len(seeds) > 1:
-            parts[name]["weights"] += f", seed {row.weights[1]}"
+            parts[name]["weights"] += f", seed {row.weights.digits}"
 
 
 def _telling(parts: Mapping[str, Mapping[str, str]]) -> list[str]:
@@ -256,7 +256,7 @@ def _joined(part: Mapping[str, str], fields: Iterable[str]) -> str:
 def _group(row: ResultRow, part: Mapping[str, str], claimed: bool) -> str:
     """Under which heading a result is drawn."""
     deeper = part["layer"] and not claimed
-    if row.weights[0] != "stored":
+    if not row.weights.is_stored:
         return f"{weights(row)}, {part['layer']}" if deeper else weights(row)
     if not deeper:
         return "trained"

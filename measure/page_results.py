@@ -38,12 +38,12 @@ def result(row: ResultRow, sets: Mapping[Prompts, int] | None = None) -> ResultV
     `sets`: at which place on the page sets of prompts stand.
     """
     # Of counterfeits that keep A and B the curves are drawn, and what refutes them: all they have were half the page.
-    whole = "_after_" not in row.weights[0]
+    whole = not row.weights.change
     drawn = whole or (row.logit is None and row.crossings is None)
     spec = row.spec
     return ResultView(
         id=row.id,
-        weights=row.weights[0],
+        weights=row.weights.kind,
         n=row.n,
         degenerate=row.degenerate,
         metrics={name: _metric(metric) for name, metric in row.metrics.items() if whole or name in _REFUTING},
@@ -175,7 +175,7 @@ def _slices(row: ResultRow) -> SlicesView:
 
     A cell's colour holds its three distances, to half a 255th of the largest of each field.
     """
-    row = replace(row, triples=row.triples[: None if row.weights[0] == "stored" else OF_COUNTERFEITS])
+    row = replace(row, triples=row.triples[: None if row.weights.is_stored else OF_COUNTERFEITS])
     assert row.size is not None, "slices without a size"
     assert row.extent is not None, "slices without an extent"
     tokens, tops = _tokens(row)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from measure import addresses, catalog, engines, estimates, hub, kinds, models, prompts, selection
+from measure import addresses, catalog, engines, estimates, hub, kinds, models, prompts
 from measure.drawing import corpus_of
+from measure.names import ModelRef
 from measure.one_load import alike
 from measure.refresh import run_pytest
 from measure.spec import AnySpec, MeasureError
@@ -68,7 +69,7 @@ def plan(collected: _Collected) -> list[ModelPlan]:
     """One entry for each model, in the order in which they would be measured."""
     by_model: dict[str, dict[engines.Load, list[AnySpec]]] = {}
     for load, specs in collected.gathered.items():
-        by_model.setdefault(selection.without_revision(load[0]), {})[load] = specs
+        by_model.setdefault(ModelRef.parse(load.model).name, {})[load] = specs
     return [_plan_model(name, loads, collected.store) for name, loads in by_model.items()]
 
 
@@ -82,15 +83,15 @@ def _plan_model(name: str, loads: dict[engines.Load, list[AnySpec]], store: Stor
         for group in alike(missing):
             if kinds.is_run(group[0]):
                 work += estimates.work(model, group)
-    for revision in dict.fromkeys(load[0] for load in loads):
-        weights = any(engines.needs_weights(load) for load in loads if load[0] == revision)
+    for revision in dict.fromkeys(load.model for load in loads):
+        weights = any(load.needs_weights for load in loads if load.model == revision)
         found, guessed = _to_fetch(model, revision, weights=weights)
         estimated |= guessed
         to_fetch += found
     logits = any(estimates.logit_points(spec) for specs in loads.values() for spec in specs)
     return ModelPlan(
         name=name,
-        revisions=len({load[0] for load in loads}),
+        revisions=len({load.model for load in loads}),
         work=work,
         stored=stored,
         to_fetch=to_fetch,
@@ -101,8 +102,8 @@ def _plan_model(name: str, loads: dict[engines.Load, list[AnySpec]], store: Stor
 
 def _stored(load: engines.Load, specs: Sequence[AnySpec], store: Store | None) -> set[AnySpec]:
     """Specs that the store holds, as far as can be known without fetching anything."""
-    reference = catalog.resolve(load[0])
-    if store is None or load[1] == "config":
+    reference = catalog.resolve(load.model)
+    if store is None or load.is_config:
         return set()
     corpora = {corpus_of(spec, reference.source) for spec in specs if kinds.is_run(spec)}
     if not all(map(prompts.is_at_hand, corpora)):
@@ -133,7 +134,7 @@ def _to_fetch(model: catalog.Model, name: str, *, weights: bool) -> tuple[int, b
 def corpora_to_fetch(collected: _Collected) -> dict[str, int]:
     """Bytes of the corpora that are not at hand, by name."""
     specs = [(load, spec) for load, group in collected.gathered.items() for spec in group if kinds.is_run(spec)]
-    named = {corpus_of(spec, catalog.resolve(load[0]).source) for load, spec in specs}
+    named = {corpus_of(spec, catalog.resolve(load.model).source) for load, spec in specs}
     return {name: prompts.bytes_to_fetch(name) for name in sorted(named)}
 
 
@@ -189,9 +190,9 @@ def fetch(collected: _Collected, *, allow_pickle: bool = False) -> Iterable[str]
     needed: dict[str, bool] = {}
     corpora: dict[str, None] = {}
     for load, specs in collected.gathered.items():
-        source = catalog.resolve(load[0]).source
+        source = catalog.resolve(load.model).source
         if source == "hub":
-            needed[load[0]] = needed.get(load[0], False) or engines.needs_weights(load)
+            needed[load.model] = needed.get(load.model, False) or load.needs_weights
         named = dict.fromkeys(corpus_of(spec, source) for spec in specs if kinds.is_run(spec))
         corpora.update({corpus: None for corpus in named if not prompts.is_at_hand(corpus)})
     for name, weights in needed.items():

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from measure import catalog, files, gpus, revisions, shards
+from measure.engines import Load
 from measure.leases import Leases, this_process
 from measure.results import write_atomically
 from measure.shards import Board, Job
@@ -78,7 +79,7 @@ def read(run: Path) -> Work:
         ) from None
     # Kinds are registered by their modules.
     sys.path += [place for place in told["path"] if place not in sys.path]
-    jobs = tuple(Job(tuple(load), tuple(map(shards.from_plain, specs))) for load, specs in told["jobs"])
+    jobs = tuple(Job(Load(*load), tuple(map(shards.from_plain, specs))) for load, specs in told["jobs"])
     models = tuple(msgspec.convert(model, catalog.Model) for model in told["models"])
     named: dict[str, Any] = {
         name: tuple(told[name]) if isinstance(told[name], list) else told[name] for name in _AS_THEY_ARE

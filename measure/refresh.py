@@ -14,7 +14,7 @@ import pytest
 
 from measure.exits import EXIT_CLAIM_FAILED, EXIT_DRIFT, EXIT_NOT_MEASURED
 from measure.items import VERDICTS, uses
-from measure.rows import State, TestRow
+from measure.rows import Form, State, TestRow
 from measure.snapshot import baseline_file
 from measure.spec import MeasureError
 from measure.stash import RECORDER
@@ -107,12 +107,12 @@ def _rewritten(rows: Sequence[TestRow], *, dry: bool) -> list[str]:
     """What became of the form of each baseline; how many are rewritten stands last."""
     kept = [row.baseline for row in rows if row.baseline is not None]
     told = [(found.rewritten or "", found) for found in kept]
-    lines = ["", "baselines", *(f"  {text:<12} {found.file}" for text, found in told if text == "rewritten")]
+    lines = ["", "baselines", *(f"  {text:<12} {found.file}" for text, found in told if text == Form.REWRITTEN)]
     for text, found in told:
-        if text.startswith("not rewritten"):
+        if text.startswith(Form.LEFT):
             lines += [f"  {'left':<12} {found.file}", f"      {text}"]
-    lines.append(f"  {'as it was':<12} {sum(text == 'as it was' for text, _ in told)}")
-    number = sum(text == "rewritten" for text, _ in told)
+    lines.append(f"  {Form.AS_IT_WAS:<12} {sum(text == Form.AS_IT_WAS for text, _ in told)}")
+    number = sum(text == Form.REWRITTEN for text, _ in told)
     count = f"{number} baseline{'' if number == 1 else 's'}, no accepted number changed"
     return [*lines, f"dry run, nothing written; would rewrite {count}" if dry else f"rewritten: {count}"]
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from measure.names import STORED, ModelRef, Weights
+
 QUARTILES = ("q25", "median", "q75")
 # Characters of the measuring code's hash that a run is told by.
 CODE = 12
@@ -17,6 +19,22 @@ Numbers = tuple[Number, ...]
 # A field of a spec, or of a result's provenance.
 Field = str | int | float | bool | list[object] | dict[str, object] | None
 Role = Literal["claim", "control", "baseline", "other"]
+
+
+class How(StrEnum):
+    """How a run came by the outcome of a spec."""
+
+    STORED = "stored"
+    MEASURED = "measured"
+    FAILED = "failed"
+
+
+class Form(StrEnum):
+    """What `measure refresh --rewrite` made of a baseline; behind `LEFT` stands why."""
+
+    REWRITTEN = "rewritten"
+    AS_IT_WAS = "as it was"
+    LEFT = "not rewritten"
 
 
 class State(StrEnum):
@@ -196,18 +214,26 @@ class ResultRow:
     @property
     def model(self) -> str:
         """The model's name without its revision."""
-        return str(self.spec["model"]).partition("@")[0]
+        return self._ref.name
 
     @property
     def revision(self) -> str:
         """What follows @ in the model's name, `main` where nothing does."""
-        return str(self.spec["model"]).partition("@")[2] or "main"
+        return self._ref.revision or "main"
 
     @property
-    def weights(self) -> tuple[str, str]:
-        """The kind of weights (stored, scrambled, untrained) and their seed; "" for none."""
-        kind, _, seed = str(self.spec.get("weights", "stored")).partition(":")
-        return kind, seed
+    def named_revision(self) -> str:
+        """What follows @ in the model's name, "" where nothing does."""
+        return self._ref.revision
+
+    @property
+    def weights(self) -> Weights:
+        """The kind of weights (stored, scrambled, untrained) and their seed."""
+        return Weights.parse(str(self.spec.get("weights", STORED)))
+
+    @property
+    def _ref(self) -> ModelRef:
+        return ModelRef.parse(str(self.spec["model"]))
 
 
 @dataclass(frozen=True)

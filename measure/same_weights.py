@@ -9,6 +9,7 @@ from typing import Any
 
 from measure import catalog, hub, kinds, models, stale
 from measure.engines import Found
+from measure.names import STORED
 from measure.results import Result
 
 
@@ -27,7 +28,7 @@ class SeenWeights:
         Also two folders with the same weights and the same configuration, wherever they lie.
         """
         for spec, (result, _) in found.items():
-            if not (isinstance(result, Result) and kinds.is_run(spec) and spec.weights == "stored"):
+            if not (isinstance(result, Result) and kinds.is_run(spec) and spec.weights == STORED):
                 continue
             reference = catalog.resolve(spec.model)
             if reference.source == "hub":

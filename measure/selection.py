@@ -24,6 +24,7 @@ from measure import (
     structure,
     sweeping,
 )
+from measure.names import ModelRef
 from measure.spec import AnySpec, MeasureError
 from measure.terminal import in_words
 
@@ -57,13 +58,13 @@ def named(choice: str, tell: Callable[[str], object] = lambda _: None) -> set[st
 
 def _runs_of(text: str) -> list[str]:
     """A pattern of names of trainings on the hub as those names, anything else as it stands."""
-    name, at, revision = text.partition("@")
-    if not any(sign in name for sign in "*?[") or _is_path(text):
+    ref = ModelRef.parse(text)
+    if not any(sign in ref.name for sign in "*?[") or _is_path(text):
         return [text]
-    found = [run for run in checkpoint_suites.runs() if fnmatchcase(run, name)]
+    found = [run for run in checkpoint_suites.runs() if fnmatchcase(run, ref.name)]
     if not found:
-        raise MeasureError(f"{name} matches no training in the catalog; `measure models` lists them.")
-    return [f"{run}{at}{revision}" for run in found]
+        raise MeasureError(f"{ref.name} matches no training in the catalog; `measure models` lists them.")
+    return [str(dataclasses.replace(ref, name=run)) for run in found]
 
 
 def _run(name: str, asked: list[str] | None, tell: Callable[[str], object]) -> str | None:
@@ -266,11 +267,6 @@ def memory(model: catalog.Model) -> str:
 @cache
 def _at_hand(repo: str) -> bool:
     return hub.is_cached(repo) or hub.is_reachable(repo)
-
-
-def without_revision(name: str) -> str:
-    """A model's name without what follows @."""
-    return name.partition("@")[0]
 
 
 def check_present(names: set[str], present: set[str]) -> None:

@@ -36,7 +36,7 @@ PAIRS: dict[str, int] = {"hub": 1000, "index": DEFAULT_PAIRS // 2}
 def _usual_pairs(spec: AnySpec) -> int | None:
     """The number of pairs that is usual for a spec's model; None where the spec's own stands."""
     usual = kinds.takes_pairs(spec) and kinds.of(spec).chooses_rows and spec.pairs == DEFAULT_PAIRS
-    known = catalog.models().get(spec.model.partition("@")[0])
+    known = catalog.models().get(spec.ref.name)
     return PAIRS.get(known.source) if usual and known is not None else None
 
 

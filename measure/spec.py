@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from measure.names import ModelRef
 from measure.shown import shown
 
 _Read = Literal["final_norm", "residual", "logits"]
@@ -221,6 +222,11 @@ class AnySpec:
     """What can be asked of a `model`, as a frozen dataclass; what becomes of it its kind says, see `measure.kinds`."""
 
     model: str
+
+    @property
+    def ref(self) -> ModelRef:
+        """The model's name and its revision."""
+        return ModelRef.parse(self.model)
 
     @property
     def id(self) -> str:

@@ -58,7 +58,7 @@ class Growth:
 def growth(name: str, before: str, after: str) -> Growth:
     grown = CurveSpec(after)
     others = replace(grown, rows="independent")
-    layers = catalog.models()[after.partition("@")[0]].layers
+    layers = catalog.models()[grown.ref.name].layers
     return Growth(name, CurveSpec(before), grown, replace(others, layer=layers), replace(others, weights="untrained:0"))
 
 

@@ -90,7 +90,7 @@ Measured = Callable[[CurveSpec], Curves]
 @pytest.mark.parametrize("model", TRAJECTORIES)
 def test_claim(model: Trajectory, measured: Measured, claim: Claim) -> None:
     revisions = [measured(spec) for spec in model.revisions]
-    names = [spec.model.partition("@")[2] for spec in model.revisions]
+    names = [spec.ref.revision for spec in model.revisions]
     claim.check(judge(revisions, told(names, revisions)), EXPECTED)
 
 

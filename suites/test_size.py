@@ -119,7 +119,7 @@ SPECS = [
     for name, models in FAMILIES.items()
     for spec in dict.fromkeys((*family(name, models).sizes, *family(name, models).seeds))
     # Of models of their own the suite on families has the baselines.
-    if len(catalog.models()[spec.model.partition("@")[0]].revisions) == 1 and name not in catalog.relatives()
+    if len(catalog.models()[spec.ref.name].revisions) == 1 and name not in catalog.relatives()
 ]
 
 

@@ -115,7 +115,7 @@ def test_a_run_that_lacks_what_a_figure_shows_has_none(name: str, minimal: Run) 
 )
 def test_the_least_that_a_figure_can_be_drawn_from(name: str, specs: list[Any], tmp_path: Path) -> None:
     rows = [recording.of_result(spec, "measured", small.result(spec)) for spec in specs]
-    models = {spec.model.partition("@")[0] for spec in specs}
+    models = {spec.ref.name for spec in specs}
     figure = drawn(name, small.run(tmp_path / "records.jsonl", small.header(*sorted(models)), *rows))
     assert pixels(figure).min() < 100
     assert FIGURES[name](small.run(tmp_path / "less.jsonl", small.header(*sorted(models)))) is None
