@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from measure import kinds
+from measure.names import Title
 from measure.spec import AnySpec, MeasureError
 
 # The folder of accepted verdicts, beside those of baselines.
@@ -127,6 +128,9 @@ def title_of(item: pytest.Item) -> tuple[str | None, str]:
     if marker is not None:
         return marker.args[0], marker.kwargs.get("place", report.place(marker.args[0]))
     named = getattr(getattr(item, "module", None), "CLAIM", None)
+    if isinstance(named, Title):
+        # As in a title that is a text, whose closing bracket belongs to the place in every file of records.
+        return str(named), f"{named.place})"
     if named is None and uses(item, "claim"):
         named = item.path.stem.removeprefix("test_")
     return named, report.place(named) if named else ""

@@ -1,4 +1,4 @@
-"""Names as users write them, taken apart: a model and its revision, the weights of a counterfeit. Prints them back."""
+"""Names as users write them, taken apart: of models, of weights, of claims. Printed as they were written."""
 
 from __future__ import annotations
 
@@ -64,3 +64,14 @@ class Weights:
         """What the blocks after a layer are made into; "" where all blocks are meant, or none."""
         change, after, _ = self.kind.partition("_after_")
         return change if after else ""
+
+
+@dataclass(frozen=True)
+class Title:
+    """The title of a claim: what is claimed, and its place in the paper, such as "Fig. 4, claim 2"."""
+
+    text: str
+    place: str
+
+    def __str__(self) -> str:
+        return f"{self.text} ({self.place})"

@@ -20,11 +20,12 @@ import pytest
 
 from measure import catalog, claims, stats
 from measure.claims import Claim
+from measure.names import Title
 from measure.results import Curves
 from measure.spec import CurveSpec
 from measure.stats import Verdict
 
-CLAIM = "The blocks after the patch make the plateau (not in the paper)"
+CLAIM = Title("The blocks after the patch make the plateau", place="not in the paper")
 # A trend takes three blocks before the last.
 MODELS = catalog.deep(4)
 # An accepted negative stands here with its verdict, model by model.

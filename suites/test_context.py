@@ -24,11 +24,12 @@ import pytest
 
 from measure import catalog, claims
 from measure.claims import Claim
+from measure.names import Title
 from measure.results import Curves
 from measure.spec import CurveSpec, MeasureError
 from measure.stats import Verdict
 
-CLAIM = "Context sharpens: natural more than random, random more than none (not in the paper)"
+CLAIM = Title("Context sharpens: natural more than random, random more than none", place="not in the paper")
 MODELS = catalog.largest()
 # An accepted negative stands here with its verdict, model by model.
 EXPECTED: dict[str, str] = {

@@ -17,11 +17,12 @@ import pytest
 
 from measure import catalog, claims
 from measure.claims import Claim
+from measure.names import Title
 from measure.results import Curves
 from measure.spec import CurveSpec
 from measure.stats import Effect, Verdict
 
-CLAIM = "No counterfeit with the same A and B imitates it (not in the paper)"
+CLAIM = Title("No counterfeit with the same A and B imitates it", place="not in the paper")
 
 # An accepted negative stands here with its verdict, model by model.
 EXPECTED: dict[str, str] = {

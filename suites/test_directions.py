@@ -35,11 +35,15 @@ import pytest
 from measure import catalog, claims, directions, stats
 from measure.claims import Claim
 from measure.directions import THRESHOLD, lateness, power
+from measure.names import Title
 from measure.results import Curves
 from measure.spec import CurveSpec, Read
 from measure.stats import Effect, Verdict
 
-CLAIM = "Toward real activations the output leaves its plateau before it does in random directions (not in the paper)"
+CLAIM = Title(
+    "Toward real activations the output leaves its plateau before it does in random directions",
+    place="not in the paper",
+)
 # Divergences are of distributions, also under --protocol strict.
 READS: tuple[Read, ...] = ("logits",)
 MODELS = catalog.largest()

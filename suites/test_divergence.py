@@ -22,11 +22,12 @@ import pytest
 
 from measure import catalog, claims, stats
 from measure.claims import Claim
+from measure.names import Title
 from measure.predictions import Predictions
 from measure.spec import PredictionSpec
 from measure.stats import Effect, Verdict
 
-CLAIM = "The more predictions differ, the sharper the boundary between them (claim 3)"
+CLAIM = Title("The more predictions differ, the sharper the boundary between them", place="claim 3")
 
 THIRDS = 3
 CORRELATION_MARGIN = 0.1

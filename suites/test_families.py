@@ -18,11 +18,12 @@ import pytest
 
 from measure import catalog, claims
 from measure.claims import Claim
+from measure.names import Title
 from measure.results import Curves
 from measure.spec import CurveSpec, Pairing
 from measure.stats import Verdict
 
-CLAIM = "Trained weights make regions in every family, Gemma perhaps excepted (section 6)"
+CLAIM = Title("Trained weights make regions in every family, Gemma perhaps excepted", place="section 6")
 
 # An accepted negative stands here with its verdict, case by case. Of the families of the Discussion none has been
 # measured yet: what is expected of them, Gemma too, is what is expected of all.

@@ -19,11 +19,12 @@ import pytest
 
 from measure import catalog, claims, stats
 from measure.claims import Claim
+from measure.names import Title
 from measure.results import Curves
 from measure.spec import CurveSpec
 from measure.stats import Effect, Verdict
 
-CLAIM = "Single curves sharpen, their jumps do not gather (footnote 5)"
+CLAIM = Title("Single curves sharpen, their jumps do not gather", place="footnote 5")
 
 # Of the null's width, in logs: half of what is asked of the ends, since most of a path is in neither.
 WIDTH_MARGIN = 0.05

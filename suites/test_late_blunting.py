@@ -17,11 +17,12 @@ import pytest
 
 from measure import claims
 from measure.claims import Claim
+from measure.names import Title
 from measure.results import Curves
 from measure.spec import CurveSpec
 from measure.stats import Effect, Verdict
 
-CLAIM = "Late in training plateaus blunt again (not in the paper)"
+CLAIM = Title("Late in training plateaus blunt again", place="not in the paper")
 # What a model must have to be asked.
 TAKES = "revisions of its training"
 # An accepted negative stands here with its verdict, model by model.

@@ -17,11 +17,12 @@ import pytest
 
 from measure import catalog, claims, stats
 from measure.claims import Claim
+from measure.names import Title
 from measure.results import Curves
 from measure.spec import CurveSpec
 from measure.stats import Effect, Verdict
 
-CLAIM = "After a later layer curves are smoother and still jump (Figs. 23-24)"
+CLAIM = Title("After a later layer curves are smoother and still jump", place="Figs. 23-24")
 
 PAPER_LAYER = 7
 # Between the first layer and the last there must be one.

@@ -20,11 +20,12 @@ import pytest
 
 from measure import catalog, claims, stats
 from measure.claims import Claim
+from measure.names import Title
 from measure.predictions import Predictions
 from measure.spec import PredictionSpec
 from measure.stats import Effect, Verdict
 
-CLAIM = "The logit difference follows the output distance (Fig. 2c)"
+CLAIM = Title("The logit difference follows the output distance", place="Fig. 2c")
 
 LEAST_CORRELATION = 0.5
 # An accepted negative stands here with its verdict, model by model.

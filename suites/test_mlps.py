@@ -20,11 +20,12 @@ import pytest
 
 from measure import catalog, claims
 from measure.claims import Claim
+from measure.names import Title
 from measure.results import Curves
 from measure.spec import CurveSpec, Scaled
 from measure.stats import Effect, Verdict
 
-CLAIM = "The MLPs after the patch make the plateau, attention less (not in the paper)"
+CLAIM = Title("The MLPs after the patch make the plateau, attention less", place="not in the paper")
 MODELS = catalog.deep(4)
 # An accepted negative stands here with its verdict, model by model.
 EXPECTED: dict[str, str] = {

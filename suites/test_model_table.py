@@ -16,10 +16,11 @@ import pytest
 from measure import catalog
 from measure.catalog import Shape
 from measure.claims import Claim
+from measure.names import Title
 from measure.spec import ConfigSpec
 from measure.stats import Fact, Verdict
 
-CLAIM = "Models have the dimensions listed, two errors of the paper mended (Table 1)"
+CLAIM = Title("Models have the dimensions listed, two errors of the paper mended", place="Table 1")
 # What a model must have to be asked.
 TAKES = "a model of the paper's Table 1"
 

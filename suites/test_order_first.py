@@ -19,11 +19,12 @@ import pytest
 
 from measure import catalog, claims, training_order
 from measure.claims import Claim
+from measure.names import Title
 from measure.results import Curves
 from measure.spec import CurveSpec
 from measure.stats import Effect, Verdict
 
-CLAIM = "Which pairs are sharp is settled before the sharpness is there (not in the paper)"
+CLAIM = Title("Which pairs are sharp is settled before the sharpness is there", place="not in the paper")
 # What a model must have to be asked.
 TAKES = "revisions of its training"
 MODELS = [model for model in catalog.models().values() if len(model.revisions) > 2]

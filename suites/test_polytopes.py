@@ -25,10 +25,11 @@ import pytest
 from measure import catalog, claims, stats
 from measure.claims import Claim
 from measure.crossings import Crossings
+from measure.names import Title
 from measure.spec import CrossingSpec
 from measure.stats import Effect, Verdict
 
-CLAIM = "Regions are larger than polytopes (claim 4)"
+CLAIM = Title("Regions are larger than polytopes", place="claim 4")
 
 # Of the segment, and of its sign changes; chosen when the rungs had been looked at (9 to 25 % flat).
 FLAT_MARGIN = 0.05

@@ -16,11 +16,12 @@ import pytest
 
 from measure import catalog, claims
 from measure.claims import Claim
+from measure.names import Title
 from measure.predictions import Predictions
 from measure.spec import PredictionSpec
 from measure.stats import Fact, Verdict
 
-CLAIM = "The paper's own pairs S1 to S3 and D1 to D3 show it (Fig. 2a, 2b)"
+CLAIM = Title("The paper's own pairs S1 to S3 and D1 to D3 show it", place="Fig. 2a, 2b")
 
 # An accepted negative stands here with its verdict, model by model.
 EXPECTED: dict[str, str] = {

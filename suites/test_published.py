@@ -21,11 +21,12 @@ import pytest
 
 from measure import published
 from measure.claims import Claim
+from measure.names import Title
 from measure.published import Case, Measured, Width
 from measure.spec import MeasureError, NotMeasuredError
 from measure.stats import Fact, Verdict
 
-CLAIM = "Widths that others have published of Pythia are found again (not in the paper)"
+CLAIM = Title("Widths that others have published of Pythia are found again", place="not in the paper")
 # What a model must have to be asked.
 TAKES = "a Pythia that others have published widths of"
 # Nothing is read but the logits, so --protocol strict has nothing to ask twice.

@@ -16,11 +16,12 @@ import pytest
 
 from measure import catalog, claims
 from measure.claims import Claim
+from measure.names import Title
 from measure.results import Curves
 from measure.spec import CurveSpec, Read, Rows
 from measure.stats import Effect, Verdict
 
-CLAIM = "Before the final norm the effects are weaker (not in the paper)"
+CLAIM = Title("Before the final norm the effects are weaker", place="not in the paper")
 
 # This suite chooses its reads itself, also under --protocol strict.
 READS: tuple[Read, ...] = ("final_norm", "residual", "logits")

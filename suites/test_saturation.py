@@ -19,11 +19,12 @@ import pytest
 
 from measure import claims, stats
 from measure.claims import Claim, Of
+from measure.names import Title
 from measure.results import Curves
 from measure.spec import CurveSpec
 from measure.stats import Effect, Interval, Verdict
 
-CLAIM = "The smaller model stops sharpening earlier (Fig. 4c)"
+CLAIM = Title("The smaller model stops sharpening earlier", place="Fig. 4c")
 # What a model must have to be asked.
 TAKES = "two sizes of one family, each with revisions of its training"
 

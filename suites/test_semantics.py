@@ -20,11 +20,12 @@ import pytest
 
 from measure import catalog, claims, stats
 from measure.claims import Claim
+from measure.names import Title
 from measure.predictions import Predictions
 from measure.spec import PredictionSpec
 from measure.stats import Effect, Verdict
 
-CLAIM = "Inside a region predictions stay, across its boundary they change (claims 1 and 3)"
+CLAIM = Title("Inside a region predictions stay, across its boundary they change", place="claims 1 and 3")
 
 # The version 4 of the paper sets pairs of low slope against pairs of high slope.
 LOW_SLOPE = 1.2

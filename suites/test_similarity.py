@@ -25,11 +25,12 @@ import pytest
 
 from measure import catalog, claims, stats
 from measure.claims import Claim, Of
+from measure.names import Title
 from measure.predictions import Predictions
 from measure.spec import Pairing, PredictionSpec
 from measure.stats import Effect, Verdict
 
-CLAIM = "Dissimilar prompts are parted by a boundary, similar ones are not (Fig. 2a, 2b)"
+CLAIM = Title("Dissimilar prompts are parted by a boundary, similar ones are not", place="Fig. 2a, 2b")
 
 STEPS = 50
 # An accepted negative stands here with its verdict, model by model.

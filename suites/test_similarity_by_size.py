@@ -20,11 +20,12 @@ import pytest
 
 from measure import catalog, claims, stats
 from measure.claims import Claim, Of
+from measure.names import Title
 from measure.predictions import Predictions
 from measure.spec import Pairing, PredictionSpec
 from measure.stats import Effect, Interval, Verdict
 
-CLAIM = "In larger Qwen2 models similar and dissimilar prompts differ less (footnote 3)"
+CLAIM = Title("In larger Qwen2 models similar and dissimilar prompts differ less", place="footnote 3")
 # What a model must have to be asked.
 TAKES = "two sizes of Qwen2"
 

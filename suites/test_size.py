@@ -19,11 +19,12 @@ from _pytest.mark import ParameterSet
 
 from measure import catalog, claims, over_runs
 from measure.claims import Claim
+from measure.names import Title
 from measure.results import Curves
 from measure.spec import CurveSpec
 from measure.stats import Verdict
 
-CLAIM = "Sharpness grows with model size (Fig. 3, claim 2)"
+CLAIM = Title("Sharpness grows with model size", place="Fig. 3, claim 2")
 # What a model must have to be asked.
 TAKES = "two sizes of one family"
 

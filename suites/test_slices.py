@@ -22,11 +22,12 @@ import pytest
 
 from measure import catalog, claims, stats
 from measure.claims import Claim
+from measure.names import Title
 from measure.slices import Slices, splits
 from measure.spec import SliceSpec
 from measure.stats import Effect, Verdict
 
-CLAIM = "Along training solid regions emerge in slices (Figs. 1, 5-22)"
+CLAIM = Title("Along training solid regions emerge in slices", place="Figs. 1, 5-22")
 
 # Of the cells, or of the change; chosen when a trained, an untrained and a shuffled rung had been looked at.
 CELLS_MARGIN = 0.02

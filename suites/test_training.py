@@ -20,11 +20,12 @@ import pytest
 
 from measure import catalog, claims, over_runs
 from measure.claims import Claim
+from measure.names import Title
 from measure.results import Curves
 from measure.spec import CurveSpec
 from measure.stats import Verdict
 
-CLAIM = "Sharpness grows with training (Fig. 4, claim 2)"
+CLAIM = Title("Sharpness grows with training", place="Fig. 4, claim 2")
 # What a model must have to be asked.
 TAKES = "revisions of its training"
 

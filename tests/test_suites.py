@@ -44,10 +44,10 @@ def module(path: Path) -> ModuleType:
     return loaded
 
 
-def named(claim: str) -> set[str]:
-    """The figures, tables, claims and footnotes that stand in brackets at the end of a claim's title."""
+def named(place: str) -> set[str]:
+    """The figures, tables, claims and footnotes that the place of a claim names."""
     kind, found = "", set()
-    for part in re.split(r", | and ", claim.rpartition("(")[2].rstrip(")")):
+    for part in re.split(r", | and ", place):
         words = part.split()
         if len(words) > 1:
             kind = {"Figs.": "Fig.", "claims": "claim"}.get(words[0], words[0])
@@ -58,15 +58,16 @@ def named(claim: str) -> set[str]:
 
 
 def test_nothing_of_the_paper_is_missing() -> None:
-    claims = [module(path).CLAIM for path in SUITES]
-    found = set().union(*(named(claim) for claim in claims if "not in the paper" not in claim))
+    places = [module(path).CLAIM.place for path in SUITES]
+    found = set().union(*(named(place) for place in places if place != "not in the paper"))
     assert found == PAPER
 
 
 @pytest.mark.parametrize("path", SUITES, ids=lambda path: path.stem)
 def test_each_suite_quotes_its_claim_judges_it_and_has_a_control(path: Path) -> None:
     suite = module(path)
-    assert suite.CLAIM
+    assert suite.CLAIM.text
+    assert str(suite.CLAIM) == f"{suite.CLAIM.text} ({suite.CLAIM.place})"
     assert suite.__doc__
     text = path.read_text()
     assert "def test_claim(" in text
