@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ SUITES = Path(__file__).parent.parent / "suites"
 
 
 def suite(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(name, SUITES / f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"suite_{name}", SUITES / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[module.__name__] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
 
