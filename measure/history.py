@@ -23,7 +23,7 @@ import msgspec
 
 from measure import files, records, report
 from measure.exits import EXIT_NOT_MEASURED
-from measure.rows import Header, Number, TestRow
+from measure.rows import Ended, Header, Number, TestRow
 from measure.spec import MeasureError
 
 FORMAT = 1
@@ -143,7 +143,7 @@ def _outcome(row: TestRow) -> Outcome:
     if row.verdict is not None:
         known: dict[str, Outcome] = {outcome: outcome for outcome in MARKS}
         return known.get(row.verdict.outcome, "failed")
-    denied = row.outcome != "failed" or row.status == EXIT_NOT_MEASURED
+    denied = row.outcome != Ended.FAILED or row.status == EXIT_NOT_MEASURED
     return "not measured" if denied else "failed"
 
 

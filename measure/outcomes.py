@@ -21,6 +21,7 @@ from measure.items import ORDER, accepted_file, baseline_folder, draw_of, strict
 from measure.options import is_default_sample
 from measure.rows import BaselineRow, Role, State, TestRow, VerdictRow, Form
 from measure.results import write_atomically
+from measure.rows import BaselineRow, Ended, Form, Role, State, TestRow, VerdictRow
 from measure.spec import MeasureError, NotMeasuredError
 from measure.stats import Verdict
 
@@ -109,7 +110,7 @@ def row_of(item: pytest.Item, report: pytest.TestReport, status: int = 0) -> Tes
         claim=title,
         place=place,
         subject=subject_of(item),
-        outcome="xfailed" if hasattr(report, "wasxfail") else report.outcome,
+        outcome=Ended.XFAILED if hasattr(report, "wasxfail") else report.outcome,
         reason=_reason(report),
         read=strict_read_of(item),
         protocol=item.config.getoption("--protocol") or "paper",

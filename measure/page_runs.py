@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from measure import page_names
 from measure.kinds import ACROSS, curves
 from measure.records import Run
-from measure.rows import Header, Number, Numbers, ResultRow, TestRow
+from measure.rows import Ended, Header, Number, Numbers, ResultRow, TestRow
 from measure.view_rows import Before, CaseView, ChangedVerdict, ClaimView, Compared, Pair
 
 # A curve that two runs have in common moved when a point of its quartiles did, by what baselines accept whatever the
@@ -21,7 +21,7 @@ Key = tuple[str, str]
 def facts(run: Run, tests: Sequence[TestRow]) -> tuple[Pair, ...]:
     """What was run, where and when, label by text."""
     models = sorted({result.model for result in run.results.values()})
-    counts = counted("negative as accepted" if row.outcome == "xfailed" else row.outcome for row in tests)
+    counts = counted("negative as accepted" if row.outcome == Ended.XFAILED else row.outcome for row in tests)
     took = f", in {run.end.seconds:.0f} s" if run.end else ""
     return (
         ("measured", ", ".join(models) or "nothing"),

@@ -11,7 +11,7 @@ from measure import metrics, page_names, page_paper, page_results, page_runs, re
 from measure.page_history import History
 from measure.records import Run
 from measure.report import JUDGED, NOT_MEASURED, Case
-from measure.rows import BaselineRow, EffectRow, Field, Numbers, Quartiles, State, TestRow, VerdictRow
+from measure.rows import BaselineRow, EffectRow, Ended, Field, Numbers, Quartiles, State, TestRow, VerdictRow
 from measure.shown import one_line
 from measure.view_rows import (
     Against,
@@ -127,7 +127,7 @@ def _problems(run: Run, tests: Sequence[TestRow]) -> list[str]:
         return found
     if not tests:
         found.append("No test had ended when these records were read: there is nothing to show yet.")
-    elif all(row.outcome == "skipped" for row in tests):
+    elif all(row.outcome == Ended.SKIPPED for row in tests):
         reasons = list(dict.fromkeys(str(row.reason) for row in tests))
         found.append(f"Everything was skipped, nothing was measured. The reasons: {'; '.join(reasons[:3])}")
     if tests and not run.results:
@@ -142,7 +142,7 @@ def _tally(cases: Sequence[CaseView], tests: Sequence[TestRow]) -> tuple[Count, 
     incomplete = drift.count(State.INCOMPLETE)
     return (
         *(Count(word, states.count(word)) for word in OUTCOMES),
-        Count("tests failed", sum(row.outcome == "failed" for row in tests)),
+        Count("tests failed", sum(row.outcome == Ended.FAILED for row in tests)),
         Count("baselines as accepted", drift.count(State.AS_ACCEPTED)),
         Count("baselines moved", drift.count(State.MOVED) + drift.count(State.REFUSED)),
         *([Count("baselines incomplete", incomplete)] if incomplete else []),
@@ -184,7 +184,7 @@ def _case(case: Case, run: Run, anchor: str, history: History) -> CaseView:
     row = claim or case.controls[0]
     verdict = (claim.verdict if claim else None) or VerdictRow("", 0)
     lacks_data = report.claim_lacks_data(row) if claim else report.control_lacks_data(row)
-    measured = row.outcome != "skipped" and not lacks_data
+    measured = row.outcome != Ended.SKIPPED and not lacks_data
     used = [name for name in dict.fromkeys(row.specs) if name in run.results]
     asked = dict.fromkeys(name for control in case.controls for name in control.specs)
     beside = [name for name in asked if name in run.results and name not in used]
@@ -196,7 +196,7 @@ def _case(case: Case, run: Run, anchor: str, history: History) -> CaseView:
         anchor=anchor,
         judged=True,
         measured=measured,
-        failed="failed" in [test.outcome for test in (row, *case.controls)],
+        failed=Ended.FAILED in [test.outcome for test in (row, *case.controls)],
         state=verdict.outcome or ("no verdict" if measured else NOT_MEASURED),
         expected=row.expected,
         outcome=claim.outcome if claim else "not run",
@@ -245,7 +245,7 @@ def _with_baselines(case: CaseView, lines: Sequence[BaselineView]) -> CaseView:
     return dataclasses.replace(
         case,
         baselines=tuple(lines),
-        failed=case.failed or any(line.outcome == "failed" for line in lines),
+        failed=case.failed or any(line.outcome == Ended.FAILED for line in lines),
         moved=any(line.state in NOT_ACCEPTED for line in lines),
     )
 
@@ -256,7 +256,7 @@ def _loose(lines: Sequence[BaselineView], anchor: str) -> CaseView:
         subject=REST,
         anchor=anchor,
         judged=False,
-        measured=any(line.outcome != "skipped" for line in lines),
+        measured=any(line.outcome != Ended.SKIPPED for line in lines),
         failed=False,
     )
     return _with_baselines(case, lines)
@@ -353,7 +353,7 @@ def _drawn(cases: Sequence[CaseView], run: Run) -> str | None:
 def _verdicts(judged: Sequence[CaseView]) -> tuple[VerdictCount, ...]:
     states = {word: [case for case in judged if case.state == word] for word in (*OUTCOMES, "no verdict")}
     return tuple(
-        VerdictCount(word, len(found), sum(case.outcome == "failed" for case in found))
+        VerdictCount(word, len(found), sum(case.outcome == Ended.FAILED for case in found))
         for word, found in states.items()
         if found
     )

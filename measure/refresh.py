@@ -14,7 +14,7 @@ import pytest
 
 from measure.exits import EXIT_CLAIM_FAILED, EXIT_DRIFT, EXIT_NOT_MEASURED
 from measure.items import VERDICTS, uses
-from measure.rows import Form, State, TestRow
+from measure.rows import Ended, Form, State, TestRow
 from measure.snapshot import baseline_file
 from measure.spec import MeasureError
 from measure.stash import RECORDER
@@ -86,7 +86,7 @@ def refresh(
 
 def _failed(row: TestRow) -> bool:
     """Whether a row is of a failed measurement or a fallen verdict; a curve that moved is neither."""
-    return row.outcome == "failed" and row.baseline is None
+    return row.outcome == Ended.FAILED and row.baseline is None
 
 
 def _written(rows: Sequence[TestRow], *, dry: bool) -> list[str]:
@@ -126,7 +126,7 @@ def _claims(rows: Sequence[TestRow]) -> list[str]:
 
 
 def _standing(row: TestRow) -> str:
-    if row.outcome == "skipped":
+    if row.outcome == Ended.SKIPPED:
         return "not measured"
     if row.verdict is None:
         return "no verdict: the measurement failed"

@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from measure.rows import EffectRow, Number, State, TestRow, VerdictRow
+from measure.rows import EffectRow, Ended, Number, State, TestRow, VerdictRow
 
 JUDGED = ("claim", "control")
 NOT_MEASURED = "not measured"
@@ -47,8 +47,8 @@ class Case:
         if any(map(control_lacks_data, self.controls)):
             return NOT_MEASURED
         outcomes = self.without_counterfeits
-        if "failed" in outcomes or not self.counterfeits:
-            return "failed" if "failed" in outcomes else outcomes[0]
+        if Ended.FAILED in outcomes or not self.counterfeits:
+            return Ended.FAILED if Ended.FAILED in outcomes else outcomes[0]
         return "held"
 
 
@@ -88,12 +88,12 @@ def lead(effects: Sequence[EffectRow]) -> EffectRow | None:
 
 def claim_lacks_data(row: TestRow) -> bool:
     """Whether a test failed since there was too little to judge its claim by."""
-    return row.outcome == "failed" and row.verdict is not None and row.verdict.outcome == NOT_MEASURED
+    return row.outcome == Ended.FAILED and row.verdict is not None and row.verdict.outcome == NOT_MEASURED
 
 
 def control_lacks_data(row: TestRow) -> bool:
     """Whether a test failed since there was too little to judge a counterfeit by."""
-    unjudged = row.outcome == "failed" and any(verdict.outcome == NOT_MEASURED for verdict in row.controls.values())
+    unjudged = row.outcome == Ended.FAILED and any(verdict.outcome == NOT_MEASURED for verdict in row.controls.values())
     return unjudged or (row.role == "control" and claim_lacks_data(row))
 
 
@@ -164,7 +164,7 @@ def _placed(subject: str, width: int) -> tuple[list[str], str]:
 
 def _case_lines(subject: str, case: Case) -> list[str]:
     shown = case.claim
-    if shown is None or shown.outcome == "skipped" or shown.verdict is None or claim_lacks_data(shown):
+    if shown is None or shown.outcome == Ended.SKIPPED or shown.verdict is None or claim_lacks_data(shown):
         lines = textwrap.wrap(_unjudged(case), 97 - len(subject))
         return [f"  {subject if not i else ' ' * len(subject)} {line}" for i, line in enumerate(lines)]
     accepted = "" if shown.expected == "supported" else " (expected)"
@@ -179,7 +179,7 @@ def _unjudged(case: Case) -> str:
         return f"claim not run; control: {'; '.join(_unmeasured(case)) or _control(case)}"
     if claim_lacks_data(case.claim):
         return _no_data(case.claim)
-    if case.claim.outcome == "skipped":
+    if case.claim.outcome == Ended.SKIPPED:
         return case.claim.reason or f"{NOT_MEASURED}: no reason given"
     return f"no verdict: the test {case.claim.outcome}"
 
@@ -291,7 +291,7 @@ SUMMARY_BYTES = 1_000_000
 
 def step_summary(rows: Sequence[TestRow]) -> str:
     """The run as a GitHub step summary, what failed first; cut below the size that GitHub takes."""
-    failed = [row for row in rows if row.outcome == "failed"]
+    failed = [row for row in rows if row.outcome == Ended.FAILED]
     parts = [f"## {len(failed)} of {len(rows)} suite tests failed", baseline_line(rows)]
     for row in failed:
         parts.append(f"<details open><summary>{_escaped(row.test)}</summary>\n\n{_block(row.reason or '')}</details>")
@@ -319,12 +319,12 @@ def baseline_line(rows: Sequence[TestRow]) -> str:
     """One line on the baseline tests of a run."""
     of_baselines = [row for row in rows if row.role == "baseline"]
     outcomes = [row.outcome for row in of_baselines]
-    states = [row.baseline.state for row in of_baselines if row.outcome == "failed" and row.baseline]
+    states = [row.baseline.state for row in of_baselines if row.outcome == Ended.FAILED and row.baseline]
     apart = {"incomplete": states.count(State.INCOMPLETE), "not comparable": states.count(State.REFUSED)}
     counts = [
-        f"{outcomes.count('passed')} as accepted",
-        f"{outcomes.count('failed') - sum(apart.values())} moved or missing",
+        f"{outcomes.count(Ended.PASSED)} as accepted",
+        f"{outcomes.count(Ended.FAILED) - sum(apart.values())} moved or missing",
         *(f"{count} {word}" for word, count in apart.items() if count),
-        f"{outcomes.count('skipped')} {NOT_MEASURED}",
+        f"{outcomes.count(Ended.SKIPPED)} {NOT_MEASURED}",
     ]
     return f"baselines: {', '.join(counts)}"

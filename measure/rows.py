@@ -29,6 +29,15 @@ class How(StrEnum):
     FAILED = "failed"
 
 
+class Ended(StrEnum):
+    """How a test ended, in pytest's words; a negative that is accepted has `XFAILED`."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    XFAILED = "xfailed"
+
+
 class Form(StrEnum):
     """What `measure refresh --rewrite` made of a baseline; behind `LEFT` stands why."""
 
@@ -361,7 +370,7 @@ class TestRow:
     claim: str | None = None
     place: str = ""
     subject: str = ""
-    outcome: str = "passed"
+    outcome: str = Ended.PASSED
     reason: str | None = None
     read: str | None = None
     protocol: str = "paper"

@@ -12,7 +12,8 @@ from measure import report
 from measure.exits import EXIT_CLAIM_FAILED, EXIT_DRIFT, EXIT_NOT_MEASURED
 from measure.files import write_atomically
 from measure.report import NOT_MEASURED, Case
-from measure.rows import State, TestRow
+from measure.rows import State, TestRow, Ended
+from measure.results import write_atomically
 from measure.shown import one_line
 
 _MEANING = {
@@ -59,7 +60,7 @@ def verdicts(rows: Sequence[TestRow], width: int, denied: Container[str] = ()) -
 
 def _is_left_out(case: Case) -> bool:
     """Whether a case was not asked at all."""
-    return all(row.outcome == "skipped" for row in ([case.claim] if case.claim is not None else case.controls))
+    return all(row.outcome == Ended.SKIPPED for row in ([case.claim] if case.claim is not None else case.controls))
 
 
 def _named(case: Case, mark: str) -> str:
@@ -114,7 +115,9 @@ def _told(found: Sequence[Case], mark: str, by_outcome: Mapping[str, Sequence[st
 def _is_other(row: TestRow) -> bool:
     """Whether a verdict is another than was expected."""
     return (
-        row.outcome == "failed" and row.verdict is not None and row.verdict.outcome not in (row.expected, NOT_MEASURED)
+        row.outcome == Ended.FAILED
+        and row.verdict is not None
+        and row.verdict.outcome not in (row.expected, NOT_MEASURED)
     )
 
 
