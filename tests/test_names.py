@@ -4,12 +4,14 @@ import dataclasses
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from measure.engines import Load, load_of
-from measure.names import ModelRef, Weights
+from measure.items import title_of
+from measure.names import ModelRef, Title, Weights
 from measure.spec import ConfigSpec, CurveSpec, Frozen, PredictionSpec, Scaled, SliceSpec, Spec
 
 BASELINES = sorted((Path(__file__).parent.parent / "baselines").glob("test_*/*.json"))
@@ -67,3 +69,9 @@ def test_a_load_tells_what_it_needs() -> None:
     # As workers are told of it, and files are named by it.
     assert json.dumps(loads[1]) == '["m", "scrambled:0", "float32"]'
     assert Load(*json.loads(json.dumps(loads[1]))) == loads[1]
+
+
+@pytest.mark.parametrize("claim", ["Curves exist (Fig. 0)", Title("Curves exist", place="Fig. 0")])
+def test_records_tell_a_title_as_they_tell_a_text(claim: str | Title) -> None:
+    item: Any = SimpleNamespace(get_closest_marker=lambda _: None, module=SimpleNamespace(CLAIM=claim))
+    assert title_of(item) == ("Curves exist (Fig. 0)", "Fig. 0)")
