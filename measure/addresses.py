@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from measure import catalog, kinds, known, measurements, models, own_pairs, prompts
+from measure import catalog, kinds, known, models, own_pairs, prompts, provenance
 from measure.baselines import ENVIRONMENT
 from measure.drawing import corpus_of, origin_of
 from measure.engines import Found, load_of

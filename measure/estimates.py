@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from measure import batches, catalog, engine, forward, kinds, own_pairs, prompts, runs
+from measure import batches, catalog, forward, kinds, own_pairs, prompts
 from measure.one_load import alike
 from measure.spec import PROMPT_TOKENS, AnySpec, Spec
 

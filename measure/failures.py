@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import traceback
 
-from measure import gpus, runs
+from measure import batches, gpus
 from measure.spec import MeasureError, NotMeasuredError
 
 

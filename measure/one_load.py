@@ -8,7 +8,19 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from measure import catalog, drawing, inputs, kinds, measurements, models, own_pairs, progress, prompts, runs, several
+from measure import (
+    batches,
+    catalog,
+    drawing,
+    inputs,
+    kinds,
+    measurements,
+    models,
+    own_pairs,
+    progress,
+    prompts,
+    several,
+)
 from measure.addresses import addresses_of, identity, links_once_loaded, own_result
 from measure.engines import Begin, Found, Outcome
 from measure.failures import kept

@@ -19,8 +19,6 @@ from measure.exits import EXIT_CLAIM_FAILED, EXIT_DRIFT, EXIT_NOT_MEASURED
 from measure.files import write_atomically
 from measure.items import ORDER, accepted_file, baseline_folder, draw_of, strict_read_of, subject_of, title_of, uses
 from measure.options import is_default_sample
-from measure.rows import BaselineRow, Role, State, TestRow, VerdictRow, Form
-from measure.results import write_atomically
 from measure.rows import BaselineRow, Ended, Form, Role, State, TestRow, VerdictRow
 from measure.spec import MeasureError, NotMeasuredError
 from measure.stats import Verdict

@@ -12,8 +12,7 @@ from measure import report
 from measure.exits import EXIT_CLAIM_FAILED, EXIT_DRIFT, EXIT_NOT_MEASURED
 from measure.files import write_atomically
 from measure.report import NOT_MEASURED, Case
-from measure.rows import State, TestRow, Ended
-from measure.results import write_atomically
+from measure.rows import Ended, State, TestRow
 from measure.shown import one_line
 
 _MEANING = {

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import measure
-from measure import agreement, asked, baselines, engine, forward, kinds, measurements, paths, reference, store, one_load
+from measure import agreement, asked, baselines, engine, forward, kinds, measurements, one_load, paths, reference, store
 from measure.course import Course
 from measure.models import LoadedModel, adopt
 from measure.prompts import Pairs

@@ -17,8 +17,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 import measure
-from measure import catalog, hub_errors, hub_listings, inputs, prompts, hub
-from measure.engine import _measure_alike
+from measure import catalog, hub_errors, hub_listings, inputs, prompts
 from measure.models import LoadedModel, load
 from measure.one_load import measure_alike
 from measure.prompts import Corpus

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from measure import batches, engine, forward, measurements, one_load, runs
+from measure import batches, engine, forward, measurements, one_load
 from measure.results import Curves
 from measure.spec import CurveSpec, MeasureError, PredictionSpec
 from measure.store import Store
