@@ -38,6 +38,9 @@ _DAMAGED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError,
 # Of a page so much holds its head.
 _HEAD = 100_000
 _META = re.compile(r'<meta name="records" content="([^"]*)" data-tests="(\d{1,9})">')
+# What makes a module of a part of the script.
+_IMPORT = re.compile(r'^import \{ [\w, ]+ \} from "\./(\w+)\.js";\n', re.MULTILINE)
+_EXPORT = re.compile(r"^export (?=async function |function |const )", re.MULTILINE)
 _PACKED = re.compile(r'<script type="application/zlib" id="report">([^<]*)</script>')
 
 
@@ -189,15 +192,23 @@ def _split(template: str) -> Iterable[tuple[bool, str]]:
     return ((bool(place % 2), piece) for place, piece in enumerate(template.split("@")))
 
 
-# The page's script, in the order in which its parts build on one another; `page.js` puts the page together.
-SCRIPTS = (
-    *("report", "elements", "prompts", "charts", "drawing", "saving", "figures"),
-    *("top", "slices", "baselines", "cases", "page"),
-)
+def modules(name: str = "page") -> dict[str, str]:
+    """The modules that one of the page's script needs, each behind those that it imports, and it last: by name their text."""
+    return _needed(name, {})
+
+
+def _needed(name: str, before: dict[str, str]) -> dict[str, str]:
+    if name not in before:
+        text = _file(f"{name}.js")
+        for other in _IMPORT.findall(text):
+            _needed(other, before)
+        before[name] = text
+    return before
 
 
 def _script() -> str:
-    parts = "".join(_file(f"{name}.js") for name in SCRIPTS)
+    """The modules as one script, as an address of no file can import none: their names are all of one scope."""
+    parts = "".join(_EXPORT.sub("", _IMPORT.sub("", text)) for text in modules().values())
     return f'"use strict";\n(async () => {{\n{parts}}})();\n'
 
 

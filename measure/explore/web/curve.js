@@ -112,7 +112,7 @@ function show(it) {
   const { curve } = it;
   document.documentElement.setAttribute("data-curve", String(Number(document.documentElement.getAttribute("data-curve") || 0) + 1));
   it.said.classList.remove("old");
-  it.said.textContent = told(curve);
+  it.said.textContent = summary(curve);
   const over = [...it.overlays.values()].filter((one) => one.alphas.length === curve.alphas.length);
   const looks = over.map((one, at) => ({ name: one.name, ink: OVERLAID[at % OVERLAID.length], dash: at >= OVERLAID.length ? [5, 3] : [], width: 1.6 }));
   const x = curve.alphas;
@@ -126,7 +126,7 @@ function show(it) {
   for (const hear of heard) hear(curve);
 }
 
-function told(curve) {
+function summary(curve) {
   if (state.a === state.b) return "A and B are one prompt: nothing moves between them, so there is no curve.";
   if (curve.degenerate) return "Both ends give the same output here, so there is no relative distance: take an earlier layer, or prompts that differ more.";
   const way = curve.way && curve.way !== "fast" ? "; by the slow reference path" : "";
