@@ -192,9 +192,9 @@ def _split(template: str) -> Iterable[tuple[bool, str]]:
     return ((bool(place % 2), piece) for place, piece in enumerate(template.split("@")))
 
 
-def modules(name: str = "page") -> dict[str, str]:
-    """The modules that one of the page's script needs, each behind those that it imports, and it last: by name their text."""
-    return _needed(name, {})
+def modules() -> dict[str, str]:
+    """The modules of the page's script: by name their text, each behind what it imports."""
+    return _needed("page", {})
 
 
 def _needed(name: str, before: dict[str, str]) -> dict[str, str]:
@@ -207,7 +207,7 @@ def _needed(name: str, before: dict[str, str]) -> dict[str, str]:
 
 
 def _script() -> str:
-    """The modules as one script, as an address of no file can import none: their names are all of one scope."""
+    """All modules in one function: from a page in one file none can be imported. Their names share its scope."""
     parts = "".join(_EXPORT.sub("", _IMPORT.sub("", text)) for text in modules().values())
     return f'"use strict";\n(async () => {{\n{parts}}})();\n'
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,6 @@ LAPTOP = {"width": 1280, "height": 800}
 # What is left of a sheet within Chrome's own margins, in its pixels.
 SHEETS = {"Letter": {"width": 739, "height": 979}, "A4": {"width": 717, "height": 1046}}
 SHARP = "sharpness-grows-with-training"
-WEB = Path(page.__file__).parent / "web"
 NAMES = "{http://www.w3.org/2000/svg}"
 
 
@@ -392,15 +390,3 @@ def test_axe_finds_nothing_on_paper_either(open_page: Any, scheme: str) -> None:
     watched.page.evaluate(AXE.read_text(encoding="utf-8"))
     found = watched.page.evaluate("() => axe.run({ resultTypes: ['violations'] })")
     assert [(one["id"], [node["html"][:200] for node in one["nodes"]][:3]) for one in found["violations"]] == []
-
-
-def test_functions_of_the_script_are_short() -> None:
-    """None above 40 lines, as in Python."""
-    for file in sorted(WEB.glob("*.js")):
-        lines = file.read_text(encoding="utf-8").splitlines()
-        for number, text in enumerate(lines):
-            if found := re.match(r"( *)(?:async )?function (\w+)", text):
-                end = lines.index(f"{found[1]}}}", number)
-                assert end - number < 40, f"{file.name}: {found[2]} has {end - number + 1} lines"
-        assert len(lines) < 450, file.name
-    assert set(page.SCRIPTS) == {file.stem for file in WEB.glob("*.js") if not file.stem.startswith("uPlot")}

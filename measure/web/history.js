@@ -27,7 +27,7 @@ function turned(history, at) {
   return at > 0 && history[at][7];
 }
 
-function historyText(history) {
+export function historyText(history) {
   const counts = distinct(history.map(([, outcome]) => outcome)).map((word) => `${word} in ${history.filter(([, other]) => other === word).length}`);
   const [at, before] = [0, 1].map((back) => history[history.findLastIndex((_, place) => turned(history, place)) - back]);
   const told = ([run, outcome, estimate]) => `${signed(estimate)} ${outcome}${report.runs[run][1] ? ` by code ${report.runs[run][1]}` : ""}`;

@@ -106,7 +106,7 @@ async function overlay(it) {
   }
 }
 
-const middles = (alphas) => alphas.slice(1).map((alpha, at) => (alpha + alphas[at]) / 2);
+export const middles = (alphas) => alphas.slice(1).map((alpha, at) => (alpha + alphas[at]) / 2);
 
 function show(it) {
   const { curve } = it;
@@ -149,7 +149,7 @@ export function tellMetrics(it) {
 }
 
 // Stretches of the way on which one token is the most probable.
-function stretches(tops) {
+export function stretches(tops) {
   const found = [];
   tops.ids.forEach((row, at) => {
     if (found.length && found.at(-1).id === row[0]) found.at(-1).to = at;

@@ -60,7 +60,7 @@ function halt(it) {
 }
 
 // The layer that is looked at first, then its neighbours; what a block before the patch cannot read is left out.
-function order(it) {
+export function order(it) {
   const last = state.read.startsWith("block:") ? Number(state.read.slice(6)) : depth(it);
   const every = Array.from({ length: last }, (_, at) => at + 1);
   return every.sort((one, other) => Math.abs(one - state.layer) - Math.abs(other - state.layer));
