@@ -43,6 +43,7 @@ pretrained-sample: setup
 
 # Two processes of one thread each: small models gain nothing from more threads.
 test: setup
+	@command -v node >/dev/null || echo "There is no node here: what the scripts of the pages compute is not checked."
 	@OMP_NUM_THREADS=1 $(BIN)/pytest tests/ --numprocesses 2 --dist loadfile --jaxtyping-packages=$(CHECKED)
 
 check: setup
