@@ -1,4 +1,4 @@
-"""What the page asks for, measured a step at a time: each is one call of the public interface, and gives one event.
+"""What the page asks for, measured a step at a time: each gives one event. Curves come by the public interface alone.
 
 Steps are kept below some tenths of a second where that can be, so that pages take turns and a newer question does not
 wait long for an older one. Numbers go out as they came, to the last digit.
@@ -14,8 +14,9 @@ import numpy as np
 from jaxtyping import Float
 
 import measure
-from measure import metrics, prompts
-from measure.explore.asked import Measured, Plane, Settings, Standing, Tops
+from measure import metrics, prompts, runs
+from measure.explore import planes
+from measure.explore.asked import MOST_STEPS, Measured, Plane, Settings, Standing, Tops
 from measure.explore.served import Served
 from measure.explore.turns import Event
 from measure.prompts import Prompt
@@ -116,8 +117,8 @@ def tops(model: Served, asked: Tops) -> Iterator[Event]:
             distance=probable,
         )  # fmt: skip
         tokens, shares = seen[0]
-        named = dict(zip(known := sorted({int(one) for one in tokens.flat}), model.spelled(known), strict=True))
-        kept = {"ids": tokens.tolist(), "texts": [[named[int(one)] for one in row] for row in tokens]}
+        texts = np.array(_words(model, tokens.ravel().tolist()), object).reshape(tokens.shape)
+        kept = {"ids": tokens.tolist(), "texts": texts.tolist()}
         kept["shares"] = plain(shares)
         model.kept.put(key, kept)
     yield {**kept, "type": "tops", "layer": asked.layer}
@@ -163,7 +164,7 @@ def standing(model: Served, asked: Standing) -> Iterator[Event]:
 
 
 def _next_size(size: int, seconds: float) -> int:
-    """How many parts fit into a step, by how long the last ones took."""
+    """How many parts fit into a step, by how long the last ones took; no more than twice as many."""
     return max(1, min(2 * size, int(size * STEP / max(seconds, 1e-3))))
 
 
@@ -186,94 +187,36 @@ def _random_pairs(model: Served, count: int, bos: bool) -> prompts.Pairs:
 
 
 def plane(model: Served, asked: Plane) -> Iterator[Event]:
-    """A slice through three prompts, some rows with each event, from beta's lower end up.
+    """A slice through three prompts, some rows at a time from beta's lower end up, each context a step of its own.
 
-    Each context runs its own reference and the cells of some rows as points of a way; see `measure.slice2d`, whose
-    numbers these are but for rounding. The tokens predicted in A's context come last.
+    Its numbers are those of `measure.slice2d` but for rounding. With each part come the tokens predicted in A's
+    context.
     """
     model.check_layer(asked.layer)
     ids = model.checked([asked.a, asked.b, asked.c], ["prompt A", "prompt B", "prompt C"], asked.bos)
-    corners = _corners(model, ids, asked.layer)
-    a, b, c = corners
-    line, beside = b - a, c - a
-    length = float(line @ line)
-    foot = float(beside @ line) / length if length else 0.0
-    up = beside - foot * line
-    if not (length and np.linalg.norm(up) > 1e-5 * np.linalg.norm(beside)):
-        raise MeasureError(
-            "prompt C lies on the line from A to B, so there is no plane; give three prompts that differ."
-        )
     at = np.linspace(-0.25, 1.25, asked.size)
-    cells = a + at[None, :, None] * line + at[:, None, None] * up
-    yield {
-        "type": "plane", "size": asked.size, "at": plain(at), "points": [[0, 0], [1, 0], [foot, 1]],
-        "corners": plain([_distances(model, ids[k], corners[k], corners, asked) for k in range(3)]),
-    }  # fmt: skip
+    laid = planes.laid(model.loaded, ids, asked.layer, asked.read, at)
+    yield {"type": "plane", "size": asked.size, "at": plain(at), "points": [[0, 0], [1, 0], [laid.foot, 1]]}
+    before: list[planes.Part | None] = [None, None, None]
     row, some = 0, 1
     while row < asked.size:
-        began = time.perf_counter()
-        chosen = cells[row : row + some]
-        flat = chosen.reshape(-1, chosen.shape[-1])
-        sides = [_distances(model, ids[k], corners[k], flat, asked) for k in range(3)]
-        yield {"type": "rows", "from": row, "distance": plain(sides)}
-        row, some = row + len(chosen), _next_size(some, time.perf_counter() - began)
-    yield from _cell_tokens(model, ids[0], a, cells, asked)
+        cells, slowest = laid.cells[row : row + some].flatten(0, 1), 0.0
+        for place in range(3):
+            began = time.perf_counter()
+            part = before[place] = planes.part(laid, place, cells, before[place])
+            more = {"words": _words(model, planes.top_tokens(laid, part.residual))} if place == 0 else {}
+            slowest = max(slowest, time.perf_counter() - began)
+            if place < 2:
+                yield {"type": "words" if more else "part", "from": row, **more}
+        yield {"type": "rows", "from": row, "distance": plain([one.distance for one in before if one is not None])}
+        row += some
+        some = min(_next_size(some, slowest), max(1, planes.MOST_CELLS // asked.size))
 
 
-def _corners(model: Served, ids: Sequence[Prompt], layer: int) -> Float[np.ndarray, "3 width"]:
-    """The states of three prompts after a block: what is read there at both ends of two ways."""
-    seen: list[np.ndarray] = []
-
-    def ends_of(outputs: np.ndarray, ends: np.ndarray) -> np.ndarray:
-        if not seen:
-            seen.append(ends)
-        return np.linalg.norm(outputs - ends[:, :1], axis=-1)
-
-    for other in ids[1:]:
-        found = list(seen)
-        seen.clear()
-        measure.interpolate(
-            model.loaded, [ids[0]], [other], layer=layer, read=f"block:{layer}", steps=5, distance=ends_of
-        )
-        seen[:0] = found
-    return np.array([seen[0][0, 0], seen[0][0, 1], seen[1][0, 1]])
-
-
-def _distances(
-    model: Served,
-    context: Prompt,
-    own: Float[np.ndarray, " width"],
-    points: Float[np.ndarray, "points width"],
-    asked: Plane,
-) -> Float[np.ndarray, " points"]:
-    """How far the output is at some points from what it is at the context's own state."""
-    given = np.concatenate([own[None], points])[None].astype(np.float32 if model.loaded.dtype.itemsize < 8 else float)
-    found = measure.interpolate(model.loaded, [context], points=given, layer=asked.layer, read=asked.read)
-    assert isinstance(found, Curves), "of one layer and one read"
-    return found.distance[0, 1:]
-
-
-def _cell_tokens(
-    model: Served, context: Prompt, own: np.ndarray, cells: Float[np.ndarray, "rows columns width"], asked: Plane
-) -> Iterator[Event]:
-    """The most probable token at each cell, in A's context."""
-    row, some = 0, 1
-    while row < len(cells):
-        began = time.perf_counter()
-        chosen = cells[row : row + some]
-        seen: list[np.ndarray] = []
-
-        def best(outputs: np.ndarray, ends: np.ndarray, seen: list[np.ndarray] = seen) -> np.ndarray:
-            if not seen:
-                seen.append(outputs[0, 1:].argmax(axis=-1))
-            return np.abs(outputs[..., 0] - ends[:, :1, 0])
-
-        given = np.concatenate([own[None], chosen.reshape(-1, chosen.shape[-1])])[None].astype(np.float32)
-        measure.interpolate(model.loaded, [context], points=given, layer=asked.layer, read="logits", distance=best)
-        ids = seen[0].tolist()
-        named = dict(zip(known := sorted(set(ids)), model.spelled(known), strict=True))
-        yield {"type": "words", "from": row, "rows": len(chosen), "words": [named[one] for one in ids]}
-        row, some = row + len(chosen), _next_size(some, time.perf_counter() - began)
+def _words(model: Served, ids: Sequence[int]) -> list[str]:
+    """Tokens as text, each spelled once."""
+    named = dict(zip(known := sorted(set(ids)), model.spelled(known), strict=True))
+    return [named[one] for one in ids]
 
 
 # Before the first question
@@ -282,7 +225,8 @@ def _cell_tokens(
 def warmed(model: Served) -> Iterator[Event]:
     """Check the fast path against the reference once for each layer, so that no page waits for it."""
     texts = [text[:2000] for text in prompts.load_corpus("default").texts[:2]]
-    long = [ids[:64] for ids in model.ids(texts, False)]
+    a, b = [ids[:64] for ids in model.ids(texts, False)]
     for layer in range(1, model.loaded.depth + 1):
-        measure.interpolate(model.loaded, [long[0]], [long[1]], layer=layer, steps=100)
+        # For as many points as the page's curves have, and steps of its slices.
+        runs.choose_path(model.loaded, [a], [b], layer, ["final_norm"], MOST_STEPS)
         yield {"type": "warmed", "layer": layer}

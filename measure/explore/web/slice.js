@@ -62,8 +62,7 @@ async function ask(it) {
   it.ask.textContent = "Stop";
   it.plane = null;
   try {
-    const whole = await streamed("slice", "plane", { model, bos, read, a: state.a, b: state.b, c: state.c, layer: state.layer, size: state.size }, (event) => hear(it, event, began));
-    if (whole) it.said.textContent = `${it.said.textContent.replace("; predictions are being measured", "")}`;
+    await streamed("slice", "plane", { model, bos, read, a: state.a, b: state.b, c: state.c, layer: state.layer, size: state.size }, (event) => hear(it, event, began));
   } catch (error) {
     it.said.textContent = error.message;
   }
@@ -81,7 +80,7 @@ function hear(it, event, began) {
   if (event.type === "rows") {
     event.distance.forEach((flat, place) => it.distance[place].push(...flat));
     it.rows = it.distance[0].length / it.plane.size;
-    it.said.textContent = it.rows < it.plane.size ? `${it.rows} of ${it.plane.size} rows` : `${it.plane.size} × ${it.plane.size} cells in ${seconds} s; predictions are being measured`;
+    it.said.textContent = it.rows < it.plane.size ? `${it.rows} of ${it.plane.size} rows` : `${it.plane.size} × ${it.plane.size} cells in ${seconds} s`;
     paint(it);
   }
   if (event.type === "words") {
