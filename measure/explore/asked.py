@@ -25,11 +25,19 @@ MOST_CELLS = 64
 T = TypeVar("T", bound="_Asked")
 
 
+class OtherModelsError(MeasureError):
+    """A page that was told of other models than there are: its numbers would mean others."""
+
+
 class _Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What every request holds: the model, by its number on the command line, and which page asks."""
+    """What every request holds: the model, by its number on the command line, and which page asks.
+
+    `served` tells which models the page was told of.
+    """
 
     client: str
     model: int = 0
+    served: str = ""
 
 
 class Tokens(_Asked, frozen=True):

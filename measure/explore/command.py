@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import secrets
 import socket
 from importlib.util import find_spec
 from typing import Any
@@ -24,6 +23,11 @@ def add_options(command: argparse.ArgumentParser) -> None:
     """What `measure explore` takes."""
     command.add_argument("models", nargs="+", metavar="MODEL", help="catalog names, folders or hub ids; each has a tab")
     command.add_argument("--port", type=int, default=PORT, help=f"port on 127.0.0.1; 0 for a free one (default {PORT})")
+    command.add_argument(
+        "--new-address",
+        action="store_true",
+        help="another address than this port's last start had, whose pages then end",
+    )
     command.add_argument("--precision", choices=PRECISIONS, default="float32", help="computed in (default float32)")
     command.add_argument("--allow-pickle", action="store_true", help="load pickled weights if there are no safetensors")
 
@@ -65,7 +69,7 @@ def opened(port: int) -> socket.socket:
 def _serve(options: argparse.Namespace, bound: socket.socket) -> None:
     import uvicorn
 
-    from measure.explore import computing, server
+    from measure.explore import addresses, computing, server
     from measure.explore.served import served
     from measure.explore.turns import BACKGROUND, Job, Turns
 
@@ -75,7 +79,7 @@ def _serve(options: argparse.Namespace, bound: socket.socket) -> None:
     ]
     # From here on each look would be a line.
     logging.getLogger("measure").setLevel(logging.WARNING)
-    token, turns = secrets.token_urlsafe(24), Turns()
+    token, turns = addresses.token(options.port, anew=options.new_address), Turns()
     turns.start()
     for number, model in enumerate(models):
         turns.add(Job(f"start{number}", BACKGROUND, computing.warmed(model), _nobody))
@@ -85,7 +89,7 @@ def _serve(options: argparse.Namespace, bound: socket.socket) -> None:
         limit_concurrency=256,
     )  # fmt: skip
     print(f"http://127.0.0.1:{bound.getsockname()[1]}/{token}/", flush=True)
-    print("Open this address in a browser on this machine; Ctrl-C ends it.", flush=True)
+    print("Open this address in a browser on this machine, or go on in a page of it; Ctrl-C ends it.", flush=True)
     try:
         uvicorn.Server(config).run(sockets=[bound])
     finally:

@@ -31,9 +31,8 @@ HEADERS = {
     "cache-control": "no-store",
 }
 _STALE = (
-    "This address is not that of the explorer that runs now: each start has an address of its own. Open the one that "
-    "`measure explore` printed; what your page held comes back there, and the part of a link from # on can be put "
-    "behind it.\n"
+    "This address is not that of the explorer that runs now. Open the one that `measure explore` printed; "
+    "what your page held comes back there, and the part of a link from # on can be put behind it.\n"
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
@@ -128,6 +129,12 @@ def served(name: str, *, precision: Precision, allow_pickle: bool) -> Served:
     return Served(name, loaded, copy.deepcopy(loaded.tokenizer))
 
 
+def digest(models: Sequence[Served]) -> str:
+    """Which models these are, in their order: a page that goes on after a restart asks for them by number."""
+    told = [(one.name, one.loaded.revision, one.loaded.sha256, str(one.loaded.dtype)) for one in models]
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
+
+
 def about(models: Sequence[Served]) -> dict[str, Any]:
     """What the page is told when it opens: the models, the choices, the bounds, the metrics with their formulas."""
     table = [
@@ -141,6 +148,7 @@ def about(models: Sequence[Served]) -> dict[str, Any]:
         "cells": asked.MOST_CELLS,
     }
     return {
+        "served": digest(models),
         "models": [one.told for one in models],
         "reads": READS,
         "paths": INTERPOLATIONS,

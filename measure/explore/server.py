@@ -16,8 +16,9 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from measure.explore import asked, computing, pair_files
+from measure.explore.asked import T
 from measure.explore.guard import Guard
-from measure.explore.served import Served, about
+from measure.explore.served import Served, about, digest
 from measure.explore.turns import Event, Job, Turns
 from measure.spec import MeasureError
 
@@ -74,9 +75,14 @@ def _answered(work: Callable[[bytes], Any]) -> Answer:
         try:
             return JSONResponse(await run_in_threadpool(work, content))
         except MeasureError as error:
-            return PlainTextResponse(_whole(str(error)), status_code=400)
+            return _refused(error)
 
     return answer
+
+
+def _refused(error: MeasureError) -> Response:
+    status = 409 if isinstance(error, asked.OtherModelsError) else 400
+    return PlainTextResponse(_whole(str(error)), status_code=status)
 
 
 def _whole(text: str) -> str:
@@ -93,7 +99,14 @@ class _Page:
     """What the page can ask for, on the models there are."""
 
     def __init__(self, models: Sequence[Served], turns: Turns) -> None:
-        self._models, self._turns = models, turns
+        self._models, self._turns, self._served = models, turns, digest(models)
+
+    def _taken(self, kind: type[T], content: bytes) -> T:
+        """A request, checked. Raises `OtherModelsError` for one of a page that was told of other models."""
+        wanted = asked.taken(kind, content)
+        if wanted.served not in ("", self._served):
+            raise asked.OtherModelsError("measure explore was started with other models; load the page again.")
+        return wanted
 
     def _model(self, number: int) -> Served:
         if not 0 <= number < len(self._models):
@@ -104,14 +117,14 @@ class _Page:
         return JSONResponse(about(self._models))
 
     def tokens(self, content: bytes) -> list[list[dict[str, Any]]]:
-        wanted = asked.taken(asked.Tokens, content)
+        wanted = self._taken(asked.Tokens, content)
         return [self._model(wanted.model).tokens(text, wanted.bos) for text in wanted.texts]
 
     def pairs(self, content: bytes) -> dict[str, Any]:
-        return pair_files.read(asked.taken(asked.Read, content))
+        return pair_files.read(self._taken(asked.Read, content))
 
     def suite(self, content: bytes) -> dict[str, str]:
-        wanted = asked.taken(asked.Listed, content)
+        wanted = self._taken(asked.Listed, content)
         return pair_files.suite(wanted, self._model(wanted.model).name)
 
     def curves(self, wanted: asked.Measured) -> tuple[str, Iterator[Event]]:
@@ -134,14 +147,14 @@ class _Page:
 
         async def answer(request: Request) -> Response:
             try:
-                wanted = asked.taken(kind, await request.body())
+                wanted = self._taken(kind, await request.body())
                 channel, steps = work(wanted)
                 events: asyncio.Queue[Event | None] = asyncio.Queue()
                 loop = asyncio.get_running_loop()
                 job = Job(wanted.client, channel, steps, _teller(loop, events))
                 self._turns.add(job)
             except MeasureError as error:
-                return PlainTextResponse(_whole(str(error)), status_code=400)
+                return _refused(error)
             return StreamingResponse(_lines(request, job, events), media_type="application/x-ndjson")
 
         return answer

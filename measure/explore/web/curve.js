@@ -1,6 +1,6 @@
 // The curve of the two prompts, its null, its speed, its metrics, what is predicted along it; others laid over it.
 
-import { streamed, stop } from "./asking.js";
+import { onBack, streamed, stop } from "./asking.js";
 import { Chart } from "./charts.js";
 import { fixed, known, make, quoted } from "./dom.js";
 import { any, distanceName, lacking, measuredBy, readName, settingsAsked } from "./prompts.js";
@@ -36,6 +36,11 @@ export function curvePart(holder, told) {
       timer = setTimeout(() => ask(it), 25);
     }
     if (any(names, ["pairs", "layer", ...measuredBy])) overlay(it);
+  });
+  onBack(() => {
+    it.overlaid = "";
+    ask(it);
+    overlay(it);
   });
   ask(it);
   overlay(it);

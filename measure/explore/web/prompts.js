@@ -1,6 +1,6 @@
 // What is asked: two prompts as tokens, and how the curve is measured.
 
-import { asked } from "./asking.js";
+import { asked, onBack } from "./asking.js";
 import { button, choice, field, make, quoted } from "./dom.js";
 import { change, onChange, state } from "./state.js";
 
@@ -45,6 +45,7 @@ export function promptBox(name, key, told) {
     if ([key, "model", "bos"].some((one) => names.has(one))) tell();
   }
   onChange(follow);
+  onBack(tell);
   area.value = state[key];
   tell();
   return make("div", { class: "prompt" }, make("label", {}, make("span", { class: `letter ${key}` }, name), area), list, count);

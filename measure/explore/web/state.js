@@ -52,7 +52,7 @@ function keep() {
   timer = setTimeout(keepNow, 150);
 }
 
-async function keepNow() {
+export async function keepNow() {
   clearTimeout(timer);
   try {
     localStorage.setItem(STORED, JSON.stringify(state));
