@@ -6,6 +6,7 @@ import asyncio
 import csv
 import io
 import json
+import os
 import socket
 import threading
 import time
@@ -18,12 +19,12 @@ import numpy as np
 import pytest
 
 import measure
-from measure import cli
+from measure import cli, runs
 from measure.spec import MeasureError
 
 pytest.importorskip("starlette", reason="needs the extra explore")
 
-from measure.explore import asked, command, computing, pair_files, server, turns
+from measure.explore import addresses, asked, command, computing, pair_files, planes, server, turns
 from measure.explore.served import Kept, Served, served
 from measure.explore.turns import Job, Turns
 
@@ -156,6 +157,41 @@ def test_slices_are_those_of_slice2d_but_for_rounding(client: Client, model: Ser
     told = [word for one in answer.of("words") for word in one["words"]]
     same = [model.loaded.tokenizer.decode([int(one)]) for one in expected.top_tokens[0].flat]
     assert sum(one == other for one, other in zip(told, same, strict=True)) >= 79
+
+
+def test_a_slice_runs_each_cell_once_in_each_context(
+    client: Client, model: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.post("plane", {"a": A, "b": B, "c": C, "size": 16})
+    ran: list[int] = []
+    real = runs.outputs
+
+    def counted(model: Any, known: Any, prompts: Any, points: Any, *more: Any) -> Any:
+        ran.append(points.shape[1])
+        return real(model, known, prompts, points, *more)
+
+    monkeypatch.setattr(runs, "outputs", counted)
+    client.post("plane", {"a": A, "b": B, "c": C, "size": 16})
+    # And once each prompt's own state, with the first row.
+    assert sum(ran) == 3 * (16 * 16 + 1)
+    assert ran[:3] == [17] * 3
+    assert max(ran) <= planes.MOST_CELLS
+
+
+def test_once_all_layers_are_checked_nobody_waits_for_it(
+    client: Client, model: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model.loaded.facts.passed.clear()
+    assert len(list(computing.warmed(model))) == model.loaded.depth
+    monkeypatch.setattr(runs, "_plainly", None)
+    assert len(client.post("curves", curves(layers=[1, 3], steps=200)).of("curve")) == 2
+    assert client.post("plane", {"a": A, "b": B, "c": C, "size": 32, "layer": 2}).of("rows")
+
+
+def test_a_plane_needs_three_prompts_that_differ(client: Client) -> None:
+    for a, b, c in ((A, A, C), (A, B, B), (A, B, A)):
+        (found,) = client.post("plane", {"a": a, "b": b, "c": c, "size": 8}).of("problem")
+        assert "prompt C lies on the line from A to B, so there is no plane" in found["text"]
 
 
 def test_tops_are_the_most_probable_tokens(client: Client, model: Served) -> None:
@@ -400,7 +436,7 @@ def test_no_more_wait_than_can(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def read(text: str, name: str = "mine") -> list[dict[str, Any]]:
-    return pair_files.read(asked.Read("me", 0, name, text))["rows"]
+    return pair_files.read(asked.Read("me", name=name, text=text))["rows"]
 
 
 def test_pairs_come_in_as_csv_and_json() -> None:
@@ -487,6 +523,44 @@ def test_a_port_in_use_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().err
     assert f"--port {port} cannot be opened on 127.0.0.1" in said
     assert "give another, 0 for a free one" in said
+
+
+def test_an_address_is_kept_a_week_and_read_by_nobody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    token, place = addresses.token(8899), tmp_path / "stable-regions" / "explore" / "8899"
+    assert len(token) == 32
+    assert (place.stat().st_mode & 0o777, place.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    assert addresses.token(8899) == token
+    assert token not in (addresses.token(8898), addresses.token(0), addresses.token(0))
+    assert sorted(path.name for path in place.parent.iterdir()) == ["8898", "8899"]
+    other = addresses.token(8899, anew=True)
+    assert addresses.token(8899) == other != token
+    for spoilt in (lambda: place.chmod(0o644), lambda: place.write_text("x" * 31), lambda: place.write_text("ä" * 32),
+                   lambda: os.utime(place, (0, time.time() - 8 * 24 * 3600))):  # fmt: skip
+        before = addresses.token(8899)
+        spoilt()
+        assert addresses.token(8899) != before
+    place.unlink()
+    place.symlink_to(tmp_path / "other")
+    (tmp_path / "other").write_text(token)
+    assert addresses.token(8899) != token
+
+
+def test_where_nothing_can_be_kept_an_address_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert addresses.token(8899) != addresses.token(8899)
+
+
+def test_a_page_that_was_told_of_other_models_is_not_answered(client: Client) -> None:
+    (own,) = {json.loads(client.get(f"/{TOKEN}/about").text)["served"]}
+    assert client.post("tokens", {"texts": [A], "served": own}).status == 200
+    for path, content in (("tokens", {"texts": [A]}), ("curves", curves()), ("suite", {"rows": [{"a": A, "b": B}]})):
+        answer = client.post(path, {"served": "another", **content})
+        assert (answer.status, answer.text) == (
+            409,
+            "measure explore was started with other models; load the page again.",
+        )
 
 
 def test_it_is_bound_to_this_machine_alone() -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,43 +11,13 @@ from typing import Any
 import pytest
 
 import measure
-from tests.chromium import AXE, DESK, NEEDED, PHONE, launched
-
-pytest.importorskip("uvicorn", reason="needs the extra explore")
-pytest.importorskip("starlette", reason="needs the extra explore")
-
-import uvicorn
-
-from measure.explore import command, server
 from measure.explore.served import Served, served
-from measure.explore.turns import Turns
+from tests.chromium import AXE, DESK, NEEDED, PHONE, launched
+from tests.explorers import Running, Started
 
 pytestmark = NEEDED
 MODELS = "ladder-olmo-0.2m", "ladder-qwen2-0.2m"
 HOSTILE = ' <img src=x onerror="window.broken = 1"><script>window.broken = 1</script>'
-
-
-class Running:
-    """The server in a thread, as `measure explore` starts it."""
-
-    def __init__(self, models: list[Served], token: str, port: int = 0) -> None:
-        self.turns, self.bound = Turns(), command.opened(port)
-        self.turns.start()
-        self.port = self.bound.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}/{token}/"
-        app = server.application(models, token, self.turns)
-        config = uvicorn.Config(app, log_level="critical", lifespan="off", ws="none", timeout_graceful_shutdown=1)
-        self.server = uvicorn.Server(config)
-        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.bound]}, daemon=True)
-        self.thread.start()
-        while not self.server.started:
-            time.sleep(0.01)
-
-    def end(self) -> None:
-        self.server.should_exit = True
-        self.thread.join(30)
-        self.turns.close()
-        self.bound.close()
 
 
 @pytest.fixture(scope="module")
@@ -256,7 +225,7 @@ def test_a_link_of_another_model_is_told_and_shown(open_page: Any, models: list[
         other.end()
 
 
-def test_a_server_that_is_killed_and_started_again_loses_nothing(browser: Any, models: list[Served]) -> None:
+def test_at_another_address_nothing_is_lost(browser: Any, models: list[Served]) -> None:
     first = Running(models, "first")
     opened = Opened(browser, first.url)
     opened.write(" The dog was", " The dog is")
@@ -277,6 +246,42 @@ def test_a_server_that_is_killed_and_started_again_loses_nothing(browser: Any, m
     finally:
         second.end()
         opened.context.close()
+
+
+def test_a_page_goes_on_after_its_server_was_killed_and_started_again(browser: Any, tmp_path: Path) -> None:
+    started = Started(tmp_path, MODELS[0], "--port", port := str(_free()))
+    opened = Opened(browser, url := started.url)
+    try:
+        opened.page.get_by_role("button", name="Add this pair").click()
+        opened.page.get_by_role("button", name="Measure all layers").click()
+        opened.page.locator("#layers").get_by_text("4 layers in").wait_for()
+        started.kill()
+        opened.write(" The dog was", " The dog has")
+        opened.measured("The server does not answer. What this page holds is kept: start measure explore again")
+        started = Started(tmp_path, MODELS[0], "--port", port)
+        # Nobody has touched the page since.
+        opened.measured("After block 1")
+        assert started.url == url
+        chips = opened.page.get_by_role("list", name="Tokens of A").get_by_role("listitem")
+        assert chips.first.inner_text().startswith("␣The")
+        assert opened.page.get_by_role("textbox", name="Label of pair 1").is_visible()
+        # With other models numbers would mean others: the page is loaded again, and says so.
+        started.kill()
+        started = Started(tmp_path, MODELS[1], "--port", port)
+        opened.page.get_by_role("textbox", name="B", exact=True).fill(" The dog had")
+        opened.page.get_by_role("alert").get_by_text(f"The link is of {MODELS[0]}, which is not open here").wait_for()
+        assert opened.page.get_by_role("textbox", name="B", exact=True).input_value() == " The dog had"
+        assert opened.page.get_by_role("textbox", name="Label of pair 1").is_visible()
+        opened.measured("After block 1")
+    finally:
+        started.kill()
+        opened.context.close()
+
+
+def _free() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
 
 
 @pytest.mark.parametrize(("scheme", "viewport"), [("light", DESK), ("dark", PHONE)], ids=["light desk", "dark phone"])

@@ -25,6 +25,8 @@ from measure.spec import MeasureError, Read, block_of
 
 # Seconds that a step of many parts should take.
 STEP = 0.3
+# Seconds that cells in one context may take: on a small model they reach the most that run together long before.
+CELLS = 0.8
 # Tokens told at each point.
 TOPS = 3
 
@@ -163,9 +165,9 @@ def standing(model: Served, asked: Standing) -> Iterator[Event]:
         some = _next_size(some, time.perf_counter() - began)
 
 
-def _next_size(size: int, seconds: float) -> int:
+def _next_size(size: int, seconds: float, step: float = STEP) -> int:
     """How many parts fit into a step, by how long the last ones took; no more than twice as many."""
-    return max(1, min(2 * size, int(size * STEP / max(seconds, 1e-3))))
+    return max(1, min(2 * size, int(size * step / max(seconds, 1e-3))))
 
 
 def _random_pairs(model: Served, count: int, bos: bool) -> prompts.Pairs:
@@ -210,7 +212,7 @@ def plane(model: Served, asked: Plane) -> Iterator[Event]:
                 yield {"type": "words" if more else "part", "from": row, **more}
         yield {"type": "rows", "from": row, "distance": plain([one.distance for one in before if one is not None])}
         row += some
-        some = min(_next_size(some, slowest), max(1, planes.MOST_CELLS // asked.size))
+        some = min(_next_size(some, slowest, CELLS), max(1, planes.MOST_CELLS // asked.size))
 
 
 def _words(model: Served, ids: Sequence[int]) -> list[str]:
