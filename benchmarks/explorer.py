@@ -1,7 +1,7 @@
 """How long the explorer takes, over real connections: `python -m benchmarks.explorer smollm2-135m-instruct`.
 
-From a key to the chart (median of 50, in a headless Chromium where there is one, else to the answer), all layers, a
-slice, twenty pages at once, and how much memory 2,000 requests leave behind.
+From a key to the chart (median of 50, in a headless Chromium where there is one), a slice, all layers, twenty pages at
+once and how evenly they are served, and how much memory 2,000 requests leave behind.
 """
 
 from __future__ import annotations
@@ -85,14 +85,16 @@ def keys(url: str) -> list[float]:
     return found
 
 
-def crowd(port: int, pages: int, each: int) -> list[float]:
-    """When each of some pages that ask at once has all its curves."""
+def crowd(port: int, pages: int, each: int) -> tuple[list[float], int]:
+    """When each of some pages that ask at once has all its curves, and how many curves one ever was before another."""
     ended: list[float] = []
+    done: list[int] = []
 
     def one(page: int) -> None:
         began = time.perf_counter()
         for number in range(each):
             curve(port, f" Page {page} asked {number} and was", " The house was in", client=f"page{page}")
+            done.append(page)
         ended.append(time.perf_counter() - began)
 
     threads = [threading.Thread(target=one, args=(page,)) for page in range(pages)]
@@ -101,7 +103,11 @@ def crowd(port: int, pages: int, each: int) -> list[float]:
     for thread in threads:
         thread.join()
     assert len(ended) == pages, "a page had an error"
-    return ended
+    counts, apart = [0] * pages, 0
+    for page in done:
+        counts[page] += 1
+        apart = max(apart, max(counts) - min(counts))
+    return ended, apart
 
 
 class Told:
@@ -125,13 +131,16 @@ def begun(model: Any, turns: Turns) -> int:
     return int(bound.getsockname()[1])
 
 
-def singles(port: int, tell: Told) -> None:
-    """One curve at a time, and a slice."""
+def singles(model: Any, port: int, tell: Told) -> None:
+    """One curve at a time, a slice, keys."""
     pairs = measure.pairs("printed")
     (first,) = curve(port, pairs.a[0], pairs.b[0])
     tell(f"the first curve, its layer checked: {first:.2f} s")
     ones = [curve(port, f" The {number} houses were", " The house was in")[0] for number in range(50)]
     tell(f"a curve: median {statistics.median(ones):.3f} s, at most {max(ones):.3f} s", 50)
+    # After a page has been open for a while its layer is checked for slices too.
+    next(iter(computing.warmed(model)))
+    tell("layer 1 checked as in the background")
     rows = seconds(port, "plane", "rows", {"a": pairs.a[2], "b": pairs.b[2], "c": pairs.a[3], "size": 32})
     tell(f"slice of 32 x 32: first rows {rows[0]:.2f} s, all {rows[-1]:.1f} s")
     if drawn := keys(f"http://127.0.0.1:{port}/bench/"):
@@ -140,8 +149,9 @@ def singles(port: int, tell: Told) -> None:
 
 def many(port: int, tell: Told) -> None:
     """Twenty pages at once, and what 2,000 requests leave behind."""
-    ended = crowd(port, 20, 3)
-    tell(f"20 pages, 3 curves each: no error, first done {min(ended):.1f} s, last {max(ended):.1f} s", 60)
+    ended, apart = crowd(port, 20, 5)
+    told = f"first done {min(ended):.1f} s, last {max(ended):.1f} s, never more than {apart} curves apart"
+    tell(f"20 pages, 5 curves each: no error, {told}", 100)
     for number in range(700):
         curve(port, f" Number {number} was", " The house was in", steps=5)
     before = resident()
@@ -155,7 +165,7 @@ def main(name: str) -> None:
     model, turns = served(name, precision="float32", allow_pickle=False), Turns()
     print(f"{name}, {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}", flush=True)
     port, tell, pairs = begun(model, turns), Told(), measure.pairs("printed")
-    singles(port, tell)
+    singles(model, port, tell)
     began = time.perf_counter()
     for _ in computing.warmed(model):
         pass

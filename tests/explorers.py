@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +48,14 @@ class Running:
         self.turns.close()
         self.bound.close()
 
-    def asked(self, path: str, content: dict[str, Any]) -> http.client.HTTPResponse:
-        """An answer that has begun; closing it is a page that goes away."""
+    @contextmanager
+    def asked(self, path: str, content: dict[str, Any]) -> Iterator[http.client.HTTPResponse]:
+        """An answer that has begun; the client goes away at the end."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        connection.request("POST", f"/{self.token}/{path}", json.dumps({"client": "me", **content}))
-        return connection.getresponse()
+        with closing(connection):
+            connection.request("POST", f"/{self.token}/{path}", json.dumps({"client": "me", **content}))
+            with closing(connection.getresponse()) as answer:
+                yield answer
 
     def events(self, path: str, content: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """What comes back, as it comes."""
