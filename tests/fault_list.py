@@ -1,6 +1,7 @@
 """The faults of `tests/faults.py`: one line each, what it is, and what should notice it, cheap tests first.
 
-Numbers say where: 1xx measuring, 2xx metrics and results, 3xx statistics, 4xx claims, options and sessions, 5xx suites.
+Numbers say where: 1xx measuring, 2xx metrics and results, 3xx statistics, 4xx claims, options and sessions, 5xx suites,
+6xx the explorer.
 No fault leaves behaviour as it is, and none is only a crash on import.
 """
 
@@ -1025,4 +1026,90 @@ SUITES = (
     ),
 )
 
-FAULTS = (*MEASURING, *RESULTS, *STATED, *JUDGED, *SUITES)
+EXPLORED = (
+    *faults(
+        "measure/explore/guard.py",
+        ('tests/test_explore.py -k "token or host or origin or megabytes"',),
+        (601, "any host let in", "not in HOSTS and host not in HOSTS:", "not in HOSTS and not host:"),
+        (602, "origin's scheme not looked at", ' or urlsplit(origin).scheme != "http")', ")"),
+        (603, "another site let in", '("none", "same-origin")', '("none", "same-origin", "same-site", "cross-site")'),
+        (
+            604,
+            "a part of the token enough",
+            "if not hmac.compare_digest(given.encode(), self._token.encode()):",
+            "if not self._token.startswith(given):",
+        ),
+        (605, "told length not looked at", " or int(length) > self._most:", ":"),
+        (606, "parts of bodies not summed", "size += len(", "size = len("),
+    ),
+    *faults(
+        "measure/explore/addresses.py",
+        ('tests/test_explore.py -k "an_address"',),
+        (607, "address read by others kept", " or told.st_mode & 0o077):", "):"),
+        (608, "address kept for good", "recent = 0 <= time.time() - told.st_mtime < KEPT", "recent = True"),
+        (
+            609,
+            "address kept though another wanted",
+            "fresh if anew else _kept(place) or fresh",
+            "_kept(place) or fresh",
+        ),
+    ),
+    *faults(
+        "measure/explore/turns.py",
+        ('tests/test_explore.py -k "turns or newer or wait or place"',),
+        (
+            610,
+            "one page until it has all",
+            "self._waiting[client] = self._waiting.pop(client)",
+            "self._waiting[client]",
+        ),
+        (611, "the other questions ended", "if older.channel == job.channel:", "if older.channel != job.channel:"),
+        (612, "the least urgent first", "return min(jobs, key", "return max(jobs, key"),
+        (613, "the background as a page", "iter(self._pages() or self._waiting)", "iter(self._waiting)"),
+        (614, "ended questions measured on", "in [job for job in self._every() if job.cancelled.is_set()]:", "in []:"),
+        (615, "one more may wait", ">= MOST_WAITING:", "> MOST_WAITING:"),
+    ),
+    *faults(
+        "measure/explore/computing.py",
+        ('tests/test_explore.py -k "digit or slice2d or each_cell or tops or random_pairs or checked"',),
+        (616, "metrics of the null as one's own", "for side in (found, null)]", "for side in (null, found)]"),
+        (617, "a curve kept for all layers", '("curve", *ids, layer, asked.read', '("curve", *ids, asked.read'),
+        (618, "random pairs share prompts", "            ).independent()", "            )"),
+        (619, "random pairs told again", "values[told:done]", "values[:done]"),
+        (620, "rows measured twice", "        row += some", "        row += 1"),
+        (621, "checked for short curves alone", '["final_norm"], MOST_STEPS)', '["final_norm"], 50)'),
+    ),
+    *faults(
+        "measure/explore/planes.py",
+        ('tests/test_explore.py -k "slice2d or differ"',),
+        (622, "A's state in every context", "plane.corners[place : place + 1]", "plane.corners[:1]"),
+        (623, "a cell's output for the context's", "found[plane.read][:, :1]", "found[plane.read][:, -1:]"),
+        (624, "a line taken for a plane", "if not beside > DEGENERATE * float(", "if beside < 0 * float("),
+    ),
+    *faults(
+        "measure/explore/server.py",
+        ('tests/test_explore.py -k "other_models"', "tests/test_explore_over_connections.py"),
+        (625, "numbers of other models taken", '("", self._served):', '("", wanted.served):'),
+        (626, "pages that left measured for", "        job.cancel()", "        job.place = 0"),
+    ),
+    *faults(
+        "measure/explore/asked.py",
+        ('tests/test_explore.py -k "cannot_be"',),
+        (627, "slices of any size", "if not 4 <= size <= MOST_CELLS:", "if not 4 <= size:"),
+        (628, "any number of pairs", "    if found > most:", "    if found > 10 * most:"),
+    ),
+    *faults(
+        "measure/explore/served.py",
+        ('tests/test_explore.py -k "cannot_be or memory"',),
+        (629, "prompts of any length", "if len(ids) > asked.MOST_TOKENS:", "if len(ids) > 10**6:"),
+        (630, "what was asked last forgotten", "popitem(last=False)", "popitem(last=True)"),
+    ),
+    *faults(
+        "measure/explore/pair_files.py",
+        ('tests/test_explore.py -k "plateau_lab or lines_of_python"',),
+        (631, "the rival's layer not shifted", 'row["layer"] = layer + 1', 'row["layer"] = layer'),
+        (632, "the layer left out of Python", '[f"layer={listed.layer}", ', "["),
+    ),
+)
+
+FAULTS = (*MEASURING, *RESULTS, *STATED, *JUDGED, *SUITES, *EXPLORED)

@@ -250,7 +250,8 @@ def say(line: str) -> None:
 
 def area(fault: Fault) -> str:
     """Where a fault belongs in the table; its number says it."""
-    return ("measuring", "metrics and results", "statistics", "claims and sessions", "suites")[fault.number // 100 - 1]
+    areas = "measuring", "metrics and results", "statistics", "claims and sessions", "suites", "the explorer"
+    return areas[fault.number // 100 - 1]
 
 
 def table(faults: Sequence[Fault], rows: dict[int, dict[str, Any]]) -> str:

@@ -391,6 +391,17 @@ def test_a_newer_question_ends_the_older_and_goes_before_what_takes_long() -> No
     assert [event for event in told["old"] if event and event["type"] == "old"] == []
 
 
+def test_what_nobody_waits_for_gives_way() -> None:
+    queue, done, gate, ended = Turns(), [], threading.Event(), threading.Event()
+    queue.add(Job("start", turns.BACKGROUND, steps("background", 3, done, gate), lambda _: None))
+    queue.add(Job("me", "curve", steps("mine", 3, done, gate), lambda event: ended.set() if event is None else None))
+    queue.start()
+    gate.set()
+    assert ended.wait(30)
+    queue.close()
+    assert done[:3] == ["mine"] * 3
+
+
 def test_the_place_in_the_queue_is_told() -> None:
     queue, told = Turns(), []
     for page in range(3):

@@ -54,15 +54,20 @@ def waiting(running: Running) -> set[str]:
     return set(running.turns._waiting) - {"gate"}
 
 
-def test_of_a_client_that_goes_away_nothing_more_is_measured(running: Running) -> None:
+def test_of_a_client_that_goes_away_nothing_more_is_measured(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[int] = []
+    monkeypatch.setattr(computing, "_next_size", lambda size, *_: measured.append(size) or size)
     gate = held(running)
     with running.asked("standing", {"client": "gone", "layer": 1}):
         waited(lambda: "gone" in waiting(running))
+        (job,) = running.turns._waiting["gone"]
+    waited(job.cancelled.is_set)
     stays = running.events("curves", curves("stays"))
     assert next(stays)["type"] == "place"
     gate.set()
     assert [event["type"] for event in stays][-5:] == ["curve"] * 4 + ["end"]
     waited(lambda: not waiting(running))
+    assert measured == []
 
 
 def test_twenty_clients_at_once_are_all_answered_and_in_turn(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
