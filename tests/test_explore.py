@@ -145,9 +145,10 @@ def test_a_curve_is_that_of_measure_curve(client: Client, tmp_path: Path) -> Non
     assert measure.Curves.load(arrays).distance[0].tolist() == one["distance"]
 
 
-def test_slices_are_those_of_slice2d_but_for_rounding(client: Client, model: Served) -> None:
-    answer = client.post("plane", {"a": A, "b": B, "c": C, "size": 9, "layer": 2})
-    expected = measure.slice2d(model.loaded, A, B, C, layer=2, size=9)
+@pytest.mark.parametrize("read", ["final_norm", "residual", "logits"])
+def test_slices_are_those_of_slice2d_but_for_rounding(client: Client, model: Served, read: str) -> None:
+    answer = client.post("plane", {"a": A, "b": B, "c": C, "size": 9, "layer": 2, "read": read})
+    expected = measure.slice2d(model.loaded, A, B, C, layer=2, size=9, read=read)
     rows = answer.of("rows")
     assert [one["from"] for one in rows] == sorted({one["from"] for one in rows})
     found = np.concatenate([np.array(one["distance"]).reshape(3, -1, 9) for one in rows], axis=1)
