@@ -2,11 +2,11 @@
 
 Made for the file systems of clusters, NFS among them. It takes that a file can be created exclusively, and that what
 was synced is seen by who opens the file afterwards. No file is locked, and none is renamed or removed that another may
-hold. Clocks are not compared: a holder adds a byte to its file every few seconds, and who waits watches, by a clock of
-its own, whether the file still grows.
+hold. Clocks are not compared: a holder counts up in its file every few seconds, and who waits watches, by a clock of its
+own, whether the file still changes.
 
 A lease on NAME is the file `NAME.0`. Whoever takes it over creates `NAME.1`, which one alone can, and so on: the
-highest number holds.
+highest number holds. A `turn` is a lease that is taken and let go of again and again; its older files are cleared away.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -26,8 +27,11 @@ from typing import Self
 # Seconds between two signs of life, and without one after which a holder counts as dead.
 BEAT = 10.0
 STALE = 90.0
-# What a holder that let go by itself wrote last.
+# The last line of a lease, always as long: how many signs of life there were, or that its holder let go by itself.
+_SIGN = b"%08d\n"
 _RELEASED = b"released\n"
+# Seconds between two looks at whose turn it is.
+_POLL = 0.1
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,9 @@ class Lease:
     number: int
     _file: int
     _leases: Leases
+    # Where the last line of its file begins, and how many signs of life there were.
+    _end: int
+    _signs: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -102,7 +109,8 @@ class Lease:
         """Give a sign of life; where that cannot be written, others will take over."""
         with self._lock, contextlib.suppress(OSError):
             if self._file >= 0:
-                os.write(self._file, b".")
+                self._signs += 1
+                os.pwrite(self._file, _SIGN % self._signs, self._end)
                 os.fsync(self._file)
 
     def release(self) -> None:
@@ -112,7 +120,7 @@ class Lease:
             file, self._file = self._file, -1
             if file >= 0:
                 with contextlib.suppress(OSError):
-                    os.write(file, b"\n" + _RELEASED)
+                    os.pwrite(file, _RELEASED, self._end)
                     os.fsync(file)
                 with contextlib.suppress(OSError):
                     os.close(file)
@@ -129,16 +137,20 @@ class _Watched:
     """A lease of somebody else's as it was seen last, and since when it has not changed, by this process's clock."""
 
     number: int
-    size: int
+    content: bytes
     since: float
 
 
 class Leases:
-    """What one worker holds, with one thread that gives its signs of life, and what it has seen of others."""
+    """What one worker holds, with one thread that gives its signs of life, and what it has seen of others.
 
-    def __init__(self, worker: str, *, beat: float = BEAT, stale: float = STALE) -> None:
+    With `cleared` the older files of a lease are removed by who takes it: it may be taken any number of times, and
+    nobody can tell how many holders died.
+    """
+
+    def __init__(self, worker: str, *, beat: float = BEAT, stale: float = STALE, cleared: bool = False) -> None:
         self.holder = this_process(worker)
-        self._beat, self._stale = beat, stale
+        self._beat, self._stale, self._cleared = beat, stale, cleared
         self._held: list[Lease] = []
         self._watched: dict[Path, _Watched] = {}
         self._over = threading.Event()
@@ -150,16 +162,26 @@ class Leases:
         if not free:
             return None
         try:
-            file = os.open(_numbered(path, number), os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o644)
+            file = os.open(_numbered(path, number), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
         except FileExistsError:
             return None
+        if self._cleared and self._last(path) != number:
+            # Others had it meanwhile, and cleared away the files that it was counted from.
+            os.close(file)
+            _unlink(_numbered(path, number))
+            return None
+        told = json.dumps(vars(self.holder)).encode() + b"\n"
         try:
-            os.write(file, json.dumps(vars(self.holder)).encode() + b"\n")
+            os.write(file, told + _SIGN % 0)
             os.fsync(file)
         except OSError:
             os.close(file)
             raise
-        lease = Lease(path, number, file, self)
+        if self._cleared:
+            for old in _numbers(path):
+                if old < number:
+                    _unlink(_numbered(path, old))
+        lease = Lease(path, number, file, self, _end=len(told))
         self._held.append(lease)
         self._watched.pop(path, None)
         self._live()
@@ -169,9 +191,10 @@ class Leases:
         """The lease on `path`, waiting until its holder counts as dead; None as soon as that is seen to be alive."""
         first = None
         while (lease := self.take(path)) is None:
-            holder, size = self.holder_of(path), self._watched[path].size if path in self._watched else 0
-            first = first or (holder, size)
-            if (holder is not None and holder.is_alive) or (holder, size) != first:
+            seen = self._watched.get(path)
+            holder, content = self.holder_of(path), seen.content if seen else b""
+            first = first or (holder, content)
+            if (holder is not None and holder.is_alive) or (holder, content) != first:
                 return None
             begin(f"waiting to see whether {holder} is alive")
             time.sleep(min(1.0, self._stale / 10))
@@ -199,6 +222,8 @@ class Leases:
 
     def _last(self, path: Path) -> int:
         """The highest number of the leases on `path`, -1 where there is none."""
+        if self._cleared:
+            return max(_numbers(path), default=-1)
         seen = self._watched.get(path)
         number = seen.number if seen else -1
         while os.path.exists(_numbered(path, number + 1)):
@@ -210,14 +235,18 @@ class Leases:
         number = self._last(path)
         if number < 0:
             return 0, True
-        holder, released, size = _read(_numbered(path, number))
+        try:
+            holder, released, content = _read(_numbered(path, number))
+        except FileNotFoundError:
+            # Cleared away by who has it now.
+            return number + 1, False
         dead = released or (holder is not None and holder.is_gone)
-        return number + 1, dead or self._is_stale(path, number, size)
+        return number + 1, dead or self._is_stale(path, number, content)
 
-    def _is_stale(self, path: Path, number: int, size: int) -> bool:
+    def _is_stale(self, path: Path, number: int, content: bytes) -> bool:
         now, seen = time.monotonic(), self._watched.get(path)
-        if seen is None or (seen.number, seen.size) != (number, size):
-            self._watched[path] = _Watched(number, size, now)
+        if seen is None or (seen.number, seen.content) != (number, content):
+            self._watched[path] = _Watched(number, content, now)
             return False
         return now - seen.since > self._stale
 
@@ -236,10 +265,39 @@ def _numbered(path: Path, number: int) -> Path:
     return path.with_name(f"{path.name}.{number}")
 
 
-def _read(path: Path) -> tuple[Holder | None, bool, int]:
-    """Who wrote a lease, whether it was let go of, and its size; no holder where the first line is not there yet."""
+def _numbers(path: Path) -> list[int]:
+    """The numbers of the leases on `path`, by listing its folder."""
+    with os.scandir(path.parent) as entries:
+        found = (re.fullmatch(rf"{re.escape(path.name)}\.(\d{{1,18}})", entry.name) for entry in entries)
+        return [int(match[1]) for match in found if match]
+
+
+def _unlink(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+
+
+def _read(path: Path) -> tuple[Holder | None, bool, bytes]:
+    """Who wrote a lease, whether it was let go of, and all it says; no holder where that is not there yet."""
     content = path.read_bytes()
     holder = None
     with contextlib.suppress(ValueError, TypeError):
         holder = Holder(**json.loads(content.partition(b"\n")[0]))
-    return holder, content.endswith(_RELEASED), len(content)
+    return holder, content.endswith(_RELEASED), content
+
+
+@contextlib.contextmanager
+def turn(path: Path, *, beat: float, stale: float) -> Iterator[None]:
+    """Hold the lease on `path` until the block ends; wait for those who hold it.
+
+    Where nothing can be written there are no turns.
+    """
+    leases = Leases("its turn", beat=beat, stale=stale, cleared=True)
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        while leases.take(path) is None:
+            time.sleep(_POLL)
+    try:
+        yield
+    finally:
+        leases.close()

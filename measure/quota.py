@@ -12,9 +12,10 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from measure import leases
 
 # Requests that the hub answers an account in five minutes (told in allenai/open-instruct, pull request 1528).
 WINDOW = 300.0
@@ -26,7 +27,6 @@ _BATCHES = int(LIMIT / BATCH * WINDOW / (WINDOW + USABLE))
 # Seconds between two signs of life of who fetches, and without one after which it counts as dead.
 BEAT = 5.0
 DEAD = 60.0
-_POLL = 0.1
 
 
 @dataclass
@@ -83,9 +83,9 @@ def _wait_for(seconds: float) -> None:
         time.sleep(seconds)
 
 
-def _numbers(folder: Path, name: str = "batch-") -> list[int]:
+def _numbers(folder: Path) -> list[int]:
     with os.scandir(folder) as entries:
-        found = (re.fullmatch(rf"{re.escape(name)}(\d{{1,18}})", entry.name) for entry in entries)
+        found = (re.fullmatch(r"batch-(\d{1,18})", entry.name) for entry in entries)
         return [int(match[1]) for match in found if match]
 
 
@@ -108,75 +108,11 @@ def _time(path: Path) -> float | None:
 # Whose turn it is.
 
 
-@contextlib.contextmanager
-def turn(folder: Path) -> Iterator[None]:
+def turn(folder: Path) -> contextlib.AbstractContextManager[None]:
     """Be the one process of this machine that fetches, until the block ends; wait for the one that is.
 
-    The turn is the file HOST-N with the highest N. Its holder makes it grow; one that has not grown for a minute, by
-    the clock of who waits, is taken over by whoever creates HOST-(N + 1), which one alone can. Where nothing can be
-    written there are no turns.
+    One that ended is followed at once, one that shows no sign of life within a minute. Where nothing can be written
+    there are no turns.
     """
-    try:
-        mine = _take_turn(folder)
-    except OSError:
-        yield
-        return
-    over = threading.Event()
-    thread = threading.Thread(target=_live, args=(mine, over), name="turn", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-        with contextlib.suppress(OSError), mine.open("ab") as file:
-            file.write(_OVER)
-
-
-_OVER = b"over\n"
-
-
-def _take_turn(folder: Path) -> Path:
-    """Wait for the turn; the file that tells that it is ours. Raises `OSError`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    host = f"{re.sub(r'[^A-Za-z0-9]+', '_', socket.gethostname())}-"
-    seen, since = (-1, -1), time.monotonic()
-    while True:
-        number = max(_numbers(folder, host), default=-1)
-        last = folder / f"{host}{number}"
-        size, ended = _state(last)
-        if (number, size) != seen:
-            seen, since = (number, size), time.monotonic()
-        if number < 0 or ended or time.monotonic() - since > DEAD:
-            mine = folder / f"{host}{number + 1}"
-            if _create(mine) is not None:
-                if max(_numbers(folder, host)) == number + 1:
-                    _sweep(folder, host, number)
-                    return mine
-                # Others had their turns meanwhile, and cleared away the files that it was counted from.
-                os.unlink(mine)
-        time.sleep(_POLL)
-
-
-def _state(path: Path) -> tuple[int, bool]:
-    """How long a turn's file is, and whether its holder said that it is over."""
-    try:
-        # Opening it asks the file server anew, where its answers are kept for a while.
-        content = path.read_bytes()
-    except OSError:
-        return 0, False
-    return len(content), content.endswith(_OVER)
-
-
-def _sweep(folder: Path, host: str, number: int) -> None:
-    """Remove turns long over; the last of them stays, from which whoever looks counts on."""
-    for old in _numbers(folder, host):
-        if old < number:
-            with contextlib.suppress(OSError):
-                os.unlink(folder / f"{host}{old}")
-
-
-def _live(mine: Path, over: threading.Event) -> None:
-    while not over.wait(BEAT):
-        with contextlib.suppress(OSError), mine.open("ab") as file:
-            file.write(b".")
+    host = re.sub(r"[^A-Za-z0-9]+", "_", socket.gethostname())
+    return leases.turn(folder / host, beat=BEAT, stale=DEAD)

@@ -76,11 +76,15 @@ def test_with_signs_of_life_it_is_not_whatever_the_clocks_say(tmp_path: Path) ->
 def test_a_holder_gives_signs_of_life_by_itself(tmp_path: Path) -> None:
     holder = Leases("holder", beat=QUICK)
     assert holder.take(tmp_path / "load") is not None
-    before = (tmp_path / "load.0").stat().st_size
+    before = (tmp_path / "load.0").read_bytes()
     time.sleep(6 * QUICK)
-    assert (tmp_path / "load.0").stat().st_size > before
+    after = (tmp_path / "load.0").read_bytes()
+    # However long it is held, it grows no longer.
+    assert after != before
+    assert len(after) == len(before)
     holder.close()
     assert (tmp_path / "load.0").read_bytes().endswith(b"released\n")
+    assert (tmp_path / "load.0").read_bytes().count(b"\n") == 2
 
 
 def test_who_was_thought_dead_writes_into_its_own_file_alone(tmp_path: Path) -> None:
@@ -123,6 +127,30 @@ def test_waiting_ends_with_the_lease_of_a_dead_holder(tmp_path: Path) -> None:
     said: list[str] = []
     assert Leases("own", stale=QUICK).wait_for(tmp_path / "load", said.append) is not None
     assert "worker 7 (node7, process 1)" in said[0]
+
+
+def test_a_lease_taken_again_and_again_leaves_one_file(tmp_path: Path) -> None:
+    for _ in range(5):
+        with leases.turn(tmp_path / "turns" / "here", beat=QUICK, stale=60):
+            pass
+    assert [path.name for path in (tmp_path / "turns").iterdir()] == ["here.4"]
+
+
+def test_who_counts_from_a_file_that_was_cleared_away_does_not_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "load"
+    late = Leases("late", cleared=True)
+    with Leases("one", cleared=True).take(path):  # type: ignore[union-attr]
+        pass
+    seen = late._next(path)
+    for _ in range(2):
+        # Now that of number 2 is there alone, and number 1 could be created once more.
+        with Leases("two", cleared=True).take(path):  # type: ignore[union-attr]
+            pass
+    monkeypatch.setattr(late, "_next", lambda _: seen)
+    assert late.take(path) is None
+    assert [one.name for one in tmp_path.iterdir()] == ["load.2"]
 
 
 def test_half_a_lease_is_somebodys(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import json
 import subprocess
 import sys
 import threading
@@ -43,9 +43,11 @@ def test_no_window_holds_more_requests_than_allowed_whatever_the_processes(tmp_p
     takers = [started(_TAKER, tmp_path) for _ in range(3)]
     times = sorted(float(line) for taker in takers for line in taker.communicate(timeout=120)[0].split())
     assert len(times) == 18
-    # A batch that is used late counts with the next window: at most four of two in a second.
-    assert all(sum(start <= other < start + 0.95 for other in times) <= 8 for start in times)
-    assert times[-1] - times[0] > 1.9
+    begins = {number: (tmp_path / f"batch-{number}").stat().st_mtime for number in quota._numbers(tmp_path)}
+    assert len(begins) == 7
+    # However late a process comes to use its batch.
+    assert all(begins[number] >= begins[number - 3] + 0.999 for number in begins if number - 3 in begins)
+    assert times[-1] - begins[min(begins)] > 1.5
 
 
 def test_batches_are_taken_in_turn_a_window_after_the_one_so_many_before(
@@ -113,10 +115,10 @@ def test_the_turn_of_a_killed_process_is_taken_over_and_that_of_a_living_one_not
     monkeypatch.setattr(quota, "BEAT", 0.1)
     with quota.turn(tmp_path):
         pass
-    [last] = sorted(tmp_path.iterdir())
-    # As a killed process leaves its own: not over, and growing no more.
-    number = int(last.name.rpartition("-")[2])
-    (tmp_path / f"{last.name.rpartition('-')[0]}-{number + 1}").touch()
+    [last] = tmp_path.iterdir()
+    # As a process of another machine leaves its own when it is killed: not let go of, and never changed again.
+    holder = {"worker": "its turn", "host": "node7", "pid": 1, "machine": "another 1", "born": "1"}
+    last.with_suffix(".1").write_text(json.dumps(holder) + "\n00000003\n")
     began = time.monotonic()
     held = threading.Event()
 
@@ -125,19 +127,11 @@ def test_the_turn_of_a_killed_process_is_taken_over_and_that_of_a_living_one_not
             held.set()
             time.sleep(2.5)
 
-    holder = threading.Thread(target=hold)
-    holder.start()
+    thread = threading.Thread(target=hold)
+    thread.start()
     assert held.wait(20)
     assert time.monotonic() - began > 0.9
     with quota.turn(tmp_path):
         # Not before it let go, though it took longer than a dead one is given.
         assert time.monotonic() - began > 3.3
-    holder.join()
-
-
-def test_a_late_comer_that_counts_from_a_cleared_file_waits_again(tmp_path: Path) -> None:
-    with quota.turn(tmp_path):
-        [mine] = tmp_path.iterdir()
-        host = mine.name.rpartition("-")[0]
-        os.rename(mine, tmp_path / f"{host}-7")
-        assert max(quota._numbers(tmp_path, f"{host}-")) == 7
+    thread.join()
