@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 
-from measure import catalog, disk, hub, models
+from measure import answers, catalog, disk, hub, models
 from measure.spec import Keep, MeasureError
 
 # Seconds in which what is under way may come to its end when a run is over.
@@ -68,7 +69,9 @@ class Fetcher:
             if not self._over.is_set() and needed():
                 reference = catalog.resolve(name)
                 if self._make_room(name, reference, weights=weights):
-                    found = models.fetch(reference, weights=weights, allow_pickle=self.allow_pickle)
+                    fetch = partial(models.fetch, reference, weights=weights, allow_pickle=self.allow_pickle)
+                    # A machine's workers bring a checkpoint one after the other, and none once that has failed.
+                    found = answers.alone(_question(reference, weights=weights), fetch)
                     self._note(name, found, weights=weights)
         except Exception as error:  # told to whom it concerns
             future.set_exception(error)
@@ -132,6 +135,12 @@ def _drop(checkpoint: hub.Checkpoint) -> None:
     # What cannot be deleted takes room, no more.
     with contextlib.suppress(Exception):
         hub.drop(checkpoint)
+
+
+def _question(reference: catalog.Reference, *, weights: bool) -> tuple[str, ...]:
+    """What tells the bringing of a checkpoint into a cache of a machine from every other."""
+    place = (socket.gethostname(), str(hub.memory()))
+    return ("brought", *place, reference.location, reference.revision, "whole" if weights else "without weights")
 
 
 def _source(name: str) -> str:

@@ -42,7 +42,7 @@ from measure.hub_listings import (
     nearest_names,
     nearest_revision,
     refs,
-    share_answers,
+    listed,
     spend,
 )
 from measure.hub_weights import (
@@ -78,7 +78,7 @@ __all__ = [
     "memory",
     "nearest_revision",
     "refs",
-    "share_answers",
+    "listed",
     "weights_of",
 ]
 

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import json
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
-from urllib.parse import quote
+from functools import partial
+from typing import Any, TypeVar
 
-from measure import quota, revisions
-from measure.files import write_atomically
+from measure import answers, quota, revisions
 from measure.hub_cache import (
     cache_folder,
     memory,
-    memory_of,
     remember,
     remembered_branches,
     remembered_hashes,
     remembered_sizes,
-    remembered_text,
     sealed,
 )
 from measure.hub_errors import Kind, explained, is_offline, is_unreachable, with_retries
@@ -45,8 +41,7 @@ class Listing:
 
 # A process stays on one commit of each revision, and asks for it once.
 _LISTINGS: dict[tuple[str, ...], Listing] = {}
-# Since when answers of other processes count, by the file server's time; empty where each process asks for itself.
-_SINCE: list[float] = []
+_T = TypeVar("_T")
 
 
 def forget() -> None:
@@ -56,70 +51,58 @@ def forget() -> None:
 
 def listing_or_none(repo: str, revision: str, kind: Kind = "model") -> Listing | None:
     """What the hub says of a revision, None where it cannot be reached. Raises `MeasureError` where it refuses."""
-    from huggingface_hub import HfApi, constants
+    from huggingface_hub import constants
 
     if is_offline():
         return None
-    if known := _LISTINGS.get((constants.ENDPOINT, repo, revision, kind)) or _shared(repo, revision, kind):
+    place = (constants.ENDPOINT, repo, revision, kind)
+    if known := _LISTINGS.get(place):
         return known
-    ask = HfApi().dataset_info if kind == "dataset" else HfApi().model_info
-
-    def once() -> Any:
-        spend()
-        return ask(repo, revision=revision, files_metadata=True, timeout=_TIMEOUT)
-
     try:
-        info = with_retries(once)
+        asked = partial(_asked_listing, repo, revision, kind)
+        listing = Listing(**answers.once(("listing", *place), lambda: _told(asked, repo, revision, kind)))
     except Exception as error:
         if is_unreachable(error):
             return None
+        raise
+    _LISTINGS[place] = listing
+    if listing.hashes:
+        remember(repo, f"{listing.commit}.hashes", sealed(json.dumps(listing.hashes)), kind)
+    remember(repo, f"{listing.commit}.json", json.dumps(listing.sizes), kind)
+    return listing
+
+
+def _told(ask: Callable[[], _T], repo: str, revision: str, kind: Kind) -> _T:
+    """What the hub says. Raises `MeasureError` where it refuses; what is raised where it cannot be reached stays."""
+    try:
+        return with_retries(ask)
+    except Exception as error:
+        if is_unreachable(error):
+            raise
         raise explained_with_revisions(error, repo, revision, kind) from error
+
+
+def _asked_listing(repo: str, revision: str, kind: Kind) -> dict[str, Any]:
+    """The fields of a `Listing`."""
+    from huggingface_hub import HfApi
+
+    ask = HfApi().dataset_info if kind == "dataset" else HfApi().model_info
+    spend()
+    info = ask(repo, revision=revision, files_metadata=True, timeout=_TIMEOUT)
     files = info.siblings or ()
     stated = {file.rfilename: getattr(file.lfs, "sha256", None) or file.blob_id for file in files}
     hashes = {name: sha for name, sha in stated.items() if sha}
-    listing = Listing(str(info.sha), {file.rfilename: file.size or 0 for file in files}, hashes)
-    _LISTINGS[constants.ENDPOINT, repo, revision, kind] = listing
-    if hashes:
-        remember(repo, f"{listing.commit}.hashes", sealed(json.dumps(hashes)), kind)
-    remember(repo, f"{listing.commit}.json", json.dumps(listing.sizes), kind)
-    if _SINCE:
-        with suppress(OSError):
-            write_atomically(_answer(repo, revision, kind), listing.commit.encode())
-    return listing
+    return {"commit": str(info.sha), "sizes": {file.rfilename: file.size or 0 for file in files}, "hashes": hashes}
+
+
+def listed() -> Mapping[tuple[str, ...], dict[str, Any]]:
+    """What this process was told of revisions by now, each by the question that is shared (`answers`)."""
+    return {("listing", *place): dataclasses.asdict(listing) for place, listing in list(_LISTINGS.items())}
 
 
 def spend(requests: int = 1) -> None:
     """Wait until the hub may be asked again, with all processes that share the cache."""
     quota.take(memory() / "requests", requests)
-
-
-def share_answers(since: float | None) -> None:
-    """Take what any process that shares the cache was told of a revision after `since`, and tell them; None ends it.
-
-    `since` is a time of the file server, such as that of a file made as a run began: all workers of a run then stay on
-    one commit of each revision, and the hub is asked once for all of them.
-    """
-    _SINCE[:] = [] if since is None else [since]
-
-
-def _answer(repo: str, revision: str, kind: Kind) -> Path:
-    return memory_of(repo, kind) / "answers" / quote(revision, safe="")
-
-
-def _shared(repo: str, revision: str, kind: Kind) -> Listing | None:
-    """What another process of this run was told of a revision."""
-    from huggingface_hub import constants
-
-    path = _answer(repo, revision, kind)
-    with suppress(OSError):
-        if _SINCE and path.stat().st_mtime >= _SINCE[0]:
-            commit = (remembered_text(path) or "").strip()
-            sizes = remembered_sizes(repo, commit, kind)
-            hashes = remembered_hashes(cache_folder(repo, kind) / "snapshots" / commit)
-            if sizes is not None:
-                listing = Listing(commit, sizes, hashes)
-                return _LISTINGS.setdefault((constants.ENDPOINT, repo, revision, kind), listing)
-    return None
 
 
 def listing_at(repo: str, revision: str, commit: str) -> Listing | None:
@@ -151,15 +134,20 @@ def is_reachable(repo: str) -> bool:
 
 def branches(repo: str, kind: Kind = "model") -> tuple[str, ...]:
     """Names of a repository's branches on the hub; without network, those it had when last asked."""
+    from huggingface_hub import constants
+
     try:
-        found = with_retries(lambda: _asked_branches(repo, kind))
+        question = ("branches", constants.ENDPOINT, repo, kind)
+        found = answers.once(question, lambda: _told(lambda: _asked_branches(repo, kind), repo, "main", kind))
+    except MeasureError:
+        raise
     except Exception as error:
         known = remembered_branches(repo, kind)
         if is_unreachable(error) and known:
             return known
         raise explained_with_revisions(error, repo, "main", kind) from error
     remember(repo, "branches.json", json.dumps(found), kind)
-    return found
+    return tuple(found)
 
 
 def known_branches(repo: str) -> tuple[str, ...]:

@@ -2,8 +2,8 @@
 
 Made for the file systems of clusters, NFS among them. It takes that a file can be created exclusively, and that what
 was synced is seen by who opens the file afterwards. No file is locked, and none is renamed or removed that another may
-hold. Clocks are not compared: a holder counts up in its file every few seconds, and who waits watches, by a clock of its
-own, whether the file still changes.
+hold. Clocks are not compared: a holder counts up in its file every few seconds, and who waits watches, by a clock of
+its own, whether the file still changes.
 
 A lease on NAME is the file `NAME.0`. Whoever takes it over creates `NAME.1`, which one alone can, and so on: the
 highest number holds. A `turn` is a lease that is taken and let go of again and again; its older files are cleared away.

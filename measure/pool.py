@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from measure import catalog, pool_worker, revisions, shards
+from measure import answers, catalog, hub, pool_worker, revisions, shards
 from measure.engine import InProcess
 from measure.engines import Begin, Load, Outcome, Report
 from measure.leases import Leases
@@ -93,8 +93,11 @@ class Pool:
         place = shards.place_of(self._store.folder, jobs).absolute()
         try:
             run = shards.enter(place, shards.conditions(), anew=True)
-            judge = Judge(self._engine, Board(run, Leases("controller")), self._store, jobs)
-            self._work(run, jobs, judge)
+            board = Board(run, Leases("controller"))
+            with answers.shared(run, board.leases) as told:
+                for question, value in hub.listed().items():
+                    told.tell(question, value)
+                self._work(run, jobs, Judge(self._engine, board, self._store, jobs))
         except OSError as error:
             self._fail(jobs, NotMeasuredError(unwritten(place, error)))
         except NotMeasuredError as error:

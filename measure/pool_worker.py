@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from measure import catalog, files, gpus, revisions, shards
+from measure import answers, catalog, files, gpus, revisions, shards
 from measure.engines import Load
 from measure.leases import Leases, this_process
 from measure.results import write_atomically
@@ -123,7 +123,8 @@ def _logged(file: TextIO, place: Path, work: Work, number: int, name: str) -> st
     )
     shares = shards.dealt(work.jobs, work.workers)
     try:
-        worker.work(*shards.own_and_others(shares, number % work.workers))
+        with answers.shared(place, leases):
+            worker.work(*shards.own_and_others(shares, number % work.workers))
     except CannotGoOnError as error:
         tell(f"cannot go on: {error}")
         return str(error)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from measure import gpus, shards
+from measure import answers, gpus, shards
 from measure.engine import InProcess
 from measure.engines import Begin, Found, Load, Outcome, Report, untold
 from measure.leases import Lease, Leases
@@ -232,6 +232,7 @@ class Shard:
         if board.ended:
             return self._judged_already(board)
         shards.check(board.folder, "cuda" if gpus.count() else "none")
+        answers.share(board.folder, self._leases)
         measured = self._measured(board, jobs)
         judging = self._leases.take(board.folder / "judging")
         if judging is None or board.ended:
@@ -282,4 +283,5 @@ class Shard:
         """See `Engine`."""
         for engine in {self._engine, self._answers}:
             engine.close()
+        answers.stop()
         self._leases.close()

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from measure import checkpoint_files, hub, hub_cache, hub_errors, hub_hashes, hub_listings
+from measure import answers, checkpoint_files, hub, hub_cache, hub_errors, hub_hashes, hub_listings
+from measure.leases import Leases
 from measure.spec import MeasureError
 from tests.hub import Failure, LocalHub, tiny_checkpoint
 
@@ -203,22 +204,17 @@ def test_the_revision_nearest_to_a_token_count_is_taken(served: Served) -> None:
 
 
 def test_what_one_process_of_a_run_was_told_no_other_asks_again(served: Served) -> None:
-    served.cache.mkdir(exist_ok=True)
-    (served.cache / "begun").touch()
-    hub.share_answers((served.cache / "begun").stat().st_mtime)
-    try:
-        first = hub.commit_of(REPO, "main")
+    with answers.shared(served.cache / "run", Leases("one")):
+        first, known = hub.commit_of(REPO, "main"), hub.branches(REPO)
         asked = len(served.hub.requests)
         served.hub.add(REPO, tiny_checkpoint(9), revision="main")
+        served.hub.add(REPO, tiny_checkpoint(9), revision="later")
         # Another process, which has heard nothing yet: the run stays on one commit.
         hub.forget()
-        assert hub.commit_of(REPO, "main") == first
+        assert (hub.commit_of(REPO, "main"), hub.branches(REPO)) == (first, known)
         assert len(served.hub.requests) == asked
-        hub.share_answers((served.cache / "begun").stat().st_mtime + 1000)
-        hub.forget()
-        assert hub.commit_of(REPO, "main") != first
-    finally:
-        hub.share_answers(None)
+    hub.forget()
+    assert hub.commit_of(REPO, "main") != first
 
 
 def test_offline_what_was_fetched_is_found_and_the_rest_is_named(
