@@ -37,12 +37,12 @@ from measure.hub_listings import (
     forget,
     is_reachable,
     known_branches,
+    listed,
     listing_at,
     listing_or_none,
     nearest_names,
     nearest_revision,
     refs,
-    listed,
     spend,
 )
 from measure.hub_weights import (
