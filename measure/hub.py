@@ -74,11 +74,11 @@ __all__ = [
     "is_listed",
     "is_reachable",
     "known_branches",
+    "listed",
     "listing_at",
     "memory",
     "nearest_revision",
     "refs",
-    "listed",
     "weights_of",
 ]
 

@@ -1,10 +1,7 @@
 """The faults of `tests/faults.py`: one line each, what it is, and what should notice it, cheap tests first.
 
 Numbers say where: 1xx measuring, 2xx metrics and results, 3xx statistics, 4xx claims, options and sessions, 5xx suites,
-6xx the explorer.
-=======
-6xx runs that are spread.
->>>>>>> 6080ffb (Faults put into leases, quotas, answers, shards and workers)
+6xx the explorer, 7xx runs that are spread.
 No fault leaves behaviour as it is, and none is only a crash on import.
 """
 
@@ -1029,7 +1026,6 @@ SUITES = (
     ),
 )
 
-<<<<<<< HEAD
 EXPLORED = (
     *faults(
         "measure/explore/guard.py",
@@ -1121,26 +1117,26 @@ SPREAD = (
     *faults(
         "measure/leases.py",
         ("tests/test_leases.py",),
-        (601, "two may hold a lease", "os.O_CREAT | os.O_EXCL | os.O_WRONLY", "os.O_CREAT | os.O_WRONLY"),
-        (602, "no signs of life", "os.pwrite(self._file, _SIGN % self._signs, self._end)", "pass"),
-        (603, "dead ones hold for ever", "return now - seen.since > self._stale", "return False"),
-        (604, "living ones are taken over", "return now - seen.since > self._stale", "return True"),
+        (701, "two may hold a lease", "os.O_CREAT | os.O_EXCL | os.O_WRONLY", "os.O_CREAT | os.O_WRONLY"),
+        (702, "no signs of life", "os.pwrite(self._file, _SIGN % self._signs, self._end)", "pass"),
+        (703, "dead ones hold for ever", "return now - seen.since > self._stale", "return False"),
+        (704, "living ones are taken over", "return now - seen.since > self._stale", "return True"),
         (
-            605,
+            705,
             "signs of life not looked at",
             "(seen.number, seen.content) != (number, content)",
             "seen.number != number",
         ),
-        (606, "release not written down", "os.pwrite(file, _RELEASED, self._end)", "pass"),
+        (706, "release not written down", "os.pwrite(file, _RELEASED, self._end)", "pass"),
         (
-            607,
+            707,
             "a cleared number taken twice",
             "if self._cleared and self._last(path) != number:",
             "if self._cleared and self._last(path) < number:",
         ),
-        (608, "releases counted as deaths", "sum(not _read(", "sum(True or not _read("),
+        (708, "releases counted as deaths", "sum(not _read(", "sum(True or not _read("),
         (
-            609,
+            709,
             "a killed process waited for",
             "return self._is_here and _born(self.pid) != self.born",
             "return self._is_here and _born(self.pid) == self.born",
@@ -1149,20 +1145,20 @@ SPREAD = (
     *faults(
         "measure/quota.py",
         ("tests/test_quota.py",),
-        (610, "a window not waited for", "max(mine, earlier + WINDOW)", "max(mine, earlier)"),
-        (611, "one batch too early", 'f"batch-{number - _BATCHES}"', 'f"batch-{number - _BATCHES - 1}"'),
-        (612, "all machines take one turn", "leases.turn(folder / host,", "leases.turn(folder / folder.name,"),
-        (613, "credit not used up", "credit.left -= count", "credit.left -= 0"),
+        (710, "a window not waited for", "max(mine, earlier + WINDOW)", "max(mine, earlier)"),
+        (711, "one batch too early", 'f"batch-{number - _BATCHES}"', 'f"batch-{number - _BATCHES - 1}"'),
+        (712, "all machines take one turn", "leases.turn(folder / host,", "leases.turn(folder / folder.name,"),
+        (713, "credit not used up", "credit.left -= count", "credit.left -= 0"),
     ),
     *faults(
         "measure/answers.py",
         ("tests/test_answers.py",),
-        (614, "answers are not kept", "if keep and found is not None:", "if keep and found is None:"),
-        (615, "refusals are not kept", '_write(path, {"error": str(error), "denied"', 'dict(**{"error": "", "denied"'),
-        (616, "all ask at once", "{path.name}.lease", "{path.name}.{id(ask)}"),
-        (617, "denied told as wrong", "(NotMeasuredError if told", "(MeasureError if told"),
+        (714, "answers are not kept", "if keep and found is not None:", "if keep and found is None:"),
+        (715, "refusals are not kept", '_write(path, {"error": str(error), "denied"', 'dict(**{"error": "", "denied"'),
+        (716, "all ask at once", "{path.name}.lease", "{path.name}.{id(ask)}"),
+        (717, "denied told as wrong", "(NotMeasuredError if told", "(MeasureError if told"),
         (
-            618,
+            718,
             "what was done is done no more",
             "_with_run(question, act, keep=False)",
             "_with_run(question, act, keep=True)",
@@ -1171,39 +1167,39 @@ SPREAD = (
     *faults(
         "measure/fetching.py",
         ("tests/test_answers.py", "tests/test_fetching.py"),
-        (619, "each worker fetches anew", "answers.alone(_question(reference, weights=weights), fetch)", "fetch()"),
+        (719, "each worker fetches anew", "answers.alone(_question(reference, weights=weights), fetch)", "fetch()"),
     ),
     *faults(
         "measure/hub.py",
         ("tests/test_hub.py", "tests/test_answers.py"),
-        (620, "one listing for all revisions", 'answers.once(("listing", *place)', 'answers.once(("listing", repo)'),
+        (720, "one listing for all revisions", 'answers.once(("listing", *place)', 'answers.once(("listing", repo)'),
     ),
     *faults(
         "measure/shards.py",
         ("tests/test_shards.py",),
-        (621, "dealt by number, not bytes", "(so_far + max(1, sizes[name]), number)", "(so_far + 1, number)"),
+        (721, "dealt by number, not bytes", "(so_far + max(1, sizes[name]), number)", "(so_far + 1, number)"),
         (
-            622,
+            722,
             "order of giving decides",
             "sorted(sizes, key=lambda name: (-sizes[name], name))",
             "sorted(sizes, key=lambda name: -sizes[name])",
         ),
-        (623, "own share measured by others first", "for job in reversed(share)]", "for job in share]"),
+        (723, "own share measured by others first", "for job in reversed(share)]", "for job in share]"),
         (
-            624,
+            724,
             "done loads are taken again",
             "and os.path.exists(self._path(job",
             "and not os.path.exists(self._path(job",
         ),
-        (625, "another code joins in", "elif began == dict(own):", "elif began:"),
-        (626, "results of changed files taken", 'if told["state"] == state else {}', 'if told["state"] else {}'),
+        (725, "another code joins in", "elif began == dict(own):", "elif began:"),
+        (726, "results of changed files taken", 'if told["state"] == state else {}', 'if told["state"] else {}'),
     ),
     *faults(
         "measure/work.py",
         ("tests/test_shards.py", "tests/test_spreading.py"),
-        (627, "a deadly load goes on", "if deaths >= shards.MOST_DEATHS:", "if deaths > shards.MOST_DEATHS:"),
+        (727, "a deadly load goes on", "if deaths >= shards.MOST_DEATHS:", "if deaths > shards.MOST_DEATHS:"),
         (
-            628,
+            728,
             "two shards of one number",
             "if self._leases.wait_for(self._place(board), self._begin) is None:",
             "if self._leases.wait_for(self._place(board), self._begin) is False:",

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 import measure
-from measure import metrics, prompts, runs
+from measure import agreement, metrics, prompts
 from measure.explore import planes
 from measure.explore.asked import MOST_STEPS, Measured, Plane, Settings, Standing, Tops
 from measure.explore.served import Served
@@ -230,5 +230,5 @@ def warmed(model: Served) -> Iterator[Event]:
     a, b = [ids[:64] for ids in model.ids(texts, False)]
     for layer in range(1, model.loaded.depth + 1):
         # For as many points as the page's curves have, and steps of its slices.
-        runs.choose_path(model.loaded, [a], [b], layer, ["final_norm"], MOST_STEPS)
+        agreement.choose_path(model.loaded, [a], [b], layer, ["final_norm"], MOST_STEPS)
         yield {"type": "warmed", "layer": layer}

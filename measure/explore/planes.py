@@ -14,11 +14,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from measure import finite, paths, runs
+from measure import agreement, finite, paths, runs
+from measure.agreement import Choice
 from measure.models import LoadedModel, as_measured
 from measure.prompts import Prompt
 from measure.results import DEGENERATE
-from measure.runs import Choice, Contexts, Found
+from measure.runs import Contexts, Found
 from measure.spec import MeasureError, Read
 
 # Cells of a step at most: 128 take two thirds of the time that 32 take each, and more of them no less.
@@ -45,10 +46,10 @@ def laid(
 ) -> Plane:
     """The plane through A, B and C after a block, alpha and beta at the values `at`.
 
-    Raises `MeasureError` where C lies on the line AB, and as `runs.choose_path` does.
+    Raises `MeasureError` where C lies on the line AB, and as `agreement.choose_path` does.
     """
     others = [*prompts[1:], prompts[0]]
-    choice = runs.choose_path(model, prompts, others, layer, [read], min(len(at) ** 2, MOST_CELLS))
+    choice = agreement.choose_path(model, prompts, others, layer, [read], min(len(at) ** 2, MOST_CELLS))
     with as_measured(model.network, tf32=model.tf32):
         known = runs.contexts(model, prompts, layer, choice.path)
         corners = known.last(prompts)
