@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 
 from measure import catalog, kinds, known, models, own_pairs, prompts, provenance
-from measure.baselines import ENVIRONMENT
 from measure.drawing import corpus_of, origin_of
 from measure.engines import Found, load_of
+from measure.kinds import ENVIRONMENT
 from measure.results import Result
 from measure.rows import How
 from measure.spec import AnySpec, MeasureError, Spec, fields_of

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from measure import files
+from measure.files import write_atomically
 from measure.leases import Leases
-from measure.results import write_atomically
 from measure.spec import MeasureError, NotMeasuredError
 
 # The folder of a run's answers, in the run's.

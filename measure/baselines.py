@@ -19,26 +19,13 @@ from typing import Any, TypedDict
 import msgspec
 
 from measure import files, kept, kinds
-from measure.kinds import ACROSS, PROCESSORS, Kind
+from measure.kinds import ACROSS, ENVIRONMENT, PROCESSORS, Kind
 from measure.results import RowResult
 from measure.rows import QUARTILES
 from measure.shown import Places
 from measure.spec import PATHS, MeasureError
 
 FORMAT = 2
-ENVIRONMENT = (
-    "measure",
-    "torch",
-    "transformers",
-    "numpy",
-    "python",
-    "device",
-    "dtype",
-    "weights_sha256",
-    "config_sha256",
-    "card",
-    "path",
-)
 
 Content = dict[str, Any]
 

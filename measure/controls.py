@@ -12,9 +12,8 @@ from _pytest.mark import ParameterSet
 from jaxtyping import Float
 
 from measure.kinds import of as kind_of
-from measure.options import MOST_DRAWS
 from measure.results import Curves
-from measure.spec import Spec
+from measure.spec import MOST_DRAWS, Spec
 
 S = TypeVar("S", bound=Spec)
 C = TypeVar("C", bound=Curves)

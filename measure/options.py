@@ -8,12 +8,10 @@ from collections.abc import Mapping
 
 import pytest
 
-from measure.spec import DEFAULT_PAIRS, KEEP, PRECISIONS, PROTOCOLS, MeasureError
+from measure.spec import DEFAULT_PAIRS, KEEP, MOST_DRAWS, PRECISIONS, PROTOCOLS, MeasureError
 
 # Who may measure: `measure.spread`.
 ENGINES = ("in-process", "processes", "ray", "slurm", "submitit-local")
-# Draws that suites have of each counterfeit; `measure.claims` asks here, since reading it takes longer.
-MOST_DRAWS = 3
 # The corpus that stands for the pairs of --pairs-from, see `own_pairs.hold`.
 OWN_PAIRS = pytest.StashKey[str]()
 

@@ -31,7 +31,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from measure import files
-from measure.rows import End, Header, Number, ResultRow, Row, TestRow
+from measure.rows import End, Header, Number, ResultRow, Row, TestRow, place_type
 from measure.spec import MeasureError
 
 FORMAT = 3
@@ -344,11 +344,6 @@ def slice_tokens(result: ResultRow, triple: int) -> Int[np.ndarray, "size size"]
 def _sides(result: ResultRow) -> tuple[int, int]:
     assert result.size is not None, "no slices"
     return result.size, result.size
-
-
-def place_type(tokens: int) -> str:
-    """The type of places among so many tokens."""
-    return "<u1" if tokens <= 256 else "<u2"
 
 
 def running_mean(values: Sequence[Number]) -> list[Number]:

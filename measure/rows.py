@@ -398,3 +398,8 @@ class End:
 
 
 Row = Header | ResultRow | TestRow | End
+
+
+def place_type(tokens: int) -> str:
+    """The type of places among so many tokens."""
+    return "<u1" if tokens <= 256 else "<u2"

@@ -44,6 +44,8 @@ PAIRINGS: tuple[str, ...] = get_args(Pairing)
 ROWS: tuple[str, ...] = get_args(Rows)
 KEEP: tuple[str, ...] = get_args(Keep)
 
+# Draws that suites have of each counterfeit.
+MOST_DRAWS = 3
 DEFAULT_PAIRS = 800
 # Of what costs more to measure: 210 independent pairs, so that 200 are left where some have no logit difference.
 FEWER_PAIRS = 420

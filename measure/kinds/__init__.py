@@ -23,6 +23,19 @@ from measure.spec import Protocol as Sampling
 
 PROCESSORS = "on processors"
 ACROSS = "across devices"
+ENVIRONMENT = (
+    "measure",
+    "torch",
+    "transformers",
+    "numpy",
+    "python",
+    "device",
+    "dtype",
+    "weights_sha256",
+    "config_sha256",
+    "card",
+    "path",
+)
 
 # By class of devices, how far a number of that name may move.
 Tolerance = Mapping[str, Mapping[str, float]]

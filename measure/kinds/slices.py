@@ -10,8 +10,7 @@ import numpy as np
 
 from measure import kept, metrics
 from measure.kinds import ACROSS, PROCESSORS, Kind, Texts, register, tolerances
-from measure.records import place_type
-from measure.rows import ResultRow, Triple
+from measure.rows import ResultRow, Triple, place_type
 from measure.slices import SLICE_METRICS, Slices
 from measure.spec import SliceSpec
 
