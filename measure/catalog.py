@@ -270,24 +270,7 @@ def resolve(text: str) -> Reference:
     """
     name, revision = split(text)
     if model := find(name):
-        revision = revision or "main"
-        if run := checkpoint_suites.runs().get(name):
-            location, revision = place_of(run, revision)
-            return Reference(name, revision, "hub", location, model)
-        # The hub has more training revisions than the paper shows; only the ladder's list is complete.
-        if model.source == "ladder" and revision not in model.revisions:
-            raise NotMeasuredError(f"{name} has no revision {revision!r}; it has {', '.join(model.revisions)}.")
-        if model.source == "ladder":
-            _check_shipped(model, revision)
-        if model.source in ("index", "gguf"):
-            _check_only_main(name, revision)
-            return Reference(name, "main", model.source, model.location, model)
-        if model.source == "folder":
-            whole = revision == "main" and (Path(model.location) / "config.json").is_file()
-            found = _folder(model.location, "" if whole else revision)
-            return dataclasses.replace(found, name=name, model=model)
-        location = str(Path(model.location) / revision) if model.source == "ladder" else model.location
-        return Reference(name, revision, model.source, location, model)
+        return _in_catalog(model, name, revision or "main")
     if (place := places.at(name)) is not None:
         return _at_place(name, revision, place)
     if text.lower().endswith(".gguf"):
@@ -309,6 +292,27 @@ def resolve(text: str) -> Reference:
         f"model {_shown(meant)} is unknown. Nearest in the catalog: {', '.join(near)}. "
         "Or give a folder with a config.json, or a hub id such as allenai/OLMo-1B-0724-hf."
     )
+
+
+def _in_catalog(model: Model, name: str, revision: str) -> Reference:
+    """Where a revision of a model of the catalog is."""
+    if run := checkpoint_suites.runs().get(name):
+        location, revision = place_of(run, revision)
+        return Reference(name, revision, "hub", location, model)
+    # The hub has more training revisions than the paper shows; only the ladder's list is complete.
+    if model.source == "ladder" and revision not in model.revisions:
+        raise NotMeasuredError(f"{name} has no revision {revision!r}; it has {', '.join(model.revisions)}.")
+    if model.source == "ladder":
+        _check_shipped(model, revision)
+    if model.source in ("index", "gguf"):
+        _check_only_main(name, revision)
+        return Reference(name, "main", model.source, model.location, model)
+    if model.source == "folder":
+        whole = revision == "main" and (Path(model.location) / "config.json").is_file()
+        found = _folder(model.location, "" if whole else revision)
+        return dataclasses.replace(found, name=name, model=model)
+    location = str(Path(model.location) / revision) if model.source == "ladder" else model.location
+    return Reference(name, revision, model.source, location, model)
 
 
 def _at_place(name: str, revision: str, place: Path) -> Reference:

@@ -16,7 +16,6 @@ from measure.commands import (
     audit,
     compare,
     curve,
-    explore,
     fetch,
     history,
     ladder,
@@ -28,6 +27,8 @@ from measure.commands import (
     slices,
     sweep,
 )
+from measure.commands.common import add_command
+from measure.explore import command as explorer
 from measure.shown import shown
 from measure.spec import MeasureError
 
@@ -121,7 +122,7 @@ def _parser(*, pairs_from: bool = False) -> argparse.ArgumentParser:
     curve.add(commands, pairs_from)
     sweep.add(commands, pairs_from)
     slices.add(commands)
-    explore.add(commands)
+    explorer.add_options(add_command(commands, "explore", explorer.run, explorer.TEXT, explorer.EXAMPLE))
     compare.add(commands)
     audit.add(commands)
     plan.add(commands)

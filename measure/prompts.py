@@ -15,7 +15,6 @@ import numpy as np
 
 from measure import contexts, hub, places, text_files, token_files
 from measure.spec import PROMPT_TOKENS, MeasureError, Pairing, Protocol, check_choice
-from measure.token_files import HubFile
 
 _HERE = Path(__file__).parent / "corpus"
 DEFAULT_CORPUS = _HERE / "prose.jsonl"
@@ -147,7 +146,7 @@ def load_texts(source: str) -> Corpus:
     return corpus
 
 
-def _fetched(source: str, file: HubFile) -> Path:
+def _fetched(source: str, file: token_files.HubFile) -> Path:
     endings = sorted({*token_files.TOKEN_ENDINGS, *text_files.ENDINGS})
     if text_files.ending(Path(file.filename)) not in endings:
         raise MeasureError(
