@@ -370,7 +370,7 @@ class TestRow:
     claim: str | None = None
     place: str = ""
     subject: str = ""
-    outcome: str = Ended.PASSED
+    outcome: str = "passed"
     reason: str | None = None
     read: str | None = None
     protocol: str = "paper"

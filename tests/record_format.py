@@ -18,7 +18,8 @@ LINES = {"run": rows.Header, "result": rows.ResultRow, "test": rows.TestRow, "en
 
 def parts() -> list[type[Any]]:
     """The types that stand inside the lines, in the order of the source."""
-    found = [one for one in vars(rows).values() if dataclasses.is_dataclass(one) and one not in LINES.values()]
+    own = [one for one in vars(rows).values() if getattr(one, "__module__", "") == rows.__name__]
+    found = [one for one in own if dataclasses.is_dataclass(one) and one not in LINES.values()]
     return [one for one in found if isinstance(one, type)]
 
 

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from measure import cli, signals
+from measure.commands import models
 
 START = """
 import os, signal, sys, threading, time
@@ -91,13 +92,13 @@ def test_what_the_machine_denies_is_one_sentence(
     def fails(_: object) -> int:
         raise error
 
-    monkeypatch.setattr(cli, "_models", fails)
+    monkeypatch.setattr(models, "run", fails)
     assert cli.main(["models"]) == 2
     assert capsys.readouterr().err.startswith(f"measure: {said}")
 
 
 def test_a_defect_is_told_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "_models", lambda _: 1 // 0)
+    monkeypatch.setattr(models, "run", lambda _: 1 // 0)
     with pytest.raises(ZeroDivisionError):
         cli.main(["models"])
 
