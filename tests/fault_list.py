@@ -1170,7 +1170,7 @@ SPREAD = (
         (719, "each worker fetches anew", "answers.alone(_question(reference, weights=weights), fetch)", "fetch()"),
     ),
     *faults(
-        "measure/hub.py",
+        "measure/hub_listings.py",
         ("tests/test_hub.py", "tests/test_answers.py"),
         (720, "one listing for all revisions", 'answers.once(("listing", *place)', 'answers.once(("listing", repo)'),
     ),
