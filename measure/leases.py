@@ -22,7 +22,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Self
 
 # Seconds between two signs of life, and without one after which a holder counts as dead.
 BEAT = 10.0
@@ -125,7 +124,7 @@ class Lease:
                 with contextlib.suppress(OSError):
                     os.close(file)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Lease:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -131,7 +131,7 @@ def test_waiting_ends_with_the_lease_of_a_dead_holder(tmp_path: Path) -> None:
 
 def test_a_lease_taken_again_and_again_leaves_one_file(tmp_path: Path) -> None:
     for _ in range(5):
-        with leases.turn(tmp_path / "turns" / "here", beat=QUICK, stale=60):
+        with leases.turn(tmp_path / "turns" / "here", beat=QUICK, stale=60.0):
             pass
     assert [path.name for path in (tmp_path / "turns").iterdir()] == ["here.4"]
 

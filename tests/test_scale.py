@@ -5,10 +5,14 @@ from __future__ import annotations
 import importlib.util
 import os
 import shlex
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from measure import prompts
+from measure.exits import EXIT_NOT_MEASURED
+from tests import hub
 from tests import spread_project as spread
 from tests.pages import blocks
 
@@ -36,6 +40,30 @@ def ended(folder: Path, several: list[list[str]]) -> list[str]:
 def alone(tmp_path_factory: pytest.TempPathFactory) -> object:
     folder = spread.project(tmp_path_factory.mktemp("alone"), LOADS)
     return spread.found(folder, ended(folder, [["--engine", "in-process"]]))
+
+
+def asked_by(tmp_path: Path, *given: str) -> tuple[list[str], object]:
+    """What a run asks of a hub with four checkpoints, one of them gated, and what it finds."""
+    loads = [(f"tiny/n{number}", weights) for number in range(4) for weights in ("stored", "scrambled:0")]
+    folder = spread.project(tmp_path, loads)
+    with hub.LocalHub(latency=0.05) as served:
+        for number in range(4):
+            served.add(f"tiny/n{number}", hub.tiny_checkpoint(number), gated=number == 3)
+        options = ("--corpus", str(prompts.DEFAULT_CORPUS), *given)
+        process = spread.start(folder, "run", *options, **served.environment(folder / "cache"))
+        assert process.wait(timeout=1200) == EXIT_NOT_MEASURED, (folder / "run.txt").read_text()
+        return list(served.requests), spread.found(folder, ["run"])
+
+
+def test_eight_workers_ask_the_hub_no_more_than_one_process(tmp_path: Path) -> None:
+    if "EVERY_ENGINE" not in os.environ:
+        pytest.skip("its processes take a minute: run by make torture, or with EVERY_ENGINE=1")
+    by_one, alone = asked_by(tmp_path / "one", "--engine", "in-process")
+    by_eight, found = asked_by(tmp_path / "eight", "--engine", "processes", "--workers", "8")
+    assert found == alone
+    # How many files of a gated repository are asked for before the first refusal is heard is chance.
+    one, eight = (Counter(line for line in lines if "n3/resolve" not in line) for lines in (by_one, by_eight))
+    assert eight <= one
 
 
 @pytest.mark.parametrize(
