@@ -22,8 +22,8 @@ from measure.spec import MeasureError, NotMeasuredError
 
 # The folder of a run's answers, in the run's.
 FOLDER = "answers"
-# Seconds between two looks for the answer to a question that another has put.
-_POLL = 0.1
+# Seconds between two looks for the answer to a question that another has put: bringing a checkpoint may take hours.
+_SOON, _LATER = 0.1, 2.0
 _T = TypeVar("_T")
 
 
@@ -39,7 +39,7 @@ class Answers:
 
         Where not `keep`, refusals alone are kept: whoever comes next calls `ask` too, one at a time. None is no answer.
         """
-        path = self._path(question)
+        path, pause = self._path(question), _SOON
         while (told := _read(path)) is None:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,7 +50,8 @@ class Answers:
             if lease is not None:
                 with lease:
                     return _asked(path, ask, keep=keep)
-            time.sleep(_POLL)
+            time.sleep(pause)
+            pause = min(1.5 * pause, _LATER)
         return _answer(told)
 
     def tell(self, question: Sequence[str], value: Any) -> None:
