@@ -248,10 +248,13 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
+# By the hundreds of a fault's number.
+AREAS = ("measuring", "metrics and results", "statistics", "claims and sessions", "suites", "runs that are spread")
+
+
 def area(fault: Fault) -> str:
     """Where a fault belongs in the table; its number says it."""
-    areas = "measuring", "metrics and results", "statistics", "claims and sessions", "suites", "the explorer"
-    return areas[fault.number // 100 - 1]
+    return AREAS[fault.number // 100 - 1]
 
 
 def table(faults: Sequence[Fault], rows: dict[int, dict[str, Any]]) -> str:

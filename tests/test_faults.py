@@ -30,6 +30,10 @@ def test_the_line_is_there_once_and_becomes_another_that_is_python(fault: Fault)
     assert 3 <= len(fault.what.split()) <= 8
 
 
+def test_each_has_an_area_in_the_table() -> None:
+    assert {faults.area(fault) for fault in FAULTS} == set(faults.AREAS)
+
+
 def test_what_should_notice_is_there() -> None:
     for fault in FAULTS:
         assert fault.commands, fault.number
