@@ -249,7 +249,15 @@ def say(line: str) -> None:
 
 
 # By the hundreds of a fault's number.
-AREAS = ("measuring", "metrics and results", "statistics", "claims and sessions", "suites", "runs that are spread")
+AREAS = (
+    "measuring",
+    "metrics and results",
+    "statistics",
+    "claims and sessions",
+    "suites",
+    "runs that are spread",
+    "the explorer",
+)
 
 
 def area(fault: Fault) -> str:
