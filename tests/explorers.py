@@ -79,10 +79,8 @@ class Started:
         self.url = self.process.stdout.readline().strip()
         assert self.url.startswith("http://127.0.0.1:")
 
-    @property
-    def port(self) -> str:
-        return self.url.split(":")[2].split("/")[0]
-
     def kill(self) -> None:
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import measure
+from measure.explore import addresses
 from measure.explore.served import Served, served
 from tests.chromium import AXE, DESK, NEEDED, PHONE, launched
 from tests.explorers import Running, Started
@@ -248,33 +249,39 @@ def test_at_another_address_nothing_is_lost(browser: Any, models: list[Served]) 
         opened.context.close()
 
 
-def test_a_page_goes_on_after_its_server_was_killed_and_started_again(browser: Any, tmp_path: Path) -> None:
-    started = Started(tmp_path, MODELS[0], "--port", port := str(_free()))
-    opened = Opened(browser, url := started.url)
+def test_a_page_goes_on_after_its_server_was_killed_and_started_again(
+    browser: Any, models: list[Served], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    killed = Started(tmp_path, MODELS[0], "--port", str(port := _free()))
+    opened = Opened(browser, killed.url)
+    again: list[Running] = []
     try:
         opened.page.get_by_role("button", name="Add this pair").click()
         opened.page.get_by_role("button", name="Measure all layers").click()
         opened.page.locator("#layers").get_by_text("4 layers in").wait_for()
-        started.kill()
+        killed.kill()
         opened.write(" The dog was", " The dog has")
         opened.measured("The server does not answer. What this page holds is kept: start measure explore again")
-        started = Started(tmp_path, MODELS[0], "--port", port)
+        again.append(Running([models[0]], addresses.token(port), port))
         # Nobody has touched the page since.
         opened.measured("After block 1")
-        assert started.url == url
+        assert again[0].url == killed.url
         chips = opened.page.get_by_role("list", name="Tokens of A").get_by_role("listitem")
         assert chips.first.inner_text().startswith("␣The")
         assert opened.page.get_by_role("textbox", name="Label of pair 1").is_visible()
+        again[0].end()
         # With other models numbers would mean others: the page is loaded again, and says so.
-        started.kill()
-        started = Started(tmp_path, MODELS[1], "--port", port)
+        again.append(Running([models[1]], addresses.token(port), port))
         opened.page.get_by_role("textbox", name="B", exact=True).fill(" The dog had")
         opened.page.get_by_role("alert").get_by_text(f"The link is of {MODELS[0]}, which is not open here").wait_for()
         assert opened.page.get_by_role("textbox", name="B", exact=True).input_value() == " The dog had"
         assert opened.page.get_by_role("textbox", name="Label of pair 1").is_visible()
         opened.measured("After block 1")
     finally:
-        started.kill()
+        killed.kill()
+        for one in again:
+            one.end()
         opened.context.close()
 
 
