@@ -308,7 +308,7 @@ def test_no_file_but_the_pages_own_is_opened(client: Client, path: str) -> None:
         ("curves", curves(path="own"), "the request is none that this page makes"),
         ("curves", curves(pairs=[[A, B]] * 201), "201 pairs were asked for at once; the page takes 200"),
         ("curves", curves(pairs=[["x" * 20_001, B]]), "a prompt has 20,001 characters; the page takes 20,000"),
-        ("plane", {"a": A, "b": B, "c": C, "size": 4000}, "the page takes 4 to 64"),
+        ("plane", {"a": A, "b": B, "c": C, "size": 65}, "the page takes 4 to 64"),
         ("plane", {"a": A, "b": B, "c": C, "read": "block:2"}, "slices are read at final_norm, residual, logits"),
         ("tokens", {"texts": ["\ud800"]}, "cut within a character"),
         ("suite", {"rows": []}, "the list holds no pair"),
