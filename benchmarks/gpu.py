@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
-    from measure.prompts import Pairs
+    from measure.prompts.drawn import Pairs
     from measure.spec import Precision, Spec
 
 ROOT = Path(__file__).parent.parent
@@ -117,7 +117,8 @@ def rate(case: Case, precision: Precision, device: str, pairs: int) -> Rate:
     """Measure a case; `pairs` may be fewer than its own, where time or memory is short."""
     from benchmarks.machine import recorded, wait
     from benchmarks.test_schemes import drawn
-    from measure import measurements, models
+    from measure.core import measurements
+    from measure.models import loading as models
 
     torch.manual_seed(0)
     # Filled where it is used: 28 GB of random numbers are soon made there.
@@ -177,7 +178,7 @@ def rates(every: Sequence[Case], device: str, until: float) -> Iterator[Rate | s
 @contextmanager
 def ladder_on(device: str) -> Iterator[None]:
     """The ladder, which is measured on the processor, is measured there instead."""
-    from measure import models
+    from measure.models import loading as models
 
     before = models.device_of
     models.device_of = lambda _: device
@@ -196,9 +197,9 @@ def baselines(*, tiny: bool) -> list[Path]:
 
 def held(paths: Sequence[Path], device: str, until: float) -> Iterator[Held | str]:
     """Each curve, measured on a device, against its baseline, while there is time."""
-    from measure import baselines as accepted
-    from measure import engine
-    from measure.engines import load_of
+    from measure.harness import baselines as accepted
+    from measure.harness.engines import in_process as engine
+    from measure.harness.engines.protocol import load_of
     from measure.results import Curves
 
     by_load: dict[Any, dict[Spec, Path]] = {}
@@ -221,7 +222,8 @@ def held(paths: Sequence[Path], device: str, until: float) -> Iterator[Held | st
 
 def spec_of(content: Any) -> Spec:
     """The spec that a baseline was measured by."""
-    from measure import kinds, shards
+    from measure import kinds
+    from measure.harness.engines import shards
 
     # Curves of predictions and of crossings are kept as curves; their defaults tell them apart.
     fields = {**content["defaults"], **content["spec"]}

@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from measure import prompts
+from measure.prompts import drawn as prompts
 from tests import hub
 from tests import spread_project as spread
 

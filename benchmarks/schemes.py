@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from measure import measurements, paths
-from measure.models import LoadedModel
-from measure.prompts import Pairs
+from measure.core import measurements, paths
+from measure.models.loading import LoadedModel
+from measure.prompts.drawn import Pairs
 
 Scheme = Callable[[LoadedModel, Pairs, int], np.ndarray]
 

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 import transformers
 
-from measure import measurements
-from measure.models import LoadedModel, adopt
-from measure.prompts import Pairs, Prompt
+from measure.core import measurements
+from measure.models.loading import LoadedModel, adopt
+from measure.prompts.drawn import Pairs, Prompt
 from tests.conftest import DEPTH, random_prompts
 from tests.test_families import network
 from tests.test_forward import both, disagreement

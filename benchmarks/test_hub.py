@@ -17,10 +17,12 @@ import pytest
 import torch
 from transformers import OlmoConfig, OlmoForCausalLM
 
-from measure import catalog, engine, hub
-from measure.models import no_progress_bars
+from measure import catalog
+from measure.harness.engines import in_process as engine
+from measure.harness.engines.store import Store
+from measure.hub import checkpoints as hub
+from measure.models.loading import no_progress_bars
 from measure.spec import CurveSpec
-from measure.store import Store
 from tests.hub import TOKENIZER, LocalHub
 
 CHECKPOINTS, LATENCY, ROUNDS = 12, 0.2, 1
@@ -81,7 +83,7 @@ def test_a_sweep_takes_as_long_as_the_longer_of_download_and_measuring(
 LOADING = """
 import sys, threading, time
 from pathlib import Path
-from measure import models
+from measure.models import loading as models
 
 def anonymous():
     text = Path("/proc/self/status").read_text()

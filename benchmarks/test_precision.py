@@ -17,8 +17,11 @@ import torch
 from torch import Tensor, nn
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from measure import catalog, measurements, models, prompts
-from measure.prompts import Pairs
+from measure import catalog
+from measure.core import measurements
+from measure.models import loading as models
+from measure.prompts import drawn as prompts
+from measure.prompts.drawn import Pairs
 from measure.results import Curves
 
 PAIRS = 400

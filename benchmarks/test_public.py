@@ -20,8 +20,9 @@ import torch
 import measure
 from benchmarks.schemes import SCHEMES
 from benchmarks.test_schemes import STEPS, drawn, qwen2
-from measure import known, models, shelf
-from measure.prompts import Pairs
+from measure.hub import known, shelf
+from measure.models import loading as models
+from measure.prompts.drawn import Pairs
 
 
 @dataclass(frozen=True)

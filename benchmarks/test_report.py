@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from measure import page, paper_figures, records
+from measure.report import page, paper_figures, records
 from tests import written_runs as written
 
 RECORDS = records.runs(Path(__file__).parent.parent / records.FOLDER)

@@ -15,8 +15,9 @@ import torch
 from transformers import OlmoConfig, OlmoForCausalLM
 
 from benchmarks.machine import watched_memory
-from measure import measurements, models
-from measure.prompts import Pairs
+from measure.core import measurements
+from measure.models import loading as models
+from measure.prompts.drawn import Pairs
 
 RUNG = "ladder-olmo-0.2m"
 ROUNDS = 3

@@ -23,8 +23,9 @@ from transformers import OlmoConfig, OlmoForCausalLM, Qwen2Config, Qwen2ForCausa
 
 from benchmarks.machine import Products, recorded, watched_memory
 from benchmarks.schemes import SCHEMES, Scheme
-from measure import models, shelf
-from measure.prompts import Pairs
+from measure.hub import shelf
+from measure.models import loading as models
+from measure.prompts.drawn import Pairs
 
 STEPS = 50
 

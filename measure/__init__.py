@@ -14,15 +14,18 @@ if TYPE_CHECKING:
     from measure import claims as claims
     from measure import kinds as kinds
     from measure import stats as stats
-    from measure.api import interpolate as interpolate
-    from measure.api import slice2d as slice2d
-    from measure.claim import Claim as Claim
-    from measure.comparison import Comparison as Comparison
-    from measure.crossings import Crossings as Crossings
-    from measure.own_pairs import pairs as pairs
-    from measure.predictions import Predictions as Predictions
+    from measure.api.comparison import Comparison as Comparison
+    from measure.api.one_model import interpolate as interpolate
+    from measure.api.one_model import slice2d as slice2d
+    from measure.api.sweeps import Sweep as Sweep
+    from measure.api.sweeps import sweep as sweep
+    from measure.api.two_models import compare as compare
+    from measure.claims.claim import Claim as Claim
+    from measure.prompts.own_pairs import pairs as pairs
     from measure.results import Curves as Curves
-    from measure.slices import Slices as Slices
+    from measure.results.crossings import Crossings as Crossings
+    from measure.results.predictions import Predictions as Predictions
+    from measure.results.slices import Slices as Slices
     from measure.spec import ConfigSpec as ConfigSpec
     from measure.spec import CrossingSpec as CrossingSpec
     from measure.spec import CurveSpec as CurveSpec
@@ -37,18 +40,15 @@ if TYPE_CHECKING:
     from measure.stats import Interval as Interval
     from measure.stats import Trend as Trend
     from measure.stats import Verdict as Verdict
-    from measure.sweeps import Sweep as Sweep
-    from measure.sweeps import sweep as sweep
-    from measure.two_models import compare as compare
 
 
 # Where each public name lives; a name that is its own home is a module.
 _HOMES = {
-    "Claim": "claim",
-    "Comparison": "comparison",
+    "Claim": "claims.claim",
+    "Comparison": "api.comparison",
     "ConfigSpec": "spec",
     "CrossingSpec": "spec",
-    "Crossings": "crossings",
+    "Crossings": "results.crossings",
     "CurveSpec": "spec",
     "Curves": "results",
     "Effect": "stats",
@@ -58,22 +58,22 @@ _HOMES = {
     "MeasureError": "spec",
     "NotMeasuredError": "spec",
     "PredictionSpec": "spec",
-    "Predictions": "predictions",
+    "Predictions": "results.predictions",
     "Scaled": "spec",
     "SliceSpec": "spec",
-    "Slices": "slices",
-    "Sweep": "sweeps",
+    "Slices": "results.slices",
+    "Sweep": "api.sweeps",
     "Trend": "stats",
     "Verdict": "stats",
     "catalog": "catalog",
     "claims": "claims",
-    "compare": "two_models",
-    "interpolate": "api",
+    "compare": "api.two_models",
+    "interpolate": "api.one_model",
     "kinds": "kinds",
-    "pairs": "own_pairs",
-    "slice2d": "api",
+    "pairs": "prompts.own_pairs",
+    "slice2d": "api.one_model",
     "stats": "stats",
-    "sweep": "sweeps",
+    "sweep": "api.sweeps",
 }
 
 __all__ = sorted(_HOMES)

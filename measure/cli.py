@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from measure import signals
+from measure.base import signals
 from measure.commands import (
     audit,
     compare,

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from measure.carried import carry, listen, unwritten
-from measure.collected import drop, fill_catalog, hold_pairs, select, told
-from measure.ending import finish, summarize
-from measure.exits import EXIT_CLAIM_FAILED, EXIT_NOT_MEASURED
-from measure.items import ORDER, READ, is_of_a_suite, models_of, specs_of, strict_read_of, uses
-from measure.options import add_options, check_sample, check_spreading
+from measure.base.exits import EXIT_CLAIM_FAILED, EXIT_NOT_MEASURED
+from measure.harness.carried import carry, listen, unwritten
+from measure.harness.collected import drop, fill_catalog, hold_pairs, select, told
+from measure.harness.ending import finish, summarize
+from measure.harness.items import ORDER, READ, is_of_a_suite, models_of, specs_of, strict_read_of, uses
+from measure.harness.options import add_options, check_sample, check_spreading
+from measure.harness.stash import NOT_JUDGED, emit, harness_of, is_worker, recorder_of
 from measure.spec import READS, AnySpec, MeasureError, NotMeasuredError
-from measure.stash import NOT_JUDGED, emit, harness_of, is_worker, recorder_of
 
 if TYPE_CHECKING:
     from syrupy.assertion import SnapshotAssertion
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     """The hooks that a repository may write; see `measure.hookspec`."""
-    from measure import hookspec
+    from measure.harness import hookspec
 
     pluginmanager.add_hookspecs(hookspec)
 
@@ -57,7 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def _check_disk(config: pytest.Config) -> None:
     """Raise `UsageError` for a --disk that is no size."""
     if config.getoption("--disk") is not None:
-        from measure.spread import disk_budget
+        from measure.harness.spread import disk_budget
 
         try:
             disk_budget(config)
@@ -98,8 +98,8 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         return
     # The controller of pytest-xdist has no tests of its own; it begins when a worker's report brings a header.
     if any(map(is_of_a_suite, session.items)):
-        from measure.outcomes import check_updatable
-        from measure.session import header
+        from measure.harness.outcomes import check_updatable
+        from measure.harness.session import header
 
         try:
             if not is_worker(config):
@@ -148,7 +148,7 @@ def measured(request: pytest.FixtureRequest, strict_read: str | None) -> Callabl
 
     Those that stand in the test's parameters are measured with all others of their model.
     """
-    from measure.given import results
+    from measure.harness.given import results
 
     return results(request, strict_read)
 
@@ -156,7 +156,7 @@ def measured(request: pytest.FixtureRequest, strict_read: str | None) -> Callabl
 @pytest.fixture
 def claim(request: pytest.FixtureRequest) -> Claim:
     """The claim that this test is about; see `Claim.check` and `Claim.refute`."""
-    from measure.given import claim_of
+    from measure.harness.given import claim_of
 
     return claim_of(request)
 
@@ -164,7 +164,7 @@ def claim(request: pytest.FixtureRequest) -> Claim:
 @pytest.fixture
 def baseline(request: pytest.FixtureRequest, snapshot: SnapshotAssertion) -> SnapshotAssertion:
     """The accepted curve of this test: `assert baseline == measured(spec)`."""
-    from measure.given import baseline_of
+    from measure.harness.given import baseline_of
 
     return baseline_of(request, snapshot)
 
@@ -178,7 +178,7 @@ def pytest_runtest_makereport(
         report = yield
         what: dict[str, object] = {"measure_status": EXIT_CLAIM_FAILED} if report.failed else {}
     else:
-        from measure import outcomes
+        from measure.harness import outcomes
 
         if call.when == "call":
             item.user_properties += outcomes.properties_of(item)

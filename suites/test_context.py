@@ -9,7 +9,7 @@ With random context the output must be steeper over its null and slower at its e
 context more so than with random; both must grow over the three (Page's test, adjusted by Holm). Pairs that end on one
 token are one prompt without context and left out.
 
-Margins are those of *sharper* (`measure/claims.py`), and were fixed, with everything else here, before any of the three
+Margins are those of *sharper* (`measure/claims/`), and were fixed, with everything else here, before any of the three
 was compared. Known beforehand, from an audit: on ladder-olmo-1.1m curves are as sharp in another prompt's context
 (max slope 2.15 for 2.14), so that on the ladder the claim is not expected to hold.
 """

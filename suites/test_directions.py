@@ -8,8 +8,8 @@ about 2 for random ones (arXiv 2606.24964). That p is had from mixtures of two d
 and follows if the response is a sum of p-th powers: along one direction it grows as length^p.
 
 From A, as far as B is, X goes toward B, in the direction of B' - A'' of other pairs, in isotropic directions, and in
-directions of the covariance that the clean states have (`measure/toward.py`). KL(F(A) || F(X)) of the logits gives the
-blow-up length and the exponent (`measure/directions.py`, which has threshold and window, and why). Asked is that
+directions of the covariance that the clean states have (`core/toward.py`). KL(F(A) || F(X)) of the logits gives the
+blow-up length and the exponent (`measure/claims/directions.py`, which has threshold and window, and why). Asked is that
 
 - isotropic and covariance-matched directions reach the threshold later, by a tenth of the length at least; where one
   never does, toward B too, the whole length counts, which is too little;
@@ -32,9 +32,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from measure import catalog, claims, directions, stats
-from measure.claims import Claim
-from measure.directions import THRESHOLD, lateness, power
+from measure import catalog, claims, stats
+from measure.claims import Claim, directions
+from measure.claims.directions import THRESHOLD, lateness, power
 from measure.names import Title
 from measure.results import Curves
 from measure.spec import CurveSpec, Read

@@ -5,7 +5,7 @@ and Phi, and Llama, with a notable exception of Gemma."
 
 The paper shows no curve of these. What "similar" must at least mean is asked of every model alike, the paper's own and
 the ladder's too: trained weights make plateaus, beyond what the final norm makes of a straight line, and more of them
-than the same architecture untrained; `measure/claims.py` says what a plateau is. One model of each family stands for
+than the same architecture untrained; `measure/claims/` says what a plateau is. One model of each family stands for
 it. The exception was measured without a BOS token, which Gemma is broken without, so Gemma is asked both ways.
 """
 

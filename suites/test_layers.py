@@ -4,7 +4,7 @@
 (Figure 23) and after 7th (Figure 24) layer in Qwen2-1.5B. [...] While smoother, results [...]"
 
 Smoother: paired on the same prompts, median max slope above the norm-only null's is lower after the later layer. Still
-jumping: there too the output jumps beyond its null (`measure/claims.py`). Models below 14 layers are too shallow for
+jumping: there too the output jumps beyond its null (`measure/claims/`). Models below 14 layers are too shallow for
 layer 7: their later layer is max(2, round(depth / 4)). All layers are swept beside the verdict.
 """
 

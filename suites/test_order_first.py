@@ -4,7 +4,7 @@ Along 20 revisions of Pythia-1.4B-deduped each pair's rank by width became the f
 the median width was still near a straight line's and fell between 1,000 and 2,000 (billy000400/marsv, dir19).
 
 Here: at each revision between the first and the last, how far the pairs' order by max slope beyond the null has come
-towards its final one, and how far the median has, both as shares of their whole way (`measure/training_order.py`).
+towards its final one, and how far the median has, both as shares of their whole way (`claims/training_order.py`).
 The order must be ahead by a tenth of the way, on the mean over those revisions. A share of growth means nothing without
 growth, so the model must jump more at the end than at first.
 """
@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from measure import catalog, claims, training_order
-from measure.claims import Claim
+from measure import catalog, claims
+from measure.claims import Claim, training_order
 from measure.names import Title
 from measure.results import Curves
 from measure.spec import CurveSpec

@@ -24,8 +24,8 @@ import pytest
 
 from measure import catalog, claims, stats
 from measure.claims import Claim
-from measure.crossings import Crossings
 from measure.names import Title
+from measure.results.crossings import Crossings
 from measure.spec import CrossingSpec
 from measure.stats import Effect, Verdict
 

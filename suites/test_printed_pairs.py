@@ -1,7 +1,7 @@
 """Claim: the paper's own six pairs, as they are printed (section 4, Fig. 2a and 2b, Appendix B).
 
 S1 to S3 should be near straight lines and D1 to D3 jump. A tokenizer that splits a last word leaves its pair out. So
-few pairs have no interval: each is looked at, both directions averaged, by the bounds of `measure/claims.py`, and the
+few pairs have no interval: each is looked at, both directions averaged, by the bounds of `measure/claims/`, and the
 claim holds where every one is as the paper shows it. The suite on similarity asks the same of 94 word triples.
 No baselines here: the pairs have theirs in that suite.
 """
@@ -17,7 +17,7 @@ import pytest
 from measure import catalog, claims
 from measure.claims import Claim
 from measure.names import Title
-from measure.predictions import Predictions
+from measure.results.predictions import Predictions
 from measure.spec import PredictionSpec
 from measure.stats import Fact, Verdict
 

@@ -19,10 +19,9 @@ from functools import cache
 import numpy as np
 import pytest
 
-from measure import published
-from measure.claims import Claim
+from measure.claims import Claim, published
+from measure.claims.published import Case, Measured, Width
 from measure.names import Title
-from measure.published import Case, Measured, Width
 from measure.spec import MeasureError, NotMeasuredError
 from measure.stats import Fact, Verdict
 
@@ -51,7 +50,7 @@ def judge(found: list[Measured]) -> Verdict:
 def own(told: Width) -> Measured:
     """A checkpoint's own numbers, measured once for claim and control."""
     # Here, so that collecting suites takes no engine.
-    from measure import published_runs
+    from measure.api import published_runs
 
     return published_runs.measured(told)
 

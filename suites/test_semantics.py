@@ -21,7 +21,7 @@ import pytest
 from measure import catalog, claims, stats
 from measure.claims import Claim
 from measure.names import Title
-from measure.predictions import Predictions
+from measure.results.predictions import Predictions
 from measure.spec import PredictionSpec
 from measure.stats import Effect, Verdict
 

@@ -5,10 +5,10 @@ appear to occupy distinct stable regions. This is evidenced by the non-linear sh
 areas near the model-generated activations and a sharp jump between them."
 
 The paper shows three pairs of each. Here are 94 prefixes, each with a word, a similar word (interchangeable with it,
-of one narrow class) and a dissimilar one (another part of speech), written by the rule in `measure/prompts.py` before
+of one narrow class) and a dissimilar one (another part of speech), written by the rule in `prompts/drawn.py` before
 any was measured (`measure/corpus/words.jsonl`); rows whose words are single tokens are kept. Similar and dissimilar
 are compared prefix by prefix, both directions averaged. Dissimilar pairs must jump more, beyond their own norm-only
-nulls (`measure/claims.py`), on narrower paths; similar ones be near straight, by the bounds that the suite on training
+nulls (`measure/claims/`), on narrower paths; similar ones be near straight, by the bounds that the suite on training
 sets for untrained models. Dissimilar words are also farther apart, so the difference is asked at equal ||A - B|| too,
 by least squares. Rows that share their second word are alike (" and" is the dissimilar word of 16): whole words are
 resampled, in every part.
@@ -26,7 +26,7 @@ import pytest
 from measure import catalog, claims, stats
 from measure.claims import Claim, Of
 from measure.names import Title
-from measure.predictions import Predictions
+from measure.results.predictions import Predictions
 from measure.spec import Pairing, PredictionSpec
 from measure.stats import Effect, Verdict
 

@@ -21,7 +21,7 @@ import pytest
 from measure import catalog, claims, stats
 from measure.claims import Claim, Of
 from measure.names import Title
-from measure.predictions import Predictions
+from measure.results.predictions import Predictions
 from measure.spec import Pairing, PredictionSpec
 from measure.stats import Effect, Interval, Verdict
 

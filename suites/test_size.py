@@ -4,7 +4,7 @@
 the median of maximum slope of the relative distance, which confirms the qualitative observation."
 
 Sizes of one family are measured on the same prompts and compared in pairs: the largest must jump more than the
-smallest, each beyond its own norm-only null (`measure/claims.py`). The verdict is on these checkpoints; where several
+smallest, each beyond its own norm-only null (`measure/claims/`). The verdict is on these checkpoints; where several
 training runs of two sizes of the ladder were measured, the effect over runs stands beside it, n being the number of
 runs. Of a family that the user named with three runs or more of its smallest and largest size the claim is about runs.
 """
@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 import pytest
 from _pytest.mark import ParameterSet
 
-from measure import catalog, claims, over_runs
-from measure.claims import Claim
+from measure import catalog, claims
+from measure.claims import Claim, over_runs
 from measure.names import Title
 from measure.results import Curves
 from measure.spec import CurveSpec

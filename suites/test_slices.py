@@ -23,7 +23,7 @@ import pytest
 from measure import catalog, claims, stats
 from measure.claims import Claim
 from measure.names import Title
-from measure.slices import Slices, splits
+from measure.results.slices import Slices, splits
 from measure.spec import SliceSpec
 from measure.stats import Effect, Verdict
 

@@ -5,10 +5,10 @@ increasing sharpness in the curves [...]. This suggests the emergence and refine
 training process."
 
 From the first to the last revision the output must come to jump: steeper than its own norm-only null, slower at its
-ends, and not by going a longer way round (`measure/claims.py`); and the first curve must be near a straight line.
+ends, and not by going a longer way round (`measure/claims/`); and the first curve must be near a straight line.
 
 Of three runs of one recipe or more, which differ in their seed, the claim is about runs: n is their number, and each
-effect the mean over runs of what each run's pairs have for a median (`measure/over_runs.py`).
+effect the mean over runs of what each run's pairs have for a median (`measure/claims/over_runs.py`).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from measure import catalog, claims, over_runs
-from measure.claims import Claim
+from measure import catalog, claims
+from measure.claims import Claim, over_runs
 from measure.names import Title
 from measure.results import Curves
 from measure.spec import CurveSpec

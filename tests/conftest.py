@@ -25,8 +25,8 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from measure.models import LoadedModel, adopt
-from measure.prompts import Pairs, Prompt
+from measure.models.loading import LoadedModel, adopt
+from measure.prompts.drawn import Pairs, Prompt
 
 VOCABULARY = 97
 DEPTH = 4

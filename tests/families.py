@@ -22,7 +22,7 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PretrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as NAMES
 
 import measure
-from measure import structure
+from measure.models import structure
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "models.md"
 FAMILIES = sorted(NAMES)

@@ -50,7 +50,7 @@ SESSIONS = ("tests/test_accepted.py", "tests/test_plugin.py")
 
 MEASURING = (
     *faults(
-        "measure/paths.py",
+        "measure/core/paths.py",
         ("tests/test_paths.py", "tests/test_slices.py"),
         (101, "last alpha left out", "np.linspace(0.0, 1.0, steps)", "np.linspace(0.0, 1.0, steps, endpoint=False)"),
         (102, "A and B swapped", "start + weights * (end - start)", "end + weights * (start - end)"),
@@ -70,7 +70,7 @@ MEASURING = (
         ),
     ),
     *faults(
-        "measure/forward.py",
+        "measure/core/forward.py",
         FORWARD,
         (106, "one block too many", "[*model.block_list[: layer - 1], tap]", "[*model.block_list[:layer], tap]"),
         (
@@ -109,7 +109,7 @@ MEASURING = (
         (113, "gates counted from 1 on", "kept.append(inputs[0] > 0)", "kept.append(inputs[0] > 1)", CROSSINGS),
     ),
     *faults(
-        "measure/reference.py",
+        "measure/core/reference.py",
         FORWARD,
         (
             115,
@@ -126,7 +126,7 @@ MEASURING = (
         ),
     ),
     *faults(
-        "measure/runs.py",
+        "measure/core/runs.py",
         CURVES,
         (117, "state of the first token", "self.states[prompt][-1]", "self.states[prompt][0]"),
         (119, "distance from B's end", "distances(read, read[:, :1])", "distances(read, read[:, -1:])"),
@@ -138,13 +138,13 @@ MEASURING = (
         ),
     ),
     *faults(
-        "measure/batches.py",
+        "measure/core/batches.py",
         CURVES,
         (118, "filling kept, points dropped", "found.shape[-1])[:, :points]", "found.shape[-1])[:, -points:]"),
         (121, "last row of chunks dropped", "yield rows[start : start + size]", "yield rows[start : start + size - 1]"),
     ),
     *faults(
-        "measure/agreement.py",
+        "measure/core/agreement.py",
         CURVES,
         (
             122,
@@ -175,7 +175,7 @@ MEASURING = (
         ),
     ),
     *faults(
-        "measure/segments.py",
+        "measure/core/segments.py",
         CURVES,
         (
             126,
@@ -207,7 +207,7 @@ MEASURING = (
         ),
     ),
     *faults(
-        "measure/predicting.py",
+        "measure/core/predicting.py",
         CURVES,
         (
             131,
@@ -232,7 +232,7 @@ MEASURING = (
         ),
     ),
     *faults(
-        "measure/distributions.py",
+        "measure/core/distributions.py",
         CURVES,
         (
             132,
@@ -243,18 +243,18 @@ MEASURING = (
         ),
     ),
     *faults(
-        "measure/gates.py",
+        "measure/core/gates.py",
         CURVES,
         (136, "coarse grid too coarse", "_changes(signs[:, ::2])", "_changes(signs[:, ::4])", CROSSINGS),
     ),
     *faults(
-        "measure/planes.py",
+        "measure/core/planes.py",
         CURVES,
         (137, "every reference is A's", "own = found[read][:, cells + place]", "own = found[read][:, cells]", SLICES),
         (138, "tokens in B's context", "if place == 0:", "if place == 1:", SLICES),
     ),
     *faults(
-        "measure/measurements.py",
+        "measure/core/measurements.py",
         CURVES,
         (
             139,
@@ -265,7 +265,7 @@ MEASURING = (
         ),
     ),
     *faults(
-        "measure/api.py",
+        "measure/api/one_model.py",
         CURVES,
         (
             140,
@@ -275,12 +275,12 @@ MEASURING = (
         ),
     ),
     *faults(
-        "measure/distributions.py",
+        "measure/core/distributions.py",
         PREDICTIONS,
         (133, "divergence in nats", " / math.log(2)).clamp(0, 1)", ").clamp(0, 1)"),
     ),
     *faults(
-        "measure/predictions.py",
+        "measure/results/predictions.py",
         (*PREDICTIONS, "tests/test_recording.py"),
         (
             141,
@@ -303,7 +303,7 @@ MEASURING = (
         ),
     ),
     *faults(
-        "measure/crossings.py",
+        "measure/results/crossings.py",
         CROSSINGS,
         (
             145,
@@ -314,7 +314,7 @@ MEASURING = (
         (146, "steps counted for stretches", "fast[:, 1:] & ~fast[:, :-1]", "fast[:, 1:] & fast[:, :-1]"),
     ),
     *faults(
-        "measure/slices.py",
+        "measure/results/slices.py",
         SLICES,
         (
             147,
@@ -333,7 +333,7 @@ MEASURING = (
         (151, "distances that are no numbers", "self.on_line | ~finite | (", "self.on_line | ("),
     ),
     *faults(
-        "measure/prompts.py",
+        "measure/prompts/drawn.py",
         ("tests/test_prompts.py",),
         (
             152,
@@ -360,7 +360,7 @@ MEASURING = (
         (159, "one partner for many pairs", "waiting.pop(prompt[-1], None)", "waiting.get(prompt[-1])"),
     ),
     *faults(
-        "measure/counterfeits.py",
+        "measure/models/counterfeits.py",
         ("tests/test_counterfeits.py",),
         (
             160,
@@ -389,7 +389,7 @@ MEASURING = (
         ),
     ),
     *faults(
-        "measure/models.py",
+        "measure/models/loading.py",
         ("tests/test_models.py",),
         (165, "seed of untrained weights ignored", "torch.manual_seed(seed)", "torch.manual_seed(0)"),
         (
@@ -400,7 +400,7 @@ MEASURING = (
         ),
     ),
     *faults(
-        "measure/torch_settings.py",
+        "measure/models/torch_settings.py",
         ("tests/test_models.py",),
         (167, "dropout stays on", "module.training = False", "module.training = True"),
         (
@@ -412,7 +412,7 @@ MEASURING = (
         ),
     ),
     *faults(
-        "measure/toward.py",
+        "measure/core/toward.py",
         ("tests/test_toward.py",),
         (
             169,
@@ -432,12 +432,12 @@ MEASURING = (
         (174, "difference of one's own pair", "seen = {pairs.a[row], pairs.b[row]}", "seen: set[Prompt] = set()"),
     ),
     *faults(
-        "measure/course.py",
+        "measure/core/course.py",
         ("tests/test_toward.py",),
         (175, "B in spite of toward", "if self.ends is None else", "if self.ends is not None else"),
     ),
     *faults(
-        "measure/contexts.py",
+        "measure/prompts/contexts.py",
         ("tests/test_contexts.py",),
         (
             176,
@@ -452,7 +452,7 @@ MEASURING = (
 
 RESULTS = (
     *faults(
-        "measure/metrics.py",
+        "measure/results/metrics.py",
         METRICS,
         (201, "slope per point, not per step", "* (relative.shape[1] - 1)", "* relative.shape[1]"),
         (
@@ -496,7 +496,7 @@ RESULTS = (
         ),
     ),
     *faults(
-        "measure/results.py",
+        "measure/results/__init__.py",
         METRICS,
         (
             215,
@@ -553,7 +553,7 @@ RESULTS = (
         ),
     ),
     *faults(
-        "measure/metrics.py",
+        "measure/results/metrics.py",
         METRICS,
         (
             224,
@@ -570,7 +570,7 @@ RESULTS = (
         ),
     ),
     *faults(
-        "measure/directions.py",
+        "measure/claims/directions.py",
         ("tests/test_directions.py",),
         (
             227,
@@ -592,7 +592,7 @@ RESULTS = (
 
 STATED = (
     *faults(
-        "measure/verdicts.py",
+        "measure/stats/verdicts.py",
         STATISTICS,
         (
             301,
@@ -621,7 +621,7 @@ STATED = (
         (313, "onset above minus the margin", "if not low > margin:", "if not low > -margin:"),
     ),
     *faults(
-        "measure/resampling.py",
+        "measure/stats/resampling.py",
         STATISTICS,
         (
             309,
@@ -644,7 +644,7 @@ STATED = (
         ),
     ),
     *faults(
-        "measure/intervals.py",
+        "measure/stats/intervals.py",
         STATISTICS,
         (
             314,
@@ -692,14 +692,14 @@ STATED = (
         ),
     ),
     *faults(
-        "measure/trend_tests.py",
+        "measure/stats/trend_tests.py",
         STATISTICS,
         (317, "p-values not adjusted", "(len(p_values) - rank) * p_values[position]", "p_values[position]"),
         (318, "falling taken for rising", "page_trend_test(table[:, ::-1],", "page_trend_test(table,"),
         (319, "tails of the rank test swapped", 'for side in ("greater", "less"))', 'for side in ("less", "greater"))'),
     ),
     *faults(
-        "measure/shared_ends.py",
+        "measure/stats/shared_ends.py",
         STATISTICS,
         (325, "two shared tokens counted twice", "by_token @ by_token - by_both @ by_both", "by_token @ by_token"),
         (326, "few tokens not corrected for", "clusters / (clusters - 1) * (count - 1) / count", "1.0"),
@@ -726,7 +726,7 @@ STATED = (
 
 JUDGED = (
     *faults(
-        "measure/claim.py",
+        "measure/claims/claim.py",
         CLAIMS,
         (
             401,
@@ -758,7 +758,7 @@ JUDGED = (
         ),
     ),
     *faults(
-        "measure/controls.py",
+        "measure/claims/controls.py",
         CLAIMS,
         (
             407,
@@ -776,7 +776,7 @@ JUDGED = (
         ),
     ),
     *faults(
-        "measure/claims.py",
+        "measure/claims/__init__.py",
         CLAIMS,
         (408, "two tokenizers may be paired", "if len(prompts) > 1:", "if len(prompts) > 2:"),
         (409, "slope without its null", 'return curves.beyond_null("max_slope")', 'return curves.by_unit("max_slope")'),
@@ -799,13 +799,13 @@ JUDGED = (
         (418, "shared last tokens forgotten", "weights, ends=results[0].unit_ends)", "weights)"),
     ),
     *faults(
-        "measure/accepted.py",
+        "measure/claims/accepted.py",
         (*CLAIMS, "tests/test_accepted.py"),
         (419, "falls are no drift", "elif not low <= now[name] <= high:", "elif not now[name] <= high:"),
         (420, "earlier draws forgotten", "old.draws | {str(seed): verdict.outcome}", "{str(seed): verdict.outcome}"),
     ),
     *faults(
-        "measure/over_runs.py",
+        "measure/claims/over_runs.py",
         ("tests/test_over_runs.py", "tests/test_ladder_seeds.py"),
         (
             421,
@@ -827,7 +827,7 @@ JUDGED = (
         ),
     ),
     *faults(
-        "measure/items.py",
+        "measure/harness/items.py",
         SESSIONS,
         (
             424,
@@ -838,7 +838,7 @@ JUDGED = (
         (425, "one draw too many", "if draw_of(item) >= draws]", "if draw_of(item) > draws]"),
     ),
     *faults(
-        "measure/options.py",
+        "measure/harness/options.py",
         SESSIONS,
         (426, "no draw is enough", "if not 1 <= draws <= MOST_DRAWS:", "if not 0 <= draws <= MOST_DRAWS:"),
         (
@@ -856,7 +856,7 @@ JUDGED = (
         ),
     ),
     *faults(
-        "measure/session.py",
+        "measure/harness/session.py",
         SESSIONS,
         (
             430,
@@ -1115,7 +1115,7 @@ EXPLORED = (
 
 SPREAD = (
     *faults(
-        "measure/leases.py",
+        "measure/hub/leases.py",
         ("tests/test_leases.py",),
         (601, "two may hold a lease", "os.O_CREAT | os.O_EXCL | os.O_WRONLY", "os.O_CREAT | os.O_WRONLY"),
         (602, "no signs of life", "os.pwrite(self._file, _SIGN % self._signs, self._end)", "pass"),
@@ -1143,7 +1143,7 @@ SPREAD = (
         ),
     ),
     *faults(
-        "measure/quota.py",
+        "measure/hub/quota.py",
         ("tests/test_quota.py",),
         (610, "a window not waited for", "max(mine, earlier + WINDOW)", "max(mine, earlier)"),
         (611, "one batch too early", 'f"batch-{number - _BATCHES}"', 'f"batch-{number - _BATCHES - 1}"'),
@@ -1151,7 +1151,7 @@ SPREAD = (
         (613, "credit not used up", "credit.left -= count", "credit.left -= 0"),
     ),
     *faults(
-        "measure/answers.py",
+        "measure/hub/answers.py",
         ("tests/test_answers.py",),
         (614, "answers are not kept", "if keep and found is not None:", "if keep and found is None:"),
         (615, "refusals are not kept", '_write(path, {"error": str(error), "denied"', 'dict(**{"error": "", "denied"'),
@@ -1165,17 +1165,17 @@ SPREAD = (
         ),
     ),
     *faults(
-        "measure/fetching.py",
+        "measure/harness/engines/fetching.py",
         ("tests/test_answers.py", "tests/test_fetching.py"),
         (619, "each worker fetches anew", "answers.alone(_question(reference, weights=weights), fetch)", "fetch()"),
     ),
     *faults(
-        "measure/hub_listings.py",
+        "measure/hub/listings.py",
         ("tests/test_hub.py", "tests/test_answers.py"),
         (620, "one listing for all revisions", 'answers.once(("listing", *place)', 'answers.once(("listing", repo)'),
     ),
     *faults(
-        "measure/shards.py",
+        "measure/harness/engines/shards.py",
         ("tests/test_shards.py",),
         (621, "dealt by number, not bytes", "(so_far + max(1, sizes[name]), number)", "(so_far + 1, number)"),
         (
@@ -1195,7 +1195,7 @@ SPREAD = (
         (626, "results of changed files taken", 'if told["state"] == state else {}', 'if told["state"] else {}'),
     ),
     *faults(
-        "measure/work.py",
+        "measure/harness/engines/work.py",
         ("tests/test_shards.py", "tests/test_spreading.py"),
         (627, "a deadly load goes on", "if deaths >= shards.MOST_DEATHS:", "if deaths > shards.MOST_DEATHS:"),
         (

@@ -33,29 +33,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from measure import (
-    accepted,
-    baselines,
-    catalog,
-    gguf_files,
-    history,
-    hub_cache,
-    known,
-    ladder_cards,
-    page,
-    recording,
-    records,
-    regression,
-    review,
-    revisions,
-    snapshot,
-)
+from measure import catalog
+from measure.catalog import ladder_cards, revisions
+from measure.claims import accepted
+from measure.harness import baselines, recording, regression, review, snapshot
+from measure.harness.engines.store import Store
+from measure.hub import cache as hub_cache
+from measure.hub import gguf_files, known
 from measure.ladder import seeds, train
+from measure.report import history, page, records
 from measure.results import Curves, Result
-from measure.rows import CODE, State
+from measure.results.rows import CODE, State
 from measure.spec import CurveSpec, MeasureError, SliceSpec
 from measure.stats import Effect, Interval, Verdict
-from measure.store import Store
 from tests import small_results as small
 from tests import written_runs as written
 
@@ -348,7 +338,7 @@ def kinds() -> list[Kind]:
     lines = b"".join(json.dumps(line).encode() + b"\n" for line in written.whole_run())
     sized = json.dumps({"config.json": 12, "model.safetensors": 3456}).encode()
     named = json.dumps(["main", "step0-tokens0B", "step1000-tokens2B"]).encode()
-    from measure import files
+    from measure.base import files
 
     return [
         Kind("baseline", "it.json", curve_text, curve_judge),

@@ -35,7 +35,7 @@ from pyarrow import parquet
 
 from measure.ladder.recipe import Rung
 from measure.ladder.train import build
-from measure.models import no_progress_bars
+from measure.models.loading import no_progress_bars
 
 TOKENIZER = Path(__file__).parent.parent / "measure" / "ladder" / "weights" / "tokenizer"
 # What the hub keeps in large file storage and names by sha256; every other file goes by its git hash.

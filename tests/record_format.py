@@ -7,8 +7,8 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-from measure import rows
-from measure.files import write_atomically
+from measure.base.files import write_atomically
+from measure.results import rows
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "records.md"
 # What stands in the document before the tables is written by hand.

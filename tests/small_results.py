@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from measure import catalog, recording, records
-from measure.crossings import Crossings
-from measure.predictions import Predictions
-from measure.records import Run
+from measure import catalog
+from measure.harness import recording
+from measure.report import records
+from measure.report.records import Run
 from measure.results import Curves, Result
-from measure.rows import Header, Row
-from measure.slices import Slices
+from measure.results.crossings import Crossings
+from measure.results.predictions import Predictions
+from measure.results.rows import Header, Row
+from measure.results.slices import Slices
 from measure.spec import AnySpec, CrossingSpec, CurveSpec, PredictionSpec, SliceSpec
 
 PAIRS, STEPS, SIZE, TRIPLES = 14, 21, 8, 3

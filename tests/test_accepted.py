@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
-from measure import accepted, estimates, records
-from measure.accepted import Accepted
-from measure.exits import EXIT_CLAIM_FAILED, EXIT_DRIFT
-from measure.items import VERDICTS
-from measure.rows import TestRow
-from measure.snapshot import baseline_in
+from measure.base.exits import EXIT_CLAIM_FAILED, EXIT_DRIFT
+from measure.claims import accepted
+from measure.claims.accepted import Accepted
+from measure.harness.engines import estimates
+from measure.harness.items import VERDICTS
+from measure.harness.snapshot import baseline_in
+from measure.report import records
+from measure.results.rows import TestRow
 from measure.spec import MeasureError
 from measure.stats import Effect, Interval, Verdict
 from tests.conftest import whole_table

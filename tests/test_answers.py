@@ -13,9 +13,12 @@ from typing import Any
 
 import pytest
 
-from measure import answers, fetching, hub, models, shards
-from measure.answers import Answers
-from measure.leases import Leases
+from measure.harness.engines import fetching, shards
+from measure.hub import answers
+from measure.hub import checkpoints as hub
+from measure.hub.answers import Answers
+from measure.hub.leases import Leases
+from measure.models import loading as models
 from measure.spec import MeasureError, NotMeasuredError
 from tests.hub import LocalHub, tiny_checkpoint
 
@@ -94,8 +97,8 @@ def test_where_nothing_can_be_written_each_asks(tmp_path: Path) -> None:
 _ASKS_FOR_EVER = """
 import sys, time
 from pathlib import Path
-from measure import answers
-from measure.leases import Leases
+from measure.hub import answers
+from measure.hub.leases import Leases
 def ask():
     print("asks", flush=True)
     time.sleep(600)

@@ -1,10 +1,12 @@
-"""The ranks of the house: a module imports from lower ranks only, suites import no engine, importing does nothing."""
+"""The house: imports between wings point one way, without circles; suites import no engine; importing does nothing."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -12,139 +14,114 @@ import pytest
 import measure
 
 ROOT = Path(__file__).parent.parent
-RANKS = [
-    {"shown"},
-    {"spec", "shared_ends", "metrics", "figures", "kernels", "rows", "exits", "places", "signals", "contexts", "gpus"},
-    {
-        "stats",
-        "paths",
-        "distances",
-        "counterfeits",
-        "text_files",
-        "checkpoint_files",
-        "sound",
-        "revisions",
-        "checkpoint_suites",
-        "known_bad",
-        "quota",
-        "files",
-        "progress",
-    },
-    {"result_files"},
-    {"results", "stale", "hub_errors", "leases", "ladder.recipe", "ladder.seeds", "token_files"},
-    {"view_rows", "records", "report", "known", "kinds", "kept", "directions", "catalog"},
-    {"hub_cache"},
-    {"hub_hashes", "hub_listings"},
-    {"hub_weights"},
-    {"hub", "structure", "items", "options", "terminal", "hookspec", "history", "engines"},
-    {
-        "gguf_files",
-        "torch_settings",
-        "loaded_model",
-        "tokenizer_places",
-        "model_config",
-        "accepted",
-        "published",
-        "audit",
-        "disk",
-    },
-    {"shelf", "sweeping", "claim", "controls"},
-    {"model_files"},
-    {"tokenizer_loading"},
-    {"predictions", "crossings", "slices", "prompts", "models", "store", "claims"},
-    {"prefixes", "distributions"},
-    {"baselines", "training_order", "forward", "inputs", "own_pairs", "tables", "ladder", "recording", "shards"},
-    {"reference"},
-    {"regression", "finite", "placement", "course", "parts", "figure_parts", "over_runs", "drift"},
-    {"page_names"},
-    {"batches"},
-    {"runs", "asked", "snapshot", "page_history", "page_results", "page_runs", "page_paper", "paper_figures"},
-    {"agreement"},
-    {"several", "toward"},
-    {"provenance", "segments"},
-    {"gates", "planes", "predicting", "fetching", "page_view", "review"},
-    {"measurements"},
-    {"api"},
-    {"engine", "page", "sweeps"},
-    {"estimates", "work"},
-    {"pool_worker"},
-    {"processes", "ray_actors", "slurm_jobs", "pool"},
-    {"spread"},
-    {"selection", "session", "outcomes"},
-    {"stash"},
-    {"collected", "carried", "given"},
-    {"ending"},
-    {"plugin"},
-    {"refresh"},
-    {"plan"},
-    {"comparison", "same_tokens"},
-    {"two_models", "plateau_lab", "published_runs"},
-    {"explore"},
-    {"commands"},
-    {"cli"},
-]
-# Inside the ladder: what may import what.
-LADDER = ["recipe", "train", "card", "seeds", "seed_training"]
-# And of the explorer, whose server and page the command line alone reaches, by its command.
-EXPLORE = ["asked", "turns", "guard", "served", "computing", "pair_files", "server", "command"]
-# Of the commands what several share, and then a command a rank, though none imports another but the ladder.
-COMMANDS = ["common", "choosing", "ways", "measuring", "training", "ladder_seeds", "ladder"]
-COMMANDS += ["models", "curve", "sweep", "slices", "explore", "compare", "audit", "plan", "fetch", "report"]
-COMMANDS += ["history", "review", "refresh"]
-INSIDE = {"ladder": LADDER, "explore": EXPLORE, "commands": COMMANDS}
+# Files and folders of `measure`, lowest first: each imports from those before it, and from itself.
+ORDER = (
+    "shown",
+    "names",
+    "spec",
+    "stats",
+    "base",
+    "catalog",
+    "results",
+    "kinds",
+    "hub",
+    "prompts",
+    "models",
+    "core",
+    "report",
+    "ladder",
+    "claims",
+    "harness",
+    "api",
+    "explore",
+    "commands",
+    "plugin",
+    "cli",
+)
+# What stands on top of the wings: the public words, and the two faces for pytest and the shell.
+ON_TOP = {"shown", "names", "spec", "stats", "catalog", "claims", "plugin", "cli"}
+# The same under the names that suites may have from before there were wings.
+KEPT_NAMES = {"crossings", "metrics", "predictions", "slices"}
+FLOORS = 7
+LINES = 450
 
 
-def modules() -> list[str]:
-    files = [path.relative_to(ROOT / "measure") for path in (ROOT / "measure").rglob("*.py")]
-    names = [".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in files]
-    return sorted(name for name in names if name != "__init__")
+@cache
+def files() -> dict[str, Path]:
+    """Every module of `measure` by its name without the package's."""
+    found = {}
+    for path in (ROOT / "measure").rglob("*.py"):
+        name = ".".join(path.relative_to(ROOT / "measure").with_suffix("").parts).removesuffix(".__init__")
+        found[name] = path
+    del found["__init__"]
+    return found
 
 
-def imported(name: str) -> set[str]:
+@cache
+def imported(name: str) -> frozenset[str]:
     """Modules of `measure` that module `name` imports, anywhere in its code."""
-    folder = ROOT / "measure" / name.replace(".", "/")
-    path = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(files()[name].read_text())):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             found.add(node.module)
             found.update(f"{node.module}.{alias.name}" for alias in node.names)
     inside = {entry.removeprefix("measure.") for entry in found if entry.startswith("measure.")}
-    return {entry for entry in inside if entry in modules()}
+    return frozenset(inside & set(files()))
 
 
-def rank(name: str) -> int:
-    for number, group in enumerate(RANKS):
-        if name in group:
-            return number
-    if (wing := name.partition(".")[0]) in INSIDE and wing != name:
-        return rank(wing)
-    if name.startswith("kinds."):
-        return rank("predictions") + 1
-    raise AssertionError(f"measure/{name} has no rank: give it one in {__file__} and in the README's map")
+def wing(name: str) -> str:
+    """The folder, or the file on top, that a module is in."""
+    return name.partition(".")[0]
 
 
-@pytest.mark.parametrize("name", modules())
+def test_every_module_has_its_wing() -> None:
+    assert {wing(name) for name in files()} - KEPT_NAMES == set(ORDER)
+
+
+@pytest.mark.parametrize("name", sorted(files()))
 def test_imports_go_down(name: str) -> None:
-    for other in imported(name) - {name}:
-        wing = name.partition(".")[0]
-        if wing in INSIDE and other.startswith(f"{wing}."):
-            order = INSIDE[wing]
-            assert order.index(other.split(".")[1]) < order.index(name.split(".")[1]), f"{name} imports {other}"
-        elif other == wing and wing in INSIDE:
-            continue
-        elif other.startswith("kinds.") and name.startswith("kinds."):
-            assert other == "kinds.curves", f"{name} imports {other}"
-        else:
-            assert rank(other) < rank(name), f"{name} imports {other}"
+    own = wing(name)
+    if own in KEPT_NAMES:
+        assert imported(name) == {f"results.{name}"}
+        return
+    for other in {wing(other) for other in imported(name)} - {own}:
+        assert ORDER.index(other) < ORDER.index(own), f"{name} imports {other}"
 
 
-def test_suites_never_import_torch_forward_or_engines() -> None:
+@pytest.mark.parametrize("own", sorted(set(ORDER) - {"cli", "plugin"}))
+def test_no_circle_inside_a_wing(own: str) -> None:
+    """Its own `__init__`, which its modules stand behind, aside."""
+    inside = {name: {one for one in imported(name) if wing(one) == own} - {own, name} for name in files()}
+    TopologicalSorter({name: others for name, others in inside.items() if wing(name) == own}).prepare()
+
+
+def test_the_house_is_not_too_high() -> None:
+    @cache
+    def floor(own: str) -> int:
+        below = {wing(other) for name in files() if wing(name) == own for other in imported(name)} - {own} - ON_TOP
+        return 1 + max(map(floor, below), default=0)
+
+    highest = max(set(ORDER) - ON_TOP, key=floor)
+    assert floor(highest) <= FLOORS, highest
+
+
+@pytest.mark.parametrize("name", sorted(files()))
+def test_files_and_functions_stay_short(name: str) -> None:
+    text = files()[name].read_text()
+    assert text.count("\n") <= LINES
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) else node.body
+            lines = (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
+            assert lines <= 40, f"{node.name} of {name}"
+
+
+def test_suites_never_import_torch_core_or_engines() -> None:
     for path in (ROOT / "suites").glob("*.py"):
         text = path.read_text()
-        for word in ("torch", "measure.forward", "measure.engine", "measure.models", "transformers"):
+        for word in ("torch", "measure.core", "measure.harness", "measure.models", "transformers"):
             assert f"import {word}" not in text, f"{path.name} imports {word}"
             assert f"from {word}" not in text, f"{path.name} imports {word}"
 

@@ -8,7 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from measure import audit, catalog, cli, hub, known_bad, revisions, selection, sweeping
+from measure import catalog, cli
+from measure.catalog import known_bad, revisions
+from measure.harness import selection, sweeping
+from measure.hub import audit
+from measure.hub import checkpoints as hub
 from measure.spec import MeasureError
 from tests.hub import Failure, LocalHub, tiny_checkpoint
 

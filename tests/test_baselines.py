@@ -14,11 +14,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from measure import baselines, catalog, forward, measurements, models, prompts, records, regression, snapshot
-from measure.exits import EXIT_CLAIM_FAILED
-from measure.regression import compare
+from measure import catalog
+from measure.base.exits import EXIT_CLAIM_FAILED
+from measure.core import forward, measurements
+from measure.harness import baselines, regression, snapshot
+from measure.harness.regression import compare
+from measure.models import loading as models
+from measure.prompts import drawn as prompts
+from measure.report import records
 from measure.results import Curves
-from measure.rows import QUARTILES, State, TestRow
+from measure.results.rows import QUARTILES, State, TestRow
 from measure.shown import Places
 from measure.spec import CrossingSpec, CurveSpec, PredictionSpec, SliceSpec, Spec
 

@@ -40,12 +40,18 @@ def test_what_does_not_tell_its_class_is_compared_with_nothing(
 @pytest.mark.parametrize(
     ("stack", "group"),
     [
-        ([("pytest.py", "main"), ("measure/runs.py", "outputs"), ("torch/nn.py", "forward")], "forward passes"),
-        ([("pytest.py", "main"), ("measure/runs.py", "norms"), ("torch/f.py", "norm")], "distances and predictions"),
-        ([("pytest.py", "main"), ("suites/test_x.py", "judge"), ("measure/intervals.py", "negated")], "statistics"),
+        ([("pytest.py", "main"), ("measure/core/runs.py", "outputs"), ("torch/nn.py", "forward")], "forward passes"),
+        (
+            [("pytest.py", "main"), ("measure/core/runs.py", "norms"), ("torch/f.py", "norm")],
+            "distances and predictions",
+        ),
+        (
+            [("pytest.py", "main"), ("suites/test_x.py", "judge"), ("measure/stats/intervals.py", "negated")],
+            "statistics",
+        ),
         ([("profile_suites.py", "<module>"), ("pytest.py", "main")], "pytest's own work"),
         ([("pytest.py", "main"), ("<frozen importlib._bootstrap>", "load"), ("measure/x.py", "<module>")], "imports"),
-        ([("pytest.py", "main"), ("measure/models.py", "load")], "measure/models.py"),
+        ([("pytest.py", "main"), ("measure/models/loading.py", "load")], "measure/models/loading.py"),
     ],
 )
 def test_the_profile_tells_what_a_stack_is_at_work_on(stack: list[tuple[str, str]], group: str) -> None:

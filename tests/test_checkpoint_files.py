@@ -13,7 +13,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import measure
-from measure import catalog, checkpoint_files, hub, model_files, models
+from measure import catalog
+from measure.base import checkpoint_files
+from measure.hub import checkpoints as hub
+from measure.models import files as model_files
+from measure.models import loading as models
 from measure.spec import MeasureError
 from tests.conftest import tiny_network
 

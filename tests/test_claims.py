@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from measure import claims, stats
-from measure.accepted import Accepted
+from measure.claims.accepted import Accepted
 from measure.results import Curves
 from measure.spec import CurveSpec, MeasureError, NotMeasuredError
 from measure.stats import Effect, Interval, Verdict

@@ -12,10 +12,11 @@ from datasets import Dataset
 from safetensors.torch import load_file
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from measure import catalog, cli, measurements
-from measure.models import no_progress_bars
+from measure import catalog, cli
+from measure.core import measurements
+from measure.models.loading import no_progress_bars
 from measure.results import Curves
-from measure.slices import Slices
+from measure.results.slices import Slices
 from tests import written_runs as written
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from measure import contexts, engine, own_pairs, prompts
-from measure.prompts import Corpus
+from measure.harness.engines import in_process as engine
+from measure.prompts import contexts, own_pairs
+from measure.prompts import drawn as prompts
+from measure.prompts.drawn import Corpus
 from measure.spec import CurveSpec
 from tests.conftest import WordTokenizer
 

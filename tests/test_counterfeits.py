@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from measure import counterfeits, models
+from measure.models import counterfeits
+from measure.models import loading as models
 from measure.spec import CurveSpec, MeasureError
 
 RUNG = "ladder-olmo-0.2m"

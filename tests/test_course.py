@@ -13,10 +13,14 @@ import pytest
 import torch
 
 import measure
-from measure import agreement, asked, baselines, engine, forward, kinds, measurements, one_load, paths, reference, store
-from measure.course import Course
-from measure.models import LoadedModel, adopt
-from measure.prompts import Pairs
+from measure import kinds
+from measure.core import agreement, asked, forward, measurements, paths, reference
+from measure.core.course import Course
+from measure.harness import baselines
+from measure.harness.engines import in_process as engine
+from measure.harness.engines import one_load, store
+from measure.models.loading import LoadedModel, adopt
+from measure.prompts.drawn import Pairs
 from measure.spec import CrossingSpec, CurveSpec, MeasureError, PredictionSpec, SliceSpec, Spec, fields_of
 from tests.conftest import DEPTH, WordTokenizer, random_prompts, tiny_network
 

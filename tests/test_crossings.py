@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from measure import agreement, batches, gates, paths, reference
-from measure.agreement import Choice
-from measure.course import Course
-from measure.crossings import Crossings
-from measure.models import LoadedModel, adopt
-from measure.prompts import Pairs
+from measure.core import agreement, batches, gates, paths, reference
+from measure.core.agreement import Choice
+from measure.core.course import Course
+from measure.models.loading import LoadedModel, adopt
+from measure.prompts.drawn import Pairs
+from measure.results.crossings import Crossings
 from measure.spec import Frozen, MeasureError
 from tests.conftest import BUILDERS, DEPTH, tiny_model
 

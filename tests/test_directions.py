@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from measure import directions
+from measure.claims import directions
 from measure.results import Curves
 from measure.spec import CurveSpec, MeasureError
 from tests import small_results

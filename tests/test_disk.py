@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from measure import disk, hub
-from measure.fetching import Fetcher
-from measure.hub import Checkpoint
+from measure.harness.engines.fetching import Fetcher
+from measure.hub import checkpoints as hub
+from measure.hub import disk
+from measure.hub.checkpoints import Checkpoint
 from measure.spec import MeasureError
 from tests.hub import LocalHub, tiny_checkpoint
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import measure
-from measure import distances, metrics
-from measure.results import Curves
+from measure.core import distances
+from measure.results import Curves, metrics
 from measure.spec import DISTANCES, MeasureError
 from tests.conftest import tiny_network
 

@@ -10,9 +10,9 @@ import torch
 from scipy.spatial.distance import jensenshannon
 from torch import Tensor, nn
 
-from measure import agreement, distributions, predicting
-from measure.models import LoadedModel, adopt
-from measure.prompts import Pairs
+from measure.core import agreement, distributions, predicting
+from measure.models.loading import LoadedModel, adopt
+from measure.prompts.drawn import Pairs
 from tests.conftest import tiny_model
 from tests.test_families import network
 

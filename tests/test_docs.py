@@ -16,7 +16,9 @@ import matplotlib
 import pytest
 
 import measure
-from measure import cli, options, shelf
+from measure import cli
+from measure.harness import options
+from measure.hub import shelf
 from tests import record_format, small_results, written_runs
 from tests.pages import NAMES, PAGES, ROOT, blocks, without_blocks
 

@@ -6,9 +6,11 @@ import re
 
 import pytest
 
-from measure import estimates, progress, terminal
-from measure.exits import EXIT_NOT_MEASURED
-from measure.rows import TestRow, VerdictRow
+from measure.base import progress
+from measure.base.exits import EXIT_NOT_MEASURED
+from measure.harness.engines import estimates
+from measure.report import terminal
+from measure.results.rows import TestRow, VerdictRow
 from tests.conftest import whole_table
 
 LONG = "Dissimilar prompts are parted by a boundary, similar ones are not (Fig. 2a, 2b)"

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from measure import baselines, kinds, regression
+from measure import kinds
+from measure.harness import baselines, regression
+from measure.harness.regression import compare, rewritten
 from measure.kinds import ACROSS, PROCESSORS
-from measure.regression import compare, rewritten
 from measure.results import Curves
-from measure.rows import State
-from measure.slices import Slices
+from measure.results.rows import State
+from measure.results.slices import Slices
 from measure.spec import CurveSpec, MeasureError, SliceSpec
 from tests import small_results as small
 

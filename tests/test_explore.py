@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 
 import measure
-from measure import cli, runs
+from measure import cli
+from measure.core import runs
 from measure.spec import MeasureError
 
 pytest.importorskip("starlette", reason="needs the extra explore")
@@ -489,7 +490,7 @@ def test_plateau_lab_records_go_out_and_are_the_same_measured_again(client: Clie
     assert len(found) == 2
     file = tmp_path / "records.jsonl"
     file.write_text("".join(json.dumps(one["record"]) + "\n" for one in found))
-    from measure import plateau_lab
+    from measure.api import plateau_lab
 
     assert max(one.largest for one in plateau_lab.redo(file, MODEL)) <= plateau_lab.EXPECTED
     again = read(file.read_text())

@@ -8,9 +8,9 @@ import pytest
 import torch
 import transformers
 
-from measure import agreement, forward, measurements
-from measure.models import adopt
-from measure.prompts import Pairs
+from measure.core import agreement, forward, measurements
+from measure.models.loading import adopt
+from measure.prompts.drawn import Pairs
 from tests.conftest import BUILDERS, DEPTH, SCALE, VOCABULARY, random_prompts, tiny_network
 from tests.test_forward import BOUND, both, disagreement
 

@@ -11,10 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from measure import engine, engines, fetching, hub, models
+from measure.harness.engines import fetching
+from measure.harness.engines import in_process as engine
+from measure.harness.engines import protocol as engines
+from measure.harness.engines.store import Store
+from measure.hub import checkpoints as hub
+from measure.models import loading as models
 from measure.results import Curves
 from measure.spec import CurveSpec, MeasureError
-from measure.store import Store
 from tests.hub import LocalHub, tiny_checkpoint, tiny_corpus
 
 REPO = "tiny/olmo"
@@ -203,7 +207,7 @@ def test_untrained_weights_need_no_checkpoint(local: LocalHub, tmp_path: Path) -
 def test_the_papers_corpus_is_found_offline_once_it_was_fetched(
     local: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from measure import prompts
+    from measure.prompts import drawn as prompts
 
     local.add(prompts.PAPER_CORPUS, tiny_corpus(150), kind="dataset")
     corpus = prompts.load_corpus(prompts.PAPER_CORPUS)
@@ -292,7 +296,7 @@ def test_a_run_that_is_over_ends_though_a_fetch_never_does(local: LocalHub, monk
 
 
 def test_only_the_first_shard_is_the_papers_corpus(local: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    from measure import prompts
+    from measure.prompts import drawn as prompts
 
     shard = tiny_corpus(3)["data/train-00000-of-00001.parquet"]
     local.add(prompts.PAPER_CORPUS, {f"data/train-0000{n}-of-00037.parquet": shard for n in (0, 7)}, kind="dataset")

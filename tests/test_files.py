@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from measure import files, results
+from measure import results
+from measure.base import files
 from measure.spec import MeasureError
 
 

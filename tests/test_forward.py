@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from measure import agreement, forward, measurements, reference
-from measure.models import LoadedModel, adopt
-from measure.prompts import Pairs
+from measure.core import agreement, forward, measurements, reference
+from measure.models.loading import LoadedModel, adopt
+from measure.prompts.drawn import Pairs
 from measure.results import Curves
 from measure.spec import READS, Read
 from tests.conftest import DEPTH, random_prompts, tiny_model, tiny_network

@@ -16,7 +16,10 @@ import pytest
 from transformers import AutoTokenizer
 
 import measure
-from measure import catalog, gguf_files, hub, models
+from measure import catalog
+from measure.hub import checkpoints as hub
+from measure.hub import gguf_files
+from measure.models import loading as models
 from measure.spec import MeasureError, NotMeasuredError
 from tests import gguf_writing
 from tests.conftest import whole_table

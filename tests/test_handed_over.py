@@ -10,7 +10,9 @@ import torch
 from torch import nn
 
 import measure
-from measure import agreement, models, structure
+from measure.core import agreement
+from measure.models import loading as models
+from measure.models import structure
 from measure.spec import MeasureError
 from tests.conftest import tiny_network
 from tests.families import A, B
@@ -84,7 +86,7 @@ def test_a_compiled_model_compiles_again_afterwards() -> None:
 
 def test_gates_are_counted_without_compiling() -> None:
     network = in_place(tiny_network("qwen2"))
-    assert len(measure.forward.gate_counts(models.adopt(network, None, "float32"), 1)) == 3
+    assert len(measure.core.forward.gate_counts(models.adopt(network, None, "float32"), 1)) == 3
 
 
 # Wrapped

@@ -11,8 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from measure import answers, checkpoint_files, hub, hub_cache, hub_errors, hub_hashes, hub_listings
-from measure.leases import Leases
+from measure.base import checkpoint_files
+from measure.hub import answers
+from measure.hub import cache as hub_cache
+from measure.hub import checkpoints as hub
+from measure.hub import errors as hub_errors
+from measure.hub import hashes as hub_hashes
+from measure.hub import listings as hub_listings
+from measure.hub.leases import Leases
 from measure.spec import MeasureError
 from tests.hub import Failure, LocalHub, tiny_checkpoint
 

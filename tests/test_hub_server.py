@@ -29,7 +29,7 @@ from huggingface_hub.errors import (
 )
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from measure.models import no_progress_bars
+from measure.models.loading import no_progress_bars
 from tests.hub import Failure, LocalHub, tiny_checkpoint, tiny_corpus
 
 REPO = "org/tiny"

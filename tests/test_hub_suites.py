@@ -10,12 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from measure import catalog, hub, prompts, records, selection
-from measure.exits import EXIT_NOT_MEASURED
+from measure import catalog
+from measure.base.exits import EXIT_NOT_MEASURED
+from measure.harness import selection
+from measure.hub import checkpoints as hub
 from measure.ladder.recipe import Rung
 from measure.ladder.train import build
-from measure.models import no_progress_bars
-from measure.rows import TestRow
+from measure.models.loading import no_progress_bars
+from measure.prompts import drawn as prompts
+from measure.report import records
+from measure.results.rows import TestRow
 from tests.hub import TOKENIZER, Failure, LocalHub
 
 ROOT = Path(__file__).parent.parent

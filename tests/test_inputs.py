@@ -17,10 +17,14 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 import measure
-from measure import catalog, hub_errors, hub_listings, inputs, prompts
-from measure.models import LoadedModel, load
-from measure.one_load import measure_alike
-from measure.prompts import Corpus
+from measure import catalog
+from measure.core import inputs
+from measure.harness.engines.one_load import measure_alike
+from measure.hub import errors as hub_errors
+from measure.hub import listings as hub_listings
+from measure.models.loading import LoadedModel, load
+from measure.prompts import drawn as prompts
+from measure.prompts.drawn import Corpus
 from measure.spec import CurveSpec, MeasureError
 from tests.conftest import VOCABULARY, tiny_network
 

@@ -6,8 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from measure import engine, models, prompts, recording, records
-from measure.rows import ResultRow
+from measure.harness import recording
+from measure.harness.engines import in_process as engine
+from measure.models import loading as models
+from measure.prompts import drawn as prompts
+from measure.report import records
+from measure.results.rows import ResultRow
 from measure.spec import CurveSpec, PredictionSpec, SliceSpec
 from tests import small_results as small
 

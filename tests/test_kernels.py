@@ -14,9 +14,9 @@ from torch import nn
 from torch.nn import functional
 
 from benchmarks.machine import recorded
-from measure import agreement, forward, gates, kernels, measurements
-from measure.models import LoadedModel, adopt
-from measure.prompts import Pairs
+from measure.core import agreement, forward, gates, kernels, measurements
+from measure.models.loading import LoadedModel, adopt
+from measure.prompts.drawn import Pairs
 from tests.conftest import random_prompts, tiny_model
 from tests.test_families import FAMILIES, network
 from tests.test_forward import BOUND, disagreement
@@ -292,8 +292,8 @@ def test_a_kernel_that_rounds_is_left_alone(turned: bool, monkeypatch: pytest.Mo
 def test_rounding_that_the_environment_asks_for_is_seen() -> None:
     program = """
 import torch
-from measure import kernels
-from measure.models import as_measured
+from measure.core import kernels
+from measure.models.loading import as_measured
 torch.set_float32_matmul_precision("medium")
 x, weight = torch.randn(64, 256), torch.randn(1024, 256)
 with as_measured(torch.nn.Linear(1, 1)):

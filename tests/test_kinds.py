@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from measure import baselines, estimates, kinds, metrics, recording, store
+from measure import kinds
+from measure.harness import baselines, recording
+from measure.harness.engines import estimates, store
 from measure.kinds import Kind
-from measure.results import Result
+from measure.results import Result, metrics
 from measure.spec import (
     AnySpec,
     ConfigSpec,

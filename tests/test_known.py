@@ -15,7 +15,9 @@ import torch
 from torch import nn
 
 import measure
-from measure import agreement, forward, known, models
+from measure.core import agreement, forward
+from measure.hub import known
+from measure.models import loading as models
 from tests.conftest import tiny_network
 
 A, B = [[5, 6, 7, 8]], [[9, 10, 11, 12]]

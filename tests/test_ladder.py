@@ -18,7 +18,7 @@ from measure import catalog
 from measure.ladder import card, train
 from measure.ladder.recipe import Recipe, rung
 from measure.ladder.train import Text
-from measure.prompts import load_corpus
+from measure.prompts.drawn import load_corpus
 from measure.spec import MeasureError
 
 TINY = Recipe(sequence=8, batch=4, steps=6, warmup=2, revisions=(0, 2))

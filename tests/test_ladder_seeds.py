@@ -17,7 +17,7 @@ from datasets import Dataset
 
 from measure import catalog, cli
 from measure.commands import ladder_seeds
-from measure.known import hash_file
+from measure.hub.known import hash_file
 from measure.ladder import seed_training, seeds, train
 from measure.ladder.recipe import Recipe, rung
 from measure.ladder.seed_training import Pace, Trained

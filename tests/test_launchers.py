@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
-from measure import catalog, pool, pool_worker, processes, ray_actors, revisions, shards, slurm_jobs
-from measure.processes import Processes
+from measure import catalog
+from measure.catalog import revisions
+from measure.harness.engines import pool, pool_worker, processes, ray_actors, shards, slurm_jobs
+from measure.harness.engines.processes import Processes
+from measure.harness.engines.store import Store
 from measure.spec import CurveSpec, MeasureError, NotMeasuredError
-from measure.store import Store
 from tests.test_shards import SHAPE, job
 
 

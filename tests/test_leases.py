@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from measure import leases
-from measure.leases import Leases
+from measure.hub import leases
+from measure.hub.leases import Leases
 
 QUICK = 0.05
 

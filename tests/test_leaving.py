@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from measure import catalog, cli, page, recording, records
-from measure.rows import BaselineRow, Header, ResultRow, State, TestRow
+from measure import catalog, cli
+from measure.harness import recording
+from measure.report import page, records
+from measure.results.rows import BaselineRow, Header, ResultRow, State, TestRow
 from measure.shown import Places
 from measure.spec import CurveSpec
 

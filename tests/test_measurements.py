@@ -12,9 +12,10 @@ import pytest
 import torch
 
 import measure
-from measure import agreement, api, batches, forward, measurements, paths, reference, runs
-from measure.models import LoadedModel, adopt, as_measured, load
-from measure.prompts import Pairs
+from measure.api import one_model as api
+from measure.core import agreement, batches, forward, measurements, paths, reference, runs
+from measure.models.loading import LoadedModel, adopt, as_measured, load
+from measure.prompts.drawn import Pairs
 from measure.results import Curves
 from measure.spec import CurveSpec, MeasureError
 from tests.conftest import DEPTH, VOCABULARY, WordTokenizer, random_prompts, tiny_network

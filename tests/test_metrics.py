@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from measure import metrics
-from measure.results import METRICS, Curves
+from measure.results import METRICS, Curves, metrics
 
 STEPS = 50
 ALPHAS = np.linspace(0, 1, STEPS)

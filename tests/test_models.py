@@ -14,7 +14,10 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from measure import api, catalog, models, structure, torch_settings
+from measure import catalog
+from measure.api import one_model as api
+from measure.models import loading as models
+from measure.models import structure, torch_settings
 from measure.spec import MeasureError
 from tests.conftest import DEPTH, tiny_network
 
@@ -236,7 +239,7 @@ def test_freed_memory_is_kept_for_the_next_tensor() -> None:
     """In a process of its own: what a C library keeps depends on all that it saw before."""
     program = """
 import resource, torch
-from measure.torch_settings import keep_freed_memory
+from measure.models.torch_settings import keep_freed_memory
 
 def pages():
     torch.set_num_threads(1)

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from measure.engines import Load, load_of
-from measure.items import title_of
+from measure.harness.engines.protocol import Load, load_of
+from measure.harness.items import title_of
 from measure.names import ModelRef, Title, Weights
 from measure.spec import ConfigSpec, CurveSpec, Frozen, PredictionSpec, Scaled, SliceSpec, Spec
 

@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from measure import kinds, metrics, page, records
+from measure import kinds
 from measure.kinds import Kind
-from measure.metrics import Definition
-from measure.records import Run
-from measure.results import Curves, Result, RowResult
-from measure.rows import State
+from measure.report import page, records
+from measure.report.records import Run
+from measure.results import Curves, Result, RowResult, metrics
+from measure.results.metrics import Definition
+from measure.results.rows import State
 from measure.spec import MeasureError, Spec
 from tests.pages import blocks
 
@@ -110,7 +111,7 @@ def test_a_function_that_gives_something_else_is_told(suite: pytest.Pytester) ->
 
 
 def test_what_a_run_of_it_takes_is_reckoned(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    from measure import plan
+    from measure.harness import plan
 
     monkeypatch.chdir(suite.path)
     (planned,) = plan.plan(plan.collect(None, paths=["."]))

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from measure import claims, over_runs
+from measure import claims
+from measure.claims import over_runs
 from measure.ladder import seeds
 from measure.ladder.seeds import Checkpoint, SeedRun
 from measure.stats import Interval

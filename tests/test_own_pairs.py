@@ -9,11 +9,16 @@ from typing import Any
 
 import pytest
 
-from measure import engine, models, own_pairs, plan, prompts, records
-from measure.exits import EXIT_NOT_MEASURED
-from measure.records import Run
+from measure.base.exits import EXIT_NOT_MEASURED
+from measure.harness import plan
+from measure.harness.engines import in_process as engine
+from measure.harness.engines.store import Store
+from measure.models import loading as models
+from measure.prompts import drawn as prompts
+from measure.prompts import own_pairs
+from measure.report import records
+from measure.report.records import Run
 from measure.spec import ConfigSpec, CrossingSpec, CurveSpec, MeasureError, PredictionSpec, SliceSpec
-from measure.store import Store
 from tests.conftest import WordTokenizer
 
 MODEL = "ladder-olmo-0.2m"

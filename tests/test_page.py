@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from measure import cli, page, records, report
+from measure import cli
+from measure.report import page, records
+from measure.report import table as report
 from measure.spec import MeasureError
 from tests import small_results as small
 from tests import written_runs as written

@@ -11,8 +11,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from measure import page
 from measure.claims import KINDS
+from measure.report import page
 from tests import written_runs as written
 from tests.test_page_history import line, written_to
 from tests.test_page_in_browser import AXE, PHONE, Watched, browser, open_page, pytestmark

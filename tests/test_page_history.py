@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from measure import page, page_history
+from measure.report import page, page_history
 from tests import written_runs as written
 from tests.test_page import case
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from measure import page, records
+from measure.report import page, records
 from measure.spec import MeasureError
 from tests import written_runs as written
 from tests.chromium import AXE, DESK, NEEDED, PHONE, launched

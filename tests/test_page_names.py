@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from _pytest.mark.expression import Expression
 
-from measure import claims, controls, page_names
+from measure import claims
+from measure.claims import controls
+from measure.report import page_names
 from tests import written_runs as written
 from tests.test_page import case, shown
 

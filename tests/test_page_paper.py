@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from measure import page_paper
+from measure.report import page_paper
 from tests import written_runs as written
 from tests.test_page import case, shown
 from tests.test_page_names import trained_run

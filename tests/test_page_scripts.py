@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from measure import page
+from measure.report import page
 
 ROOT = Path(__file__).parent.parent
 WEB = Path(page.__file__).parent / "web"
@@ -83,7 +83,7 @@ LONG = "\n".join(f"  use({at});" for at in range(38))
 @pytest.mark.skipif(OXLINT is None, reason="needs oxlint, which `make setup` installs")
 def test_the_linter_finds(tmp_path: Path, code: str, rule: str | None) -> None:
     """What the settings name is found: a misspelt rule or a wrong path in them would find nothing, and say nothing."""
-    folder = tmp_path / "measure" / "web"
+    folder = tmp_path / "measure" / "report" / "web"
     folder.mkdir(parents=True)
     shutil.copy(ROOT / ".oxlintrc.json", tmp_path)
     (folder / "tried.js").write_text(code)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from measure import page
+from measure.report import page
 from measure.spec import MeasureError
 from tests import written_runs as written
 from tests.test_page import Elements, shown

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from measure import cli, figure_parts, paper_figures, recording, records, slice_figures
-from measure.paper_figures import FIGURES
-from measure.records import Run
-from measure.rows import Header, ModelRow, PairRows, Revision
+from measure import cli
+from measure.harness import recording
+from measure.report import figure_parts, paper_figures, records, slice_figures
+from measure.report.paper_figures import FIGURES
+from measure.report.records import Run
+from measure.results.rows import Header, ModelRow, PairRows, Revision
 from measure.spec import CrossingSpec, CurveSpec, SliceSpec
 from tests import small_results as small
 

@@ -13,10 +13,13 @@ import pytest
 import torch
 
 import measure
-from measure import CurveSpec, Frozen, MeasureError, Scaled, measurements, models, parts, segments, store
-from measure.course import USUAL, Course
-from measure.models import LoadedModel, adopt
-from measure.prompts import Pairs
+from measure import CurveSpec, Frozen, MeasureError, Scaled
+from measure.core import measurements, parts, segments
+from measure.core.course import USUAL, Course
+from measure.harness.engines import store
+from measure.models import loading as models
+from measure.models.loading import LoadedModel, adopt
+from measure.prompts.drawn import Pairs
 from tests import families
 from tests.conftest import DEPTH, tiny_model, tiny_network
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from measure import paths
+from measure.core import paths
 
 
 def test_segment_holds_both_ends_and_the_straight_line_between() -> None:

@@ -12,9 +12,11 @@ import transformers
 from torch import nn
 
 import measure
-from measure import forward, models, placement, structure
-from measure.models import LoadedModel
-from measure.prompts import Pairs
+from measure.core import forward, placement
+from measure.models import loading as models
+from measure.models import structure
+from measure.models.loading import LoadedModel
+from measure.prompts.drawn import Pairs
 from measure.spec import MeasureError, Read
 from tests.conftest import DEPTH, tiny_network
 from tests.families import A, B, config_of, network_of
@@ -132,7 +134,7 @@ def test_a_block_in_two_places_is_patched_in_one(layer: int, read: Read) -> None
     other.model.layers[3].load_state_dict(other.model.layers[1].state_dict())
     pairs = Pairs(A, B, (0, 1))
     found, expected = (
-        measure.measurements.reference_curves(
+        measure.core.measurements.reference_curves(
             models.adopt(one, None, "float32"), pairs, layer=layer, read=read, steps=3, origin={}
         ).distance
         for one in (network, other)

@@ -8,7 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from measure import catalog, cli, engines, estimates, hub, selection
+from measure import catalog, cli
+from measure.harness import selection
+from measure.harness.engines import estimates
+from measure.harness.engines import protocol as engines
+from measure.hub import checkpoints as hub
 from measure.spec import CrossingSpec, CurveSpec, PredictionSpec, SliceSpec
 from tests.hub import TOKENIZER, LocalHub
 
@@ -130,7 +134,9 @@ def test_operations_are_those_of_a_forward_counted_by_torch() -> None:
     """Against torch's own counter, which leaves out what is no matrix product."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    from measure import measurements, models, prompts
+    from measure.core import measurements
+    from measure.models import loading as models
+    from measure.prompts import drawn as prompts
 
     name = "ladder-olmo-1.1m"
     spec = CurveSpec(name, pairs=20)

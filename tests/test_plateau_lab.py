@@ -12,8 +12,9 @@ import pandas
 import pytest
 
 import measure
-from measure import MeasureError, cli, plateau_lab
-from measure.models import no_progress_bars
+from measure import MeasureError, cli
+from measure.api import plateau_lab
+from measure.models.loading import no_progress_bars
 from tests.conftest import tiny_network
 from tests.plateau_lab_record import record
 from tests.test_two_models import WORDS, words

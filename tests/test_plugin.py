@@ -10,13 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from measure import catalog, estimates, measurements, records, report
-from measure import models as loading
+from measure import catalog
+from measure.base.exits import EXIT_CLAIM_FAILED, EXIT_DRIFT, EXIT_NOT_MEASURED
 from measure.claims import Claim
-from measure.exits import EXIT_CLAIM_FAILED, EXIT_DRIFT, EXIT_NOT_MEASURED
-from measure.items import specs_in
-from measure.records import Run
-from measure.rows import EffectRow, State, TestRow
+from measure.core import measurements
+from measure.harness.engines import estimates
+from measure.harness.items import specs_in
+from measure.models import loading
+from measure.report import records
+from measure.report import table as report
+from measure.report.records import Run
+from measure.results.rows import EffectRow, State, TestRow
 from measure.spec import CurveSpec, NotMeasuredError
 from measure.stats import Effect, Interval, Verdict
 from tests.conftest import tiny_network, whole_table

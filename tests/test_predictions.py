@@ -8,11 +8,11 @@ import pytest
 import torch
 from scipy.spatial.distance import jensenshannon
 
-from measure import agreement, measurements, paths, predicting, reference
-from measure.agreement import Choice
-from measure.models import LoadedModel
-from measure.predictions import Predictions
-from measure.prompts import Pairs
+from measure.core import agreement, measurements, paths, predicting, reference
+from measure.core.agreement import Choice
+from measure.models.loading import LoadedModel
+from measure.prompts.drawn import Pairs
+from measure.results.predictions import Predictions
 from tests.conftest import tiny_model
 
 STEPS, SPAN, LAYER = 11, 2, 2

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 import measure
-from measure import measurements, models, prompts, shelf
+from measure.core import measurements
+from measure.hub import shelf
+from measure.models import loading as models
+from measure.prompts import drawn as prompts
 
 NAME = "smollm2-135m-instruct"
 

@@ -10,8 +10,10 @@ import pytest
 from datasets import Dataset
 from transformers import AutoTokenizer
 
-from measure import catalog, hub, prompts
-from measure.prompts import Corpus
+from measure import catalog
+from measure.hub import checkpoints as hub
+from measure.prompts import drawn as prompts
+from measure.prompts.drawn import Corpus
 from measure.spec import PROMPT_TOKENS, MeasureError
 from tests.conftest import WordTokenizer
 

@@ -17,8 +17,12 @@ import torch
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 import measure
-from measure import MeasureError, catalog, cli, hub, published, published_runs, selection
-from measure.models import no_progress_bars
+from measure import MeasureError, catalog, cli
+from measure.api import published_runs
+from measure.claims import published
+from measure.harness import selection
+from measure.hub import checkpoints as hub
+from measure.models.loading import no_progress_bars
 from tests.conftest import tiny_network, whole_table
 from tests.hub import TOKENIZER, LocalHub
 from tests.plateau_lab_record import record, run
@@ -130,7 +134,7 @@ def test_a_checkpoint_of_that_name_is_measured_by_exact_token_ids(
     found = published_runs.measured(SMALL)
     assert published.lacking(SMALL) == ""
     assert found.widths.shape == (4, 3)
-    network, tokenizer = stand_in(), measure.models.named_tokenizer("ladder-olmo-0.2m")
+    network, tokenizer = stand_in(), measure.models.loading.named_tokenizer("ladder-olmo-0.2m")
     for pair, carrier in ((0, 0), (2, 1), (3, 2)):
         front = tokenizer(published.table().carriers[carrier], add_special_tokens=False)["input_ids"]
         a, b = ([*front, token] for token in few.pairs[pair])
@@ -294,8 +298,8 @@ def test_widths_and_medians_are_a_plain_scripts_on_a_rung_of_the_ladder(monkeypa
     pairs = ((20, 30), (401, 402), (77, 500))
     monkeypatch.setattr(published, "table", lambda: msgspec.structs.replace(whole, pairs=pairs))
     found = published_runs.measured(SMALL, "ladder-olmo-0.2m")
-    network = measure.models.load("ladder-olmo-0.2m").network.double()
-    tokenizer = measure.models.named_tokenizer("ladder-olmo-0.2m")
+    network = measure.models.loading.load("ladder-olmo-0.2m").network.double()
+    tokenizer = measure.models.loading.named_tokenizer("ladder-olmo-0.2m")
     fronts = [tokenizer(carrier, add_special_tokens=False)["input_ids"] for carrier in whole.carriers]
     widths = [[by_hand(network, *([*front, token] for token in pair)) for front in fronts] for pair in pairs]
     np.testing.assert_allclose(found.widths, widths, atol=2e-5)

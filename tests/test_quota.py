@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from measure import quota
+from measure.hub import quota
 
 # Two requests a batch, three batches a window of a second.
 _SMALL = "quota.WINDOW, quota.USABLE, quota.BATCH, quota._BATCHES = 1.0, 0.2, 2, 3"
 _TAKER = f"""
 import sys, time
 from pathlib import Path
-from measure import quota
+from measure.hub import quota
 {_SMALL}
 for _ in range(6):
     quota.take(Path(sys.argv[1]))
@@ -89,7 +89,7 @@ def test_where_nothing_can_be_written_nobody_waits(tmp_path: Path) -> None:
 _HOLDER = """
 import sys, time
 from pathlib import Path
-from measure import quota
+from measure.hub import quota
 with quota.turn(Path(sys.argv[1])):
     for _ in range(20):
         with open(sys.argv[2], "a") as file:

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from measure import catalog, recording, records
-from measure.kept import rounded
-from measure.rows import EffectRow, FactRow, ResultRow, Revision, TrendRow, VerdictRow
+from measure import catalog
+from measure.harness import recording
+from measure.report import records
+from measure.results.kept import rounded
+from measure.results.rows import EffectRow, FactRow, ResultRow, Revision, TrendRow, VerdictRow
 from measure.spec import ConfigSpec, CrossingSpec, CurveSpec, MeasureError, PredictionSpec, SliceSpec
 from measure.stats import Effect, Fact, Interval, Trend, Verdict
 from tests import small_results as small

@@ -15,8 +15,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from measure import recording, records
-from measure.rows import (
+from measure.harness import recording
+from measure.report import records
+from measure.results.rows import (
     BaselineRow,
     CurveRow,
     EffectRow,

@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
-from measure import cli, one_load, refresh
+from measure import cli
+from measure.harness import refresh
+from measure.harness.engines import one_load
+from measure.harness.engines.store import Store
 from measure.spec import Spec
-from measure.store import Store
 from tests.test_results import curves_of, line
 
 SUITE = """

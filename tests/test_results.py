@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from measure import files, metrics
-from measure.results import Curves
+from measure.base import files
+from measure.results import Curves, metrics
 from measure.spec import MeasureError
 
 

@@ -19,9 +19,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from measure import cli, drift, files, records, review
+from measure import cli
+from measure.base import files
 from measure.commands import review as asking
-from measure.rows import BaselineRow, Farthest, Quartiles, Side, State, TestRow
+from measure.harness import drift, review
+from measure.report import records
+from measure.results.rows import BaselineRow, Farthest, Quartiles, Side, State, TestRow
 
 SUITE = """
 import pytest

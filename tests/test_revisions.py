@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from measure import revisions
-from measure.revisions import Revision
+from measure.catalog import revisions
+from measure.catalog.revisions import Revision
 from measure.spec import MeasureError
 
 SMOLLM = "HuggingFaceTB/SmolLM2-135M-intermediate-checkpoints"

@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from measure import page
+from measure.report import page
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "reports" / "ladder"

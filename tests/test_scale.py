@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from measure import prompts
-from measure.exits import EXIT_NOT_MEASURED
+from measure.base.exits import EXIT_NOT_MEASURED
+from measure.prompts import drawn as prompts
 from tests import hub
 from tests import spread_project as spread
 from tests.pages import blocks

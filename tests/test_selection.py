@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from measure import catalog, engines, estimates, hub, selection
+from measure import catalog
+from measure.harness import selection
+from measure.harness.engines import estimates
+from measure.harness.engines import protocol as engines
+from measure.hub import checkpoints as hub
 from measure.spec import CurveSpec, MeasureError
 from tests.conftest import tiny_network
 from tests.hub import LocalHub, tiny_checkpoint

@@ -15,15 +15,20 @@ from typing import Any
 
 import pytest
 
-from measure import catalog, files, gpus, kinds, known, metrics, options, results, shards, work
+from measure import catalog, kinds, results
+from measure.base import files
 from measure.catalog import Shape
-from measure.engine import InProcess
-from measure.engines import load_of
-from measure.leases import Leases
-from measure.shards import Board, Job
+from measure.harness import options
+from measure.harness.engines import gpus, shards, work
+from measure.harness.engines.in_process import InProcess
+from measure.harness.engines.protocol import load_of
+from measure.harness.engines.shards import Board, Job
+from measure.harness.engines.store import Store
+from measure.harness.engines.work import CannotGoOnError, Worker
+from measure.hub import known
+from measure.hub.leases import Leases
+from measure.results import metrics
 from measure.spec import ConfigSpec, CurveSpec, Frozen, MeasureError, NotMeasuredError, Scaled, SliceSpec
-from measure.store import Store
-from measure.work import CannotGoOnError, Worker
 from tests.pages import blocks
 from tests.test_results import curves_of, line
 

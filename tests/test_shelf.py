@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from measure import catalog, cli, gguf_files, selection, shelf
-from measure.shelf import Item, Wheel
+from measure import catalog, cli
+from measure.harness import selection
+from measure.hub import gguf_files, shelf
+from measure.hub.shelf import Item, Wheel
 from measure.spec import MeasureError, NotMeasuredError
 from tests.gguf_writing import network, write
 

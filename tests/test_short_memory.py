@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from measure import batches, forward, measurements, models, planes, reference
-from measure.models import LoadedModel
-from measure.prompts import Pairs, Triples
+from measure.core import batches, forward, measurements, planes, reference
+from measure.models import loading as models
+from measure.models.loading import LoadedModel
+from measure.prompts.drawn import Pairs, Triples
 from measure.spec import NotMeasuredError
 from tests.conftest import random_prompts
 

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from measure import cli, signals
+from measure import cli
+from measure.base import signals
 from measure.commands import models
 
 START = """

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 import measure
-from measure import agreement, batches, forward, planes, reference
-from measure.agreement import Choice
-from measure.models import LoadedModel
-from measure.prompts import Prompt, Triples
+from measure.core import agreement, batches, forward, planes, reference
+from measure.core.agreement import Choice
+from measure.models.loading import LoadedModel
+from measure.prompts.drawn import Prompt, Triples
 from measure.results import Curves
-from measure.slices import Slices, splits
+from measure.results.slices import Slices, splits
 from measure.spec import MeasureError
 from tests.conftest import DEPTH, random_prompts, tiny_network
 

@@ -13,9 +13,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import measure
-from measure import models, predicting, runs, sound
-from measure.models import LoadedModel
-from measure.prompts import Pairs
+from measure.core import predicting, runs
+from measure.models import loading as models
+from measure.models import sound
+from measure.models.loading import LoadedModel
+from measure.prompts.drawn import Pairs
 from measure.spec import MeasureError
 from tests.conftest import tiny_model, tiny_network
 

@@ -33,7 +33,7 @@ def test_what_a_spread_run_cannot_have_is_told_in_a_sentence(
 ) -> None:
     for name in ("ray", "submitit"):
         monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.setattr("measure.gpus.names", list)
+    monkeypatch.setattr("measure.harness.engines.gpus.names", list)
     spread.project(pytester.path / "project", LOADS)
     monkeypatch.chdir(pytester.path / "project")
     result = pytester.runpytest_inprocess("--rootdir", ".", "suites", *options)

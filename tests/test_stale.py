@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from measure import stale
+from measure.hub import stale
 
 PYTHIA = ("step0", "step1", "step512", "step143000", "main")
 OLMO = ("stage1-step0-tokens0B", "stage1-step900-tokens4B", "stage2-ingredient1-step50-tokens1B", "main")

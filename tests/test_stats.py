@@ -7,8 +7,8 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from measure import resampling, shared_ends, stats
-from measure.stats import Effect, Fact, Interval, Trend, Verdict
+from measure import stats
+from measure.stats import Effect, Fact, Interval, Trend, Verdict, resampling, shared_ends
 
 
 def effect(low: float, high: float, margin: float = 0.1) -> Effect:

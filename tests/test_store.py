@@ -11,12 +11,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from measure import catalog, drawing, engine, engines, known, models, prompts, store
+from measure import catalog
+from measure.harness.engines import drawing, store
+from measure.harness.engines import in_process as engine
+from measure.harness.engines import protocol as engines
+from measure.harness.engines.store import Store
+from measure.hub import known
+from measure.models import loading as models
+from measure.prompts import drawn as prompts
 from measure.results import Curves
 from measure.spec import CurveSpec, MeasureError
-from measure.store import Store
 from tests.conftest import tiny_network
 from tests.test_results import curves_of, line
+
+ROOT = Path(__file__).parent.parent
 
 SPEC = CurveSpec("ladder-olmo-0.2m", pairs=4, steps=5)
 CONDITIONS = {"weights": "w", "prompts": "p", "torch": "2", "transformers": "5", "device": "cpu"}
@@ -32,44 +40,18 @@ def test_every_condition_is_part_of_the_address(monkeypatch: pytest.MonkeyPatch)
 
 def test_every_module_that_makes_a_number_is_hashed() -> None:
     """Those that a measurement imports, directly or not."""
-    from tests.test_architecture import imported
+    from tests.test_architecture import imported, wing
 
-    found, new = set(), {"measurements"}
+    found, new = set(), {"core.measurements"}
     while new:
         found |= new
         new = set().union(*map(imported, new)) - found
-    assert found - {
-        "files",
-        "progress",
-        "shown",
-        "gguf_files",
-        "shelf",
-        "catalog",
-        "catalog_entries",
-        "model_records",
-        "ladder_cards",
-        "figures",
-        "stats",
-        "verdicts",
-        "resampling",
-        "intervals",
-        "trend_tests",
-        "shared_ends",
-        "metrics",
-        "rows",
-        "kinds",
-        "hub",
-        "hub_cache",
-        "hub_hashes",
-        "hub_listings",
-        "hub_weights",
-        "hub_errors",
-        "revisions",
-        "checkpoint_suites",
-        "quota",
-        "leases",
-        "answers",
-    } == set(known.MEASURING_MODULES)
+    # What brings files, says how sure one is, or draws what came out.
+    others = {name for name in found if wing(name) in {"base", "catalog", "hub", "kinds", "shown", "stats"}}
+    assert all(known.is_measuring(f"measure.{name}") for name in found - others)
+    makes = {"base.checkpoint_files", "base.places", "hub.known", "hub.stale", "hub.tokenizer_places"}
+    assert {name for name in others if known.is_measuring(f"measure.{name}")} == makes
+    assert all(list((ROOT / "measure").glob(f"{place}*")) for place in known.MEASURING)
 
 
 def test_a_result_comes_back(tmp_path: Path) -> None:

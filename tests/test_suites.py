@@ -15,7 +15,7 @@ from _pytest.mark import ParameterSet
 
 from measure import claims
 from measure.claims import Claim
-from measure.items import specs_in
+from measure.harness.items import specs_in
 from measure.spec import AnySpec, ConfigSpec, CurveSpec, PredictionSpec
 from tests import small_results
 

@@ -11,9 +11,11 @@ import pytest
 import torch
 
 import measure
-from measure import MeasureError, cli, forward, measurements, prefixes, sweeps
-from measure.models import LoadedModel
-from measure.prompts import Pairs
+from measure import MeasureError, cli
+from measure.api import sweeps
+from measure.core import forward, measurements, prefixes
+from measure.models.loading import LoadedModel
+from measure.prompts.drawn import Pairs
 from tests.conftest import DEPTH, tiny_network
 
 A, B = [[5, 6, 7], [8, 9, 10], [5, 6, 4]], [[11, 12, 13], [14, 15, 16], [17, 18, 19]]

@@ -10,7 +10,8 @@ import pandas
 import pytest
 
 import measure
-from measure import MeasureError, cli, tables
+from measure import MeasureError, cli
+from measure.prompts import tables
 from measure.results import METRICS, Curves
 from tests.conftest import random_prompts, tiny_network
 
@@ -169,7 +170,7 @@ def test_files_that_cannot_be_written_are_refused_before_anything_is_measured(
     name: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "folder.csv").mkdir()
-    monkeypatch.setattr("measure.api.interpolate", None)
+    monkeypatch.setattr("measure.api.one_model.interpolate", None)
     assert run("--pairs-from", "words", "--save", str(tmp_path / name) if name else "") == 2
     assert message in capsys.readouterr().err
 
@@ -182,7 +183,7 @@ def test_layers_are_numbers_or_all(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_prompt_without_its_blank_is_hinted_at_once(caplog: pytest.LogCaptureFixture) -> None:
-    measure.inputs._hint_at_blanks.cache_clear()
+    measure.core.inputs._hint_at_blanks.cache_clear()
     for _ in range(2):
         measure.interpolate("ladder-olmo-0.2m", ["The house"], [" the dog"], steps=3)
     assert caplog.text.count("a prompt begins without a blank") == 1

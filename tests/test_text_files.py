@@ -18,9 +18,10 @@ import pyarrow.parquet
 import pytest
 from datasets import Dataset, DatasetDict
 
-from measure import prompts, text_files
-from measure.drawing import _corpus
-from measure.engine import InProcess
+from measure.harness.engines.drawing import _corpus
+from measure.harness.engines.in_process import InProcess
+from measure.prompts import drawn as prompts
+from measure.prompts import text_files
 from measure.spec import MeasureError, NotMeasuredError
 
 TEXTS = ("A gate stood open.", 'She said: "no,\nnever"; and\twent.', "null", "")

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from measure import batches, engine, forward, measurements, one_load
+from measure.core import batches, forward, measurements
+from measure.harness.engines import in_process as engine
+from measure.harness.engines import one_load
+from measure.harness.engines.store import Store
 from measure.results import Curves
 from measure.spec import CurveSpec, MeasureError, PredictionSpec
-from measure.store import Store
 
 MODEL = "ladder-olmo-0.2m"
 
@@ -81,7 +83,7 @@ def test_what_the_store_holds_is_not_measured_again_with_the_others(
 
 
 def test_keys_and_values_that_are_held_stay_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    from measure import several
+    from measure.core import several
 
     chunks: list[int] = []
     whole = batches.Room.run

@@ -15,9 +15,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from measure.prompts.text_files import ending
+from measure.prompts.token_files import TOKEN_ENDINGS, HubFile, hub_file, is_token_file, read_token_file
 from measure.spec import CurveSpec, MeasureError
-from measure.text_files import ending
-from measure.token_files import TOKEN_ENDINGS, HubFile, hub_file, is_token_file, read_token_file
 
 IDS = ((5, 6, 7), (8, 9, 10), (5, 6, 7), (0, 11, 12))
 

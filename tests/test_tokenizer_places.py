@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 import measure
-from measure import catalog, models
-from measure.one_load import measure_alike
+from measure import catalog
+from measure.harness.engines.one_load import measure_alike
+from measure.models import loading as models
 from measure.spec import CurveSpec, MeasureError
 from tests.conftest import tiny_network
 from tests.test_inputs import words

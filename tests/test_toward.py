@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from measure import directions, measurements, reference, toward
-from measure.models import LoadedModel
-from measure.prompts import Pairs, Prompt
+from measure.claims import directions
+from measure.core import measurements, reference, toward
+from measure.models.loading import LoadedModel
+from measure.prompts.drawn import Pairs, Prompt
 from measure.spec import CurveSpec, Interpolation, MeasureError, PredictionSpec, Toward, fields_of
 from tests.conftest import random_prompts
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from measure import claims, training_order
+from measure import claims
+from measure.claims import training_order
 from measure.results import Curves
 from measure.spec import CurveSpec, MeasureError
 from tests import small_results

@@ -19,9 +19,11 @@ from tokenizers.pre_tokenizers import Whitespace
 from transformers import PreTrainedTokenizerFast
 
 import measure
-from measure import Comparison, MeasureError, cli, prompts, stats, two_models
-from measure.models import no_progress_bars
-from measure.prompts import Pairs
+from measure import Comparison, MeasureError, cli, stats
+from measure.api import two_models
+from measure.models.loading import no_progress_bars
+from measure.prompts import drawn as prompts
+from measure.prompts.drawn import Pairs
 from measure.results import METRICS, Curves
 from tests.conftest import random_prompts, tiny_network
 from tests.states import adapted
@@ -218,7 +220,7 @@ def test_a_loaded_model_is_compared_with_one_by_name(tmp_path: Path) -> None:
 def test_pairs_are_drawn_disjoint_from_the_shipped_prose() -> None:
     found = measure.compare(EARLY, RUNG, pairs=3, seed=2, steps=3)
     assert isinstance(found, Comparison)
-    ids = prompts.windows(prompts.load_corpus("default"), measure.two_models.named_tokenizer(RUNG), 6, 2)
+    ids = prompts.windows(prompts.load_corpus("default"), measure.api.two_models.named_tokenizer(RUNG), 6, 2)
     assert found.a.provenance["prompts_sha256"] == Pairs(ids[:3], ids[3:], (0, 1, 2)).sha256
     assert [found.a.provenance[name] for name in ("corpus", "seed", "bos")] == ["default", 2, False]
     assert list(found.a.units) == [0, 1, 2]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from measure.exits import EXIT_CLAIM_FAILED, EXIT_DRIFT, EXIT_NOT_MEASURED
+from measure.base.exits import EXIT_CLAIM_FAILED, EXIT_DRIFT, EXIT_NOT_MEASURED
 
 ROOT = Path(__file__).parent.parent
 TEXTS = {path.name: path.read_text() for path in sorted((ROOT / ".github" / "workflows").glob("*.yml"))}

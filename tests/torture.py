@@ -24,9 +24,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from measure import files, history, records, store
+from measure.base import files
+from measure.harness.engines import store
+from measure.report import history, records
 from measure.results import Curves, Result
-from measure.slices import Slices
+from measure.results.slices import Slices
 from measure.spec import MeasureError
 
 ROOT = Path(__file__).parent.parent
@@ -182,7 +184,7 @@ class Weights:
 
     @staticmethod
     def _hashes(project: Path) -> dict[str, str]:
-        from measure.known import hash_file
+        from measure.hub.known import hash_file
 
         found = (project / "rungs" / RUNG).glob("[!.]*/model.safetensors")
         return {path.parent.name: hash_file(path) for path in found}

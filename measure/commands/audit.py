@@ -7,12 +7,12 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
+from measure.base.exits import EXIT_CLAIM_FAILED
 from measure.commands.common import add_command, say
-from measure.exits import EXIT_CLAIM_FAILED
 from measure.spec import MeasureError
 
 if TYPE_CHECKING:
-    from measure.audit import Audit
+    from measure.hub.audit import Audit
 
 _TEXT = (
     "Find checkpoints on the hub that are not what their names say, by the hub's own file hashes: equal weights, files "
@@ -45,7 +45,9 @@ _PATTERN = (
 
 def run(options: argparse.Namespace) -> int:
     """Audit and print; 1 where a revision is not what its name says."""
-    from measure import audit, revisions, sweeping
+    from measure.catalog import revisions
+    from measure.harness import sweeping
+    from measure.hub import audit
 
     if options.tokens_a_step is not None and options.revision_pattern is None:
         raise MeasureError(f"--tokens-a-step {options.tokens_a_step} belongs to a --revision-pattern; give one.")

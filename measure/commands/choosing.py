@@ -49,7 +49,7 @@ def pytest_options(options: argparse.Namespace) -> list[str]:
 
 def last_run(folder: Path) -> Path:
     """The records of the last run in a folder. Raises `MeasureError` where there are none."""
-    from measure import records
+    from measure.report import records
 
     found = records.runs(folder / records.FOLDER.name) or records.runs(folder)
     if not found:

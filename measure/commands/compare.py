@@ -58,8 +58,10 @@ _COMPARED = (
 
 def run(options: argparse.Namespace) -> int:
     """Run it; returns the exit status."""
-    from measure import comparison, own_pairs, plateau_lab, published, published_runs, tables
-    from measure.two_models import compare
+    from measure.api import comparison, plateau_lab, published_runs
+    from measure.api.two_models import compare
+    from measure.claims import published
+    from measure.prompts import own_pairs, tables
 
     if plateau_lab.is_export(options.models[0]):
         return _redo(options)
@@ -108,7 +110,7 @@ def _check_usual(options: argparse.Namespace, *more: str) -> None:
 
 def _redo(options: argparse.Namespace) -> int:
     """What a file of Plateau Lab holds, measured again."""
-    from measure import plateau_lab
+    from measure.api import plateau_lab
 
     if len(options.models) > 2:
         raise MeasureError(f"a file and at most one model to measure it on; found {' '.join(options.models[1:])}.")

@@ -33,8 +33,8 @@ def add(commands: Any, pairs_from: bool) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run it; returns the exit status."""
-    from measure import tables
-    from measure.api import interpolate
+    from measure.api.one_model import interpolate
+    from measure.prompts import tables
 
     tables.check_names(options.save, source=options.pairs_from)
     (a, b), labels = pairs_of(options)

@@ -31,7 +31,8 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run it; returns the exit status."""
-    from measure import plan, shelf
+    from measure.harness import plan
+    from measure.hub import shelf
 
     named = [str(path) for path in options.paths]
     if named and all(name in shelf.ITEMS for name in named):

@@ -30,7 +30,7 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run it; returns the exit status."""
-    from measure import history
+    from measure.report import history
 
     if options.last < 1:
         raise MeasureError(f"--last {options.last}: give a number of runs from 1.")

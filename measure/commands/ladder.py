@@ -59,7 +59,7 @@ def add(commands: Any) -> None:
 def _tokenizer(options: argparse.Namespace) -> int:
     from measure.ladder.seed_training import check_writable
     from measure.ladder.train import train_tokenizer
-    from measure.prompts import load_texts
+    from measure.prompts.drawn import load_texts
 
     check_writable(options.out, "--out")
     tokenizer = train_tokenizer(load_texts(options.corpus), options.out / "tokenizer")

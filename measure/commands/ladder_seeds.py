@@ -86,7 +86,7 @@ def _check_seeds_corpora(options: argparse.Namespace) -> None:
 
 def default_curves(model: str) -> Curves:
     """The curves of a model on the default draw."""
-    from measure import engine
+    from measure.harness.engines import in_process as engine
     from measure.results import Curves
     from measure.spec import CurveSpec
 

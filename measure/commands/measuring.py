@@ -44,14 +44,14 @@ def model_of(options: argparse.Namespace) -> Any:
     """The model named, loaded here only where pickled weights were allowed."""
     if not options.allow_pickle:
         return options.model
-    from measure.models import load
+    from measure.models.loading import load
 
     return load(options.model, precision=options.precision, allow_pickle=True)
 
 
 def pairs_of(options: argparse.Namespace) -> tuple[tuple[Any, Any], tuple[str, ...] | None]:
     """Prompts A and B that are asked for, and what the pairs of a file are called."""
-    from measure import own_pairs
+    from measure.prompts import own_pairs
 
     if not options.pairs_from:
         own_pairs.check_differ([options.prompt_a], [options.prompt_b])

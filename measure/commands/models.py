@@ -42,7 +42,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _where(entry: catalog.Model) -> str:
     """Where a model's weights are."""
-    from measure import hub, shelf
+    from measure.hub import checkpoints as hub
+    from measure.hub import shelf
 
     if entry.source == "index":
         return "cached" if shelf.is_cached(entry.name) else "index"

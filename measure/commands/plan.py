@@ -23,7 +23,7 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run it; returns the exit status."""
-    from measure import plan
+    from measure.harness import plan
 
     collected = plan.collect(options.expression, pytest_options(options), paths=paths_of(options, "plan"))
     say(*plan.lines(plan.plan(collected), plan.corpora_to_fetch(collected)))

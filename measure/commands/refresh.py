@@ -36,7 +36,7 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run it; returns the exit status."""
-    from measure import refresh
+    from measure.harness import refresh
 
     paths = paths_of(options, "refresh")
     if options.orphans:

@@ -61,7 +61,7 @@ def _add_figures(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run it; returns the exit status."""
-    from measure import page, paper_figures
+    from measure.report import page, paper_figures
 
     names = paper_figures.checked(options.only or paper_figures.FIGURES)
     if options.only and not options.figures:
@@ -78,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _draw(options: argparse.Namespace, runs: Sequence[Path], names: Sequence[str]) -> None:
     """Draw the figures named, of the last run or of all as one."""
-    from measure import page, paper_figures, records
+    from measure.report import page, paper_figures, records
 
     found = records.read(runs if options.merge else runs[-1:])
     with page.damage_told(str(runs[-1])):
@@ -93,7 +93,7 @@ def _draw(options: argparse.Namespace, runs: Sequence[Path], names: Sequence[str
 
 def _runs(options: argparse.Namespace) -> list[Path]:
     """The records that are asked for, by name: of a folder the last."""
-    from measure import records
+    from measure.report import records
 
     if options.previous and options.runs:
         raise MeasureError("--previous compares the last two runs; two that are named are compared without it.")

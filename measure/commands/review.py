@@ -35,7 +35,8 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run it; returns the exit status."""
-    from measure import page, records, review
+    from measure.harness import review
+    from measure.report import page, records
 
     given: Path = options.records or records.FOLDER
     path = last_run(given) if options.records is None or given.is_dir() else given

@@ -35,8 +35,8 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run it; returns the exit status."""
-    from measure import tables
-    from measure.api import slice2d
+    from measure.api.one_model import slice2d
+    from measure.prompts import tables
 
     tables.check_names(options.save, tables=False)
     slices = slice2d(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from measure import metrics
 from measure.commands import ways
 from measure.commands.common import add_command, save, say
 from measure.commands.measuring import READ, add_pairs, layers_of, model_of, pairs_of
+from measure.results import metrics
 from measure.spec import MeasureError, check_choice
 
 if TYPE_CHECKING:
-    from measure.sweeps import Sweep
+    from measure.api.sweeps import Sweep
 
 _TEXT = (
     "Measure curves after several layers with several reads, and draw the median of a metric, layers against reads. "
@@ -40,7 +40,8 @@ def add(commands: Any, pairs_from: bool) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure, print and keep a sweep."""
-    from measure import sweeps, tables
+    from measure.api import sweeps
+    from measure.prompts import tables
 
     tables.check_names(options.save, source=options.pairs_from)
     _check(options)
@@ -64,7 +65,7 @@ def _check(options: argparse.Namespace) -> None:
 
 def _measured(options: argparse.Namespace, model: Any, layer: Any, prompts: tuple[Any, Any]) -> Sweep:
     """What the options ask for."""
-    from measure.sweeps import sweep
+    from measure.api.sweeps import sweep
 
     reads = options.read.split(",") if options.read else ["all"]
     return sweep(

@@ -34,7 +34,7 @@ def tokenized(source: str, out: Path) -> Text:
     from transformers import PreTrainedTokenizerFast
 
     from measure.ladder.train import tokenize
-    from measure.prompts import load_texts
+    from measure.prompts.drawn import load_texts
 
     own = out / "tokenizer"
     folder = own if own.exists() else catalog.LADDER / "tokenizer"

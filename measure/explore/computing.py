@@ -14,13 +14,14 @@ import numpy as np
 from jaxtyping import Float
 
 import measure
-from measure import agreement, metrics, prompts
+from measure.core import agreement
 from measure.explore import planes
 from measure.explore.asked import MOST_STEPS, Measured, Plane, Settings, Standing, Tops
 from measure.explore.served import Served
 from measure.explore.turns import Event
-from measure.prompts import Prompt
-from measure.results import Curves
+from measure.prompts import drawn as prompts
+from measure.prompts.drawn import Prompt
+from measure.results import Curves, metrics
 from measure.spec import MeasureError, Read, block_of
 
 # Seconds that a step of many parts should take.

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 import measure
-from measure import plateau_lab as rival
+from measure.api import plateau_lab as rival
 from measure.explore import asked
 from measure.explore.asked import Listed, Read, Row
 from measure.explore.computing import plain
@@ -141,7 +141,8 @@ from pathlib import Path
 
 import pytest
 
-from measure import CurveSpec, Verdict, claims, own_pairs
+from measure import CurveSpec, Verdict, claims
+from measure.prompts import own_pairs
 
 PAIRS = [
 {rows}

@@ -14,12 +14,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from measure import agreement, finite, paths, runs
-from measure.agreement import Choice
-from measure.models import LoadedModel, as_measured
-from measure.prompts import Prompt
+from measure.core import agreement, finite, paths, runs
+from measure.core.agreement import Choice
+from measure.core.runs import Contexts, Found
+from measure.models.loading import LoadedModel, as_measured
+from measure.prompts.drawn import Prompt
 from measure.results import DEGENERATE
-from measure.runs import Contexts, Found
 from measure.spec import MeasureError, Read
 
 # Cells of a step at most: 128 take two thirds of the time that 32 take each, and more of them no less.

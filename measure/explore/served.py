@@ -10,10 +10,12 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from measure import inputs, metrics, prompts
+from measure.core import inputs
 from measure.explore import asked
-from measure.models import LoadedModel, load
-from measure.prompts import Prompt
+from measure.models.loading import LoadedModel, load
+from measure.prompts import drawn as prompts
+from measure.prompts.drawn import Prompt
+from measure.results import metrics
 from measure.spec import DISTANCES, INTERPOLATIONS, READS, MeasureError, Precision
 
 V = TypeVar("V")

@@ -24,7 +24,7 @@ from measure.spec import MeasureError
 
 _WEB = Path(__file__).parent / "web"
 # The chart library is the report's.
-_SHARED = {name: Path(__file__).parents[1] / "web" / name for name in ("uPlot.iife.min.js", "uPlot.min.css")}
+_SHARED = {name: Path(__file__).parents[1] / "report" / "web" / name for name in ("uPlot.iife.min.js", "uPlot.min.css")}
 _KINDS = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml"}
 # Seconds between two looks at whether the page is still there.
 _LOOK = 0.5

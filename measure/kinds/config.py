@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 
 from measure.catalog import Shape
 from measure.kinds import Kind, Texts, register
-from measure.rows import ResultRow
+from measure.results.rows import ResultRow
 from measure.spec import ConfigSpec
 
 
@@ -19,7 +19,7 @@ KIND = register(
         name="config",
         spec=ConfigSpec,
         result=Shape,
-        measure="measure.measurements:of_config",
+        measure="measure.core.measurements:of_config",
         takes=None,
         recorded=_recorded,
     )

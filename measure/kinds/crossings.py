@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from measure import kept, metrics
-from measure.crossings import Crossings
 from measure.kinds import Kind, Texts, curves, register
-from measure.rows import ResultRow
+from measure.results import kept, metrics
+from measure.results.crossings import Crossings
+from measure.results.rows import ResultRow
 from measure.spec import CrossingSpec
 
 _METRICS = (*metrics.CURVES, *metrics.CROSSINGS)
@@ -41,7 +41,7 @@ KIND = register(
         name="crossings",
         spec=CrossingSpec,
         result=Crossings,
-        measure="measure.measurements:of_crossings",
+        measure="measure.core.measurements:of_crossings",
         metrics=_METRICS,
         independent=True,
         points=curves.steps,

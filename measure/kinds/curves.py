@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from measure import kept, metrics
 from measure.kinds import ACROSS, PROCESSORS, Kind, Texts, Tolerance, register, tolerances
-from measure.metrics import Definition
-from measure.results import Curves
-from measure.rows import QUARTILES, CurveRow, PairRows, Quartiles, ResultRow, Spread
+from measure.results import Curves, kept, metrics
+from measure.results.metrics import Definition
+from measure.results.rows import QUARTILES, CurveRow, PairRows, Quartiles, ResultRow, Spread
 from measure.spec import CurveSpec
 
 FORM = "curves"
@@ -69,7 +68,7 @@ KIND = register(
         name="curves",
         spec=CurveSpec,
         result=Curves,
-        measure="measure.measurements:of_curves",
+        measure="measure.core.measurements:of_curves",
         metrics=metrics.CURVES,
         layers=True,
         points=steps,

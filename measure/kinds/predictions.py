@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from measure import kept, metrics
 from measure.kinds import Kind, Texts, curves, register
-from measure.predictions import Predictions
-from measure.rows import PairRows, ResultRow
+from measure.results import kept, metrics
+from measure.results.predictions import Predictions
+from measure.results.rows import PairRows, ResultRow
 from measure.spec import PredictionSpec
 
 _METRICS = (*metrics.CURVES, *metrics.PREDICTIONS)
@@ -46,7 +46,7 @@ KIND = register(
         name="predictions",
         spec=PredictionSpec,
         result=Predictions,
-        measure="measure.measurements:of_predictions",
+        measure="measure.core.measurements:of_predictions",
         metrics=_METRICS,
         independent=True,
         points=curves.steps,

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from measure import kept, metrics
 from measure.kinds import ACROSS, PROCESSORS, Kind, Texts, register, tolerances
-from measure.rows import ResultRow, Triple, place_type
-from measure.slices import SLICE_METRICS, Slices
+from measure.results import kept, metrics
+from measure.results.rows import ResultRow, Triple, place_type
+from measure.results.slices import SLICE_METRICS, Slices
 from measure.spec import SliceSpec
 
 # A baseline keeps means over so many bands of alpha, and of beta.
@@ -83,7 +83,7 @@ KIND = register(
         name="slices",
         spec=SliceSpec,
         result=Slices,
-        measure="measure.measurements:of_slices",
+        measure="measure.core.measurements:of_slices",
         metrics=metrics.SLICES,
         takes="triples",
         points=_cells,

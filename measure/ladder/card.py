@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
+from measure.base.files import write_atomically
 from measure.catalog import read_card
-from measure.files import write_atomically
-from measure.known import hash_file
+from measure.hub.known import hash_file
 from measure.ladder.recipe import VOCABULARY, Recipe, Rung
 from measure.ladder.train import Text, check_heldout, heldout_loss
-from measure.models import no_progress_bars
+from measure.models.loading import no_progress_bars
 from measure.shown import one_line
 from measure.spec import MeasureError
 

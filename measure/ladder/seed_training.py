@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from measure import catalog, stats
-from measure.files import write_atomically
-from measure.known import hash_file
+from measure.base.files import write_atomically
+from measure.hub.known import hash_file
 from measure.ladder import card, seeds, train
 from measure.ladder.recipe import VOCABULARY, Recipe, Rung, rung
 from measure.ladder.seeds import Checkpoint, SeedRun

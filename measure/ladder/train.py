@@ -29,13 +29,13 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from measure import files
+from measure.base import files
+from measure.base.files import write_atomically
 from measure.catalog import read_card
-from measure.files import write_atomically
-from measure.known import hash_file
+from measure.hub.known import hash_file
 from measure.ladder.recipe import CONTEXT, END_OF_TEXT, VOCABULARY, Recipe, Rung
-from measure.models import no_progress_bars
-from measure.prompts import Corpus
+from measure.models.loading import no_progress_bars
+from measure.prompts.drawn import Corpus
 from measure.spec import MeasureError
 
 SAVE_EVERY = 64

@@ -4,9 +4,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { deflateSync } from "node:zlib";
 
-import { cellColour, cellOf, placed, unpack } from "../../measure/web/cells.js";
-import { alphasOf, joined, legendOf, rangeOf, ticksOf } from "../../measure/web/curves.js";
-import { inflated } from "../../measure/web/unpacking.js";
+import { cellColour, cellOf, placed, unpack } from "../../measure/report/web/cells.js";
+import { alphasOf, joined, legendOf, rangeOf, ticksOf } from "../../measure/report/web/curves.js";
+import { inflated } from "../../measure/report/web/unpacking.js";
 
 const near = (one, other) => assert.ok(Math.abs(one - other) < 1e-12, `${one}, not ${other}`);
 const flat = (alphas, value) => ({ alphas, q25: alphas.map(() => value - 1), median: alphas.map(() => value), q75: alphas.map(() => value + 1) });

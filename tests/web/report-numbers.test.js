@@ -3,9 +3,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { csv, curvesCsv, fileName } from "../../measure/web/csv.js";
-import { distinct, evenly, fixed, interval, plural, signed, span, tiny } from "../../measure/web/numbers.js";
-import { fitting, quoted, spelled } from "../../measure/web/text.js";
+import { csv, curvesCsv, fileName } from "../../measure/report/web/csv.js";
+import { distinct, evenly, fixed, interval, plural, signed, span, tiny } from "../../measure/report/web/numbers.js";
+import { fitting, quoted, spelled } from "../../measure/report/web/text.js";
 
 test("numbers carry a minus that is not a hyphen, and what is not known says none", () => {
   assert.equal(fixed(-1.23456), "−1.235");

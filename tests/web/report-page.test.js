@@ -8,11 +8,11 @@ import { Element, element } from "./browser.js";
 
 const RUNS = [["1 May", "", "a.jsonl"], ["2 May", "c0ffee", "b.jsonl"], ["3 May", "decade", "c.jsonl"]];
 element("report").textContent = deflateSync(JSON.stringify({ runs: RUNS })).toString("base64");
-const { colour, faded, inPrint, looksOf } = await import("../../measure/web/colours.js");
-const { historyText } = await import("../../measure/web/history.js");
-const { asked } = await import("../../measure/web/links.js");
-const { later, work } = await import("../../measure/web/queue.js");
-const { report } = await import("../../measure/web/report.js");
+const { colour, faded, inPrint, looksOf } = await import("../../measure/report/web/colours.js");
+const { historyText } = await import("../../measure/report/web/history.js");
+const { asked } = await import("../../measure/report/web/links.js");
+const { later, work } = await import("../../measure/report/web/queue.js");
+const { report } = await import("../../measure/report/web/report.js");
 
 test("the page reads the report that it holds", () => {
   assert.deepEqual(report, { runs: RUNS });

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from measure import files
+from measure.base import files
 from measure.spec import MeasureError
 from measure.stats import Interval
 

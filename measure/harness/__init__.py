@@ -1,0 +1,1 @@
+"""The pytest side: hooks, session, selection, baselines and what drifted, refresh, review, plan."""

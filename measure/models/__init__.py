@@ -1,0 +1,1 @@
+"""Loads one model: weights, tokenizer, blocks, device, counterfeits."""
