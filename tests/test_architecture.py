@@ -147,3 +147,11 @@ def test_type_checkers_see_the_public_names_and_no_others() -> None:
     }
     assert seen == measure._HOMES
     assert measure.__all__ == dir(measure) == sorted(seen)
+
+
+def test_the_map_shows_every_file_with_its_first_line() -> None:
+    from tests import house
+
+    written = house.DOCUMENT.read_text()
+    assert written == written.partition(house.BEGIN)[0] + house.text(), "run python -m tests.house"
+    assert all(house.first_line(path) for name, path in files().items() if name not in KEPT_NAMES)
