@@ -13,7 +13,7 @@ import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, Protocol, TypeGuard
+from typing import Any, Literal, Protocol, TypeGuard, runtime_checkable
 
 from measure.results import metrics
 from measure.results.metrics import Definition
@@ -235,6 +235,7 @@ def _listed() -> str:
 # What the harness asks of a spec
 
 
+@runtime_checkable
 class OfPairs(Protocol):
     """What a spec has of which pairs are drawn, see `measure.CurveSpec`."""
 
@@ -254,6 +255,7 @@ class OfPairs(Protocol):
     def rows(self) -> Rows: ...
 
 
+@runtime_checkable
 class OfTriples(Protocol):
     """What a spec has of which triples are drawn, see `measure.SliceSpec`."""
 

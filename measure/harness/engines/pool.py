@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from measure import catalog
 from measure.catalog import revisions
@@ -30,6 +30,7 @@ from measure.spec import AnySpec, NotMeasuredError
 _SOON, _LATER = 0.1, 2.0
 
 
+@runtime_checkable
 class Launcher(Protocol):
     """What starts workers of a run, and looks after them."""
 

@@ -6,7 +6,7 @@ The unit that travels to a worker is one load, and the specs that are measured o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from measure import catalog, kinds
 from measure.catalog import Shape
@@ -42,6 +42,7 @@ Report = Callable[[AnySpec, str], None]
 Begin = Callable[[str], None]
 
 
+@runtime_checkable
 class Engine(Protocol):
     """Where and when specs are measured.
 
