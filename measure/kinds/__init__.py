@@ -67,7 +67,7 @@ class Kind:
     `independent`: of the pairs drawn those alone are measured that inference uses.
     `points`: of a spec, how many points are run in each context. `logits`: of how many contexts one has its logits
     taken, whatever is read; 0 for none. `tokens`: its records tell tokens as text.
-    `described`: of a result, the groups of numbers that a baseline holds, in one of the forms that `measure.baselines`
+    `described`: of a result, the groups of numbers that a baseline holds, in one of the forms that `harness.baselines`
     reads; `form`: the name of that form in the file, the kind's own where it is None. `tolerance`: how far they may
     move, `tolerance_from` where that comes from.
     `recorded`: (row, outcome, texts of tokens) -> the row of the records with what came out.
