@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    """The hooks that a repository may write; see `measure.hookspec`."""
+    """The hooks that a repository may write; see `measure.harness.hookspec`."""
     from measure.harness import hookspec
 
     pluginmanager.add_hookspecs(hookspec)

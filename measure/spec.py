@@ -305,7 +305,7 @@ class CurveSpec(Spec):
     inference), disjoint and measured in both directions under `strict`. A file's pairs are all taken, both ways.
     `rows` says which of them are measured: `all`, or those that inference uses alone, `independent`.
     `path` says how X goes from A to B (`measure.core.paths.between`), `toward` where it goes in place of B, as far
-    (`measure.toward`), `distance` what is taken between outputs (`measure.distances`), `interventions` which parts of
+    (`core.toward`), `distance` what is taken between outputs (`core.distances`), `interventions` which parts of
     blocks are scaled or frozen.
     """
 

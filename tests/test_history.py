@@ -119,7 +119,8 @@ def test_lines_are_added_in_one_write_and_a_half_one_is_closed(tmp_path: Path) -
 def test_two_at_once_do_not_mix(tmp_path: Path) -> None:
     path = tmp_path / "history.jsonl"
     code = (
-        "import sys; from pathlib import Path; from tests.test_history import entry; from measure import history\n"
+        "import sys; from pathlib import Path\n"
+        "from tests.test_history import entry; from measure.report import history\n"
         "for run in range(1, 21):\n"
         "    history.append(Path(sys.argv[1]), [entry(run, subject=sys.argv[2], claim='c' * 500)] * 40)"
     )

@@ -101,7 +101,7 @@ def test_who_was_thought_dead_writes_into_its_own_file_alone(tmp_path: Path) -> 
 
 def test_a_process_of_this_machine_that_has_ended_holds_nothing(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from measure.leases import Leases; "
+        "import sys; from pathlib import Path; from measure.hub.leases import Leases; "
         "Leases('other').take(Path(sys.argv[1])); print('taken', flush=True); sys.stdin.read()"
     )
     process = subprocess.Popen(

@@ -234,7 +234,10 @@ def test_texts_are_read_without_a_home(tmp_path: Path, home: str | None) -> None
     parquet(tmp_path / "a.parquet")
     gone = {name: value for name, value in os.environ.items() if name not in ("HOME", "HF_HOME", "XDG_CACHE_HOME")}
     place = {} if home is None else {"HF_HOME": "/proc/nowhere" if home == "nowhere" else str(tmp_path / home)}
-    code = "from measure import prompts; import sys; print(*(prompts.load_corpus(s).sha256 for s in sys.argv[1:]))"
+    code = (
+        "import sys; from measure.prompts.drawn import load_corpus; "
+        "print(*(load_corpus(s).sha256 for s in sys.argv[1:]))"
+    )
     sources = ["default", str(tmp_path / "a.parquet")]
     done = subprocess.run(
         [sys.executable, "-c", code, *sources], env=gone | place, capture_output=True, text=True, check=False

@@ -236,7 +236,7 @@ FEWEST_RUNS = 3
 def runs(model: Model) -> list[Model]:
     """Training runs of a model's recipe that the user added, by seed. None if there are fewer than three.
 
-    Further runs of the ladder are not among them: measurements of those are kept, see `measure.over_runs`.
+    Further runs of the ladder are not among them: measurements of those are kept, see `measure.claims.over_runs`.
     """
     found = [one for one in seeds(model) if one.origin == "added" and one.family == model.family]
     return sorted(found, key=lambda one: one.seed) if len(found) >= FEWEST_RUNS else []

@@ -45,8 +45,8 @@ class Model:
     `seed` were trained by one recipe from different random seeds.
 
     `origin` is `paper` for models of the paper's figures and for the ladder; `discussion` for those that the paper only
-    mentions; `index` for public models in the package index (`measure.shelf`); `checkpoints` for trainings on the hub
-    (`measure.checkpoint_suites`), which suites take only if they are named; `added` for models that the user added.
+    mentions; `index` for public models in the package index (`hub.shelf`); `checkpoints` for trainings on the hub
+    (`catalog.checkpoint_suites`), which suites take only if they are named; `added` for models that the user added.
     """
 
     name: str

@@ -1,6 +1,6 @@
 """What claims share: what a jump, a plateau and sharper are, and the margins of each.
 
-`Claim`, counterfeits and planted data live in `measure.claim` and `measure.controls`, and are offered here too.
+`Claim`, counterfeits and planted data live in `claims.claim` and `claims.controls`, and are offered here too.
 
 Decided on 2026-11-27, after looking at ladder-olmo-0.2m and ladder-olmo-1.1m and their counterfeits (and knowing of the
 other rungs the two-sided drift alone, which an earlier audit had told), before any other rung was judged by it:

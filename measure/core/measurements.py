@@ -1,4 +1,4 @@
-"""Spec in, result out: one function per kind. Decides what is run, not how (`runs`, `forward`) or when (`engine`)."""
+"""Spec in, result out: one function per kind. Decides what is run, not how (`runs`) or when (the engines)."""
 
 from __future__ import annotations
 

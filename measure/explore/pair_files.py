@@ -280,7 +280,7 @@ def _key(read: str) -> str:
 
 
 def _values(curves: Curves) -> dict[str, list[float] | None]:
-    """Its metrics of one curve: see `measure.plateau_lab`; none where the ends are equal."""
+    """Its metrics of one curve: see `measure.api.plateau_lab`; none where the ends are equal."""
     assert curves.end_side_distance is not None, "measured here"
     assert curves.step_distance is not None, "measured here"
     near, far, lengths = curves.distance[0], curves.end_side_distance[0], curves.step_distance[0]

@@ -10,7 +10,7 @@ import pytest
 
 from measure.spec import DEFAULT_PAIRS, KEEP, MOST_DRAWS, PRECISIONS, PROTOCOLS, MeasureError
 
-# Who may measure: `measure.spread`.
+# Who may measure: `measure.harness.spread`.
 ENGINES = ("in-process", "processes", "ray", "slurm", "submitit-local")
 # The corpus that stands for the pairs of --pairs-from, see `own_pairs.hold`.
 OWN_PAIRS = pytest.StashKey[str]()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from measure.report.records import Recorder
     from measure.results.rows import Row
 
-# Where a process measures, and where the run's records are; see `measure.session`.
+# Where a process measures, and where the run's records are; see `measure.harness.session`.
 HARNESS = pytest.StashKey["Harness"]()
 RECORDER = pytest.StashKey["Recorder"]()
 # The models that --models names; None where it names none.

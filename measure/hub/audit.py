@@ -1,7 +1,7 @@
 """Checkpoints that are not what their names say, found by the hub's own file hashes before anything is fetched.
 
 Equal weights under two names, files shared with `main`, weights that are missing or too few; and what others have
-found (`measure.known_bad`). Asks the hub for its listings alone.
+found (`measure.catalog.known_bad`). Asks the hub for its listings alone.
 """
 
 from __future__ import annotations

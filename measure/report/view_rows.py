@@ -1,4 +1,4 @@
-"""What a run's page shows, as frozen types. As JSON they are what `measure/web/` reads; they do nothing."""
+"""What a run's page shows, as frozen types. As JSON they are what `measure/report/web/` reads; they do nothing."""
 
 from __future__ import annotations
 

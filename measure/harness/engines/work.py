@@ -1,6 +1,6 @@
 """What a worker does: takes loads that nobody works on, measures them, tells what came of them. Judges nothing.
 
-A worker is a process of pytest that was given `--shard`, or one that a `measure.pool` started.
+A worker is a process of pytest that was given `--shard`, or one that a `measure.harness.engines.pool` started.
 """
 
 from __future__ import annotations
