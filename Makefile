@@ -8,7 +8,7 @@ PRETRAINED ?= smollm2-135m-instruct
 SHORT := test_claim or (test_baseline and not (dissimilar or printed or layer or after or scrambled or untrained))
 PRETRAINED_FIGURES := fig2 edge-speed layer-sweep
 # Shapes and types are checked under test only, in the modules that compute.
-CHECKED := measure.stats,measure.results,measure.prompts,measure.models,measure.core,measure.api,measure.claims,measure.explore,measure.hub,measure.harness.engines,measure.harness.sweeping,measure.harness.recording,beartype.beartype
+CHECKED := measure.stats,measure.results,measure.prompts,measure.models,measure.core,measure.api.one_model,measure.api.comparison,measure.api.same_tokens,measure.api.plateau_lab,measure.api.published_runs,measure.claims,measure.explore,measure.hub,measure.harness.engines,measure.harness.sweeping,measure.harness.recording,beartype.beartype
 
 .PHONY: setup suites docs pretrained pretrained-short pretrained-sample test check bench gpu gpu-wheels sample counterfeits draws faults fuzz torture
 

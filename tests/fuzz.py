@@ -40,10 +40,10 @@ from measure.harness import baselines, recording, regression, review, snapshot
 from measure.harness.engines.store import Store
 from measure.hub import cache as hub_cache
 from measure.hub import gguf_files, known
+from measure.kinds.rows import CODE, State
 from measure.ladder import seeds, train
 from measure.report import history, page, records
 from measure.results import Curves, Result
-from measure.results.rows import CODE, State
 from measure.spec import CurveSpec, MeasureError, SliceSpec
 from measure.stats import Effect, Interval, Verdict
 from tests import small_results as small

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from measure.base.files import write_atomically
-from measure.results import rows
+from measure.kinds import rows
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "records.md"
 # What stands in the document before the tables is written by hand.

@@ -9,12 +9,12 @@ import numpy as np
 
 from measure import catalog
 from measure.harness import recording
+from measure.kinds.rows import Header, Row
 from measure.report import records
 from measure.report.records import Run
 from measure.results import Curves, Result
 from measure.results.crossings import Crossings
 from measure.results.predictions import Predictions
-from measure.results.rows import Header, Row
 from measure.results.slices import Slices
 from measure.spec import AnySpec, CrossingSpec, CurveSpec, PredictionSpec, SliceSpec
 

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from measure.kinds.rows import ResultRow, TestRow
 from measure.report import records
-from measure.results.rows import ResultRow, TestRow
 
 ROOT = Path(__file__).parent.parent
 SUITE = """

@@ -14,8 +14,8 @@ from measure.claims.accepted import Accepted
 from measure.harness.engines import estimates
 from measure.harness.items import VERDICTS
 from measure.harness.snapshot import baseline_in
+from measure.kinds.rows import TestRow
 from measure.report import records
-from measure.results.rows import TestRow
 from measure.spec import MeasureError
 from measure.stats import Effect, Interval, Verdict
 from tests.conftest import whole_table

@@ -19,11 +19,11 @@ from measure.base.exits import EXIT_CLAIM_FAILED
 from measure.core import forward, measurements
 from measure.harness import baselines, regression, snapshot
 from measure.harness.regression import compare
+from measure.kinds.rows import QUARTILES, State, TestRow
 from measure.models import loading as models
 from measure.prompts import drawn as prompts
 from measure.report import records
 from measure.results import Curves
-from measure.results.rows import QUARTILES, State, TestRow
 from measure.shown import Places
 from measure.spec import CrossingSpec, CurveSpec, PredictionSpec, SliceSpec, Spec
 

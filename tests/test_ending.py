@@ -9,8 +9,8 @@ import pytest
 from measure.base import progress
 from measure.base.exits import EXIT_NOT_MEASURED
 from measure.harness.engines import estimates
+from measure.kinds.rows import TestRow, VerdictRow
 from measure.report import terminal
-from measure.results.rows import TestRow, VerdictRow
 from tests.conftest import whole_table
 
 LONG = "Dissimilar prompts are parted by a boundary, similar ones are not (Fig. 2a, 2b)"

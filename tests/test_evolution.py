@@ -14,8 +14,8 @@ from measure import kinds
 from measure.harness import baselines, regression
 from measure.harness.regression import compare, rewritten
 from measure.kinds import ACROSS, PROCESSORS
+from measure.kinds.rows import State
 from measure.results import Curves
-from measure.results.rows import State
 from measure.results.slices import Slices
 from measure.spec import CurveSpec, MeasureError, SliceSpec
 from tests import small_results as small

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from measure import cli
+from measure.kinds.rows import EffectRow, Header, TestRow, VerdictRow
 from measure.report import history, records
 from measure.report.history import Entry
-from measure.results.rows import EffectRow, Header, TestRow, VerdictRow
 from measure.spec import MeasureError
 
 HEADER = Header(records.FORMAT, started="2026-01-02T03:04:05+00:00", code="abc")

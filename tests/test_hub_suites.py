@@ -14,12 +14,12 @@ from measure import catalog
 from measure.base.exits import EXIT_NOT_MEASURED
 from measure.harness import selection
 from measure.hub import checkpoints as hub
+from measure.kinds.rows import TestRow
 from measure.ladder.recipe import Rung
 from measure.ladder.train import build
 from measure.models.loading import no_progress_bars
 from measure.prompts import drawn as prompts
 from measure.report import records
-from measure.results.rows import TestRow
 from tests.hub import TOKENIZER, Failure, LocalHub
 
 ROOT = Path(__file__).parent.parent

@@ -8,10 +8,10 @@ import pytest
 
 from measure.harness import recording
 from measure.harness.engines import in_process as engine
+from measure.kinds.rows import ResultRow
 from measure.models import loading as models
 from measure.prompts import drawn as prompts
 from measure.report import records
-from measure.results.rows import ResultRow
 from measure.spec import CurveSpec, PredictionSpec, SliceSpec
 from tests import small_results as small
 

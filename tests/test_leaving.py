@@ -11,8 +11,8 @@ import pytest
 
 from measure import catalog, cli
 from measure.harness import recording
+from measure.kinds.rows import BaselineRow, Header, ResultRow, State, TestRow
 from measure.report import page, records
-from measure.results.rows import BaselineRow, Header, ResultRow, State, TestRow
 from measure.shown import Places
 from measure.spec import CurveSpec
 

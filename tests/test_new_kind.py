@@ -14,11 +14,11 @@ import pytest
 
 from measure import kinds
 from measure.kinds import Kind
+from measure.kinds.rows import State
 from measure.report import page, records
 from measure.report.records import Run
 from measure.results import Curves, Result, RowResult, metrics
 from measure.results.metrics import Definition
-from measure.results.rows import State
 from measure.spec import MeasureError, Spec
 from tests.pages import blocks
 

@@ -15,10 +15,10 @@ import pytest
 
 from measure import cli
 from measure.harness import recording
+from measure.kinds.rows import Header, ModelRow, PairRows, Revision
 from measure.report import figure_parts, paper_figures, records, slice_figures
 from measure.report.paper_figures import FIGURES
 from measure.report.records import Run
-from measure.results.rows import Header, ModelRow, PairRows, Revision
 from measure.spec import CrossingSpec, CurveSpec, SliceSpec
 from tests import small_results as small
 

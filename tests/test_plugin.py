@@ -16,11 +16,11 @@ from measure.claims import Claim
 from measure.core import measurements
 from measure.harness.engines import estimates
 from measure.harness.items import specs_in
+from measure.kinds.rows import EffectRow, State, TestRow
 from measure.models import loading
 from measure.report import records
 from measure.report import table as report
 from measure.report.records import Run
-from measure.results.rows import EffectRow, State, TestRow
 from measure.spec import CurveSpec, NotMeasuredError
 from measure.stats import Effect, Interval, Verdict
 from tests.conftest import tiny_network, whole_table

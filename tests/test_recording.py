@@ -9,9 +9,9 @@ import pytest
 
 from measure import catalog
 from measure.harness import recording
+from measure.kinds.kept import rounded
+from measure.kinds.rows import EffectRow, FactRow, ResultRow, Revision, TrendRow, VerdictRow
 from measure.report import records
-from measure.results.kept import rounded
-from measure.results.rows import EffectRow, FactRow, ResultRow, Revision, TrendRow, VerdictRow
 from measure.spec import ConfigSpec, CrossingSpec, CurveSpec, MeasureError, PredictionSpec, SliceSpec
 from measure.stats import Effect, Fact, Interval, Trend, Verdict
 from tests import small_results as small

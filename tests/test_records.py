@@ -16,8 +16,7 @@ import numpy as np
 import pytest
 
 from measure.harness import recording
-from measure.report import records
-from measure.results.rows import (
+from measure.kinds.rows import (
     BaselineRow,
     CurveRow,
     EffectRow,
@@ -29,6 +28,7 @@ from measure.results.rows import (
     TestRow,
     VerdictRow,
 )
+from measure.report import records
 from measure.spec import CurveSpec, MeasureError
 from tests import small_results as small
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from measure.kinds.rows import BaselineRow, EffectRow, State, TestRow, VerdictRow
 from measure.report import table as report
-from measure.results.rows import BaselineRow, EffectRow, State, TestRow, VerdictRow
 
 CLAIM = "Curves exist (Fig. 0)"
 

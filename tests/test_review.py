@@ -23,8 +23,8 @@ from measure import cli
 from measure.base import files
 from measure.commands import review as asking
 from measure.harness import drift, review
+from measure.kinds.rows import BaselineRow, Farthest, Quartiles, Side, State, TestRow
 from measure.report import records
-from measure.results.rows import BaselineRow, Farthest, Quartiles, Side, State, TestRow
 
 SUITE = """
 import pytest

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from measure.kinds.rows import State
 from measure.report import records
-from measure.results.rows import State
 
 SUITE = """
 import pytest

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from measure.kinds.rows import ResultRow, TestRow
 from measure.report import records
-from measure.results.rows import ResultRow, TestRow
 
 Line = dict[str, Any]
 STEPS = 11

@@ -20,9 +20,9 @@ import msgspec
 
 from measure import kinds
 from measure.base import files
-from measure.kinds import ACROSS, ENVIRONMENT, PROCESSORS, Kind
-from measure.results import RowResult, kept
-from measure.results.rows import QUARTILES
+from measure.kinds import ACROSS, ENVIRONMENT, PROCESSORS, Kind, kept
+from measure.kinds.rows import QUARTILES
+from measure.results import RowResult
 from measure.shown import Places
 from measure.spec import PATHS, MeasureError
 

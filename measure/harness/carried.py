@@ -17,8 +17,8 @@ from measure.harness.stash import HARNESS, LEFT_OUT, OTHER_PAIRS, OUTBOX, is_wor
 from measure.spec import MeasureError
 
 if TYPE_CHECKING:
+    from measure.kinds.rows import Row
     from measure.report.records import Recorder
-    from measure.results.rows import Row
 
 REPORTS = pytest.StashKey["Reports"]()
 
@@ -93,7 +93,7 @@ class Reports:
 
     def _show(self, row: Row) -> None:
         """A line now and then on what a worker of pytest-xdist has measured."""
-        from measure.results.rows import ResultRow
+        from measure.kinds.rows import ResultRow
 
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
         self._results += isinstance(row, ResultRow)

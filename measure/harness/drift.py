@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from measure.results.rows import QUARTILES, BaselineRow, Farthest, Numbers, ResultRow, Side, State, TestRow
+from measure.kinds.rows import QUARTILES, BaselineRow, Farthest, Numbers, ResultRow, Side, State, TestRow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -28,7 +28,7 @@ from measure.harness.items import (
     uses,
 )
 from measure.harness.options import is_default_sample
-from measure.results.rows import BaselineRow, Ended, Form, Role, State, TestRow, VerdictRow
+from measure.kinds.rows import BaselineRow, Ended, Form, Role, State, TestRow, VerdictRow
 from measure.spec import MeasureError, NotMeasuredError
 from measure.stats import Verdict
 

@@ -11,9 +11,8 @@ import numpy as np
 
 from measure import catalog, kinds, stats
 from measure.catalog import revisions
-from measure.kinds import Kind, Texts
-from measure.results import Result, RowResult, kept
-from measure.results.rows import (
+from measure.kinds import Kind, Texts, kept
+from measure.kinds.rows import (
     BaselineRow,
     EffectRow,
     FactRow,
@@ -26,6 +25,7 @@ from measure.results.rows import (
     TrendRow,
     VerdictRow,
 )
+from measure.results import Result, RowResult
 from measure.shown import Places
 from measure.spec import PATHS, AnySpec, fields_of
 

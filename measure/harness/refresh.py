@@ -16,7 +16,7 @@ from measure.base.exits import EXIT_CLAIM_FAILED, EXIT_DRIFT, EXIT_NOT_MEASURED
 from measure.harness.items import VERDICTS, uses
 from measure.harness.snapshot import baseline_file
 from measure.harness.stash import RECORDER
-from measure.results.rows import Ended, Form, State, TestRow
+from measure.kinds.rows import Ended, Form, State, TestRow
 from measure.spec import MeasureError
 
 

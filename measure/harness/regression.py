@@ -13,7 +13,7 @@ from measure.base import files
 from measure.harness import baselines
 from measure.harness.baselines import Compared, Content
 from measure.kinds import ACROSS, PROCESSORS
-from measure.results.rows import BaselineRow, Farthest, Offer, Quartiles, Side, Spread, State
+from measure.kinds.rows import BaselineRow, Farthest, Offer, Quartiles, Side, Spread, State
 from measure.shown import Places
 from measure.spec import PATHS, MeasureError
 

@@ -20,9 +20,9 @@ from measure.base.exits import EXIT_DRIFT, EXIT_NOT_MEASURED
 from measure.base.files import write_atomically
 from measure.harness import baselines, drift, regression
 from measure.harness.snapshot import text_of
+from measure.kinds.rows import CODE, Offer, State, TestRow
 from measure.report import records
 from measure.report.records import Run
-from measure.results.rows import CODE, Offer, State, TestRow
 from measure.spec import MeasureError
 
 # What there is to decide of a baseline: nothing where it was accepted since, cannot be, or is to stay.

@@ -23,11 +23,12 @@ from measure.harness.engines.store import Store
 from measure.harness.engines.work import Shard
 from measure.harness.options import OWN_PAIRS
 from measure.hub import known
+from measure.kinds import rows
+from measure.kinds.rows import Header, Machine, Row
 from measure.models import loading as models
 from measure.prompts import own_pairs
 from measure.report import records
-from measure.results import Result, rows
-from measure.results.rows import Header, Machine, Row
+from measure.results import Result
 from measure.shown import Places, one_line
 from measure.spec import DEFAULT_PAIRS, AnySpec, MeasureError
 

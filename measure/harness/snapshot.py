@@ -18,7 +18,7 @@ from measure.base.files import write_atomically
 from measure.harness import baselines
 from measure.harness.items import VERDICTS, baseline_folder
 from measure.harness.regression import compare
-from measure.results.rows import State
+from measure.kinds.rows import State
 from measure.shown import Places, shown
 
 # Baselines that could not be written in this process, a sentence each; `plugin` empties it as a run begins.

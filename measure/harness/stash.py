@@ -11,8 +11,8 @@ from measure.spec import MeasureError
 
 if TYPE_CHECKING:
     from measure.harness.session import Harness
+    from measure.kinds.rows import Row
     from measure.report.records import Recorder
-    from measure.results.rows import Row
 
 # Where a process measures, and where the run's records are; see `measure.harness.session`.
 HARNESS = pytest.StashKey["Harness"]()

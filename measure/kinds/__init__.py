@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, Protocol, TypeGuard, runtime_checkable
 
+from measure.kinds.rows import ResultRow
 from measure.results import metrics
 from measure.results.metrics import Definition
-from measure.results.rows import ResultRow
 from measure.spec import AnySpec, MeasureError, Pairing, Rows, Spec
 from measure.spec import Protocol as Sampling
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 
 from measure.catalog import Shape
 from measure.kinds import Kind, Texts, register
-from measure.results.rows import ResultRow
+from measure.kinds.rows import ResultRow
 from measure.spec import ConfigSpec
 
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from measure.kinds import Kind, Texts, curves, register
-from measure.results import kept, metrics
+from measure.kinds import Kind, Texts, curves, kept, register
+from measure.kinds.rows import ResultRow
+from measure.results import metrics
 from measure.results.crossings import Crossings
-from measure.results.rows import ResultRow
 from measure.spec import CrossingSpec
 
 _METRICS = (*metrics.CURVES, *metrics.CROSSINGS)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from measure.kinds import ACROSS, PROCESSORS, Kind, Texts, Tolerance, register, tolerances
-from measure.results import Curves, kept, metrics
+from measure.kinds import ACROSS, PROCESSORS, Kind, Texts, Tolerance, kept, register, tolerances
+from measure.kinds.rows import QUARTILES, CurveRow, PairRows, Quartiles, ResultRow, Spread
+from measure.results import Curves, metrics
 from measure.results.metrics import Definition
-from measure.results.rows import QUARTILES, CurveRow, PairRows, Quartiles, ResultRow, Spread
 from measure.spec import CurveSpec
 
 FORM = "curves"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from measure.kinds import Kind, Texts, curves, register
-from measure.results import kept, metrics
+from measure.kinds import Kind, Texts, curves, kept, register
+from measure.kinds.rows import PairRows, ResultRow
+from measure.results import metrics
 from measure.results.predictions import Predictions
-from measure.results.rows import PairRows, ResultRow
 from measure.spec import PredictionSpec
 
 _METRICS = (*metrics.CURVES, *metrics.PREDICTIONS)

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from measure.kinds import ACROSS, PROCESSORS, Kind, Texts, register, tolerances
-from measure.results import kept, metrics
-from measure.results.rows import ResultRow, Triple, place_type
+from measure.kinds import ACROSS, PROCESSORS, Kind, Texts, kept, register, tolerances
+from measure.kinds.rows import ResultRow, Triple, place_type
+from measure.results import metrics
 from measure.results.slices import SLICE_METRICS, Slices
 from measure.spec import SliceSpec
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from jaxtyping import Float
 
+from measure.kinds.rows import CurveRow, Field, ModelRow, Number, ResultRow, Revision
 from measure.report.records import Run
 from measure.results import metrics
-from measure.results.rows import CurveRow, Field, ModelRow, Number, ResultRow, Revision
 from measure.spec import CurveSpec
 
 if TYPE_CHECKING:

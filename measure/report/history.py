@@ -23,9 +23,9 @@ import msgspec
 
 from measure.base import files
 from measure.base.exits import EXIT_NOT_MEASURED
+from measure.kinds.rows import Ended, Header, Number, TestRow
 from measure.report import records
 from measure.report import table as report
-from measure.results.rows import Ended, Header, Number, TestRow
 from measure.spec import MeasureError
 
 FORMAT = 1

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
+from measure.kinds.rows import Metric
 from measure.report import records
 from measure.report.figure_parts import (
     BLUE,
@@ -41,7 +42,6 @@ from measure.report.figure_parts import (
 )
 from measure.report.records import Run
 from measure.results.metrics import TABLE
-from measure.results.rows import Metric
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
+from measure.kinds.rows import ResultRow, TestRow
 from measure.report.figure_parts import amount_name
 from measure.report.records import Run
 from measure.report.view_rows import Used
-from measure.results.rows import ResultRow, TestRow
 
 # As claims call their counterfeits; the last two are no counterfeits but readings.
 _AFTER = {

@@ -9,11 +9,11 @@ import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 
 from measure import catalog
+from measure.kinds.rows import ResultRow
 from measure.report import page_names
 from measure.report.figure_parts import count_name
 from measure.report.records import Run
 from measure.report.view_rows import Printed
-from measure.results.rows import ResultRow
 
 Rows = Sequence[ResultRow]
 # Table 1 as printed where it is not what the models' own configs say.

@@ -12,10 +12,10 @@ from typing import TypeVar
 import numpy as np
 from msgspec import UNSET, UnsetType
 
+from measure.kinds.rows import Field, Metric, Number, Numbers, Quartiles, ResultRow
 from measure.prompts import drawn as prompts
 from measure.report import records
 from measure.report.view_rows import CurveView, GatesView, Pair, PairsView, ResultView, SlicesView, Texts
-from measure.results.rows import Field, Metric, Number, Numbers, Quartiles, ResultRow
 
 # Of r: finer than a pixel, and than the band of any baseline drawn beside it (whose residual is sent whole).
 DIGITS = 4

@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from measure.kinds import ACROSS, curves
+from measure.kinds.rows import Ended, Header, Number, Numbers, ResultRow, TestRow
 from measure.report import page_names
 from measure.report.records import Run
 from measure.report.view_rows import Before, CaseView, ChangedVerdict, ClaimView, Compared, Pair
-from measure.results.rows import Ended, Header, Number, Numbers, ResultRow, TestRow
 
 # A curve that two runs have in common moved when a point of its quartiles did, by what baselines accept whatever the
 # devices: records have too few digits for less.

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import UNSET
 
+from measure.kinds.rows import BaselineRow, EffectRow, Ended, Field, Numbers, Quartiles, State, TestRow, VerdictRow
 from measure.report import page_names, page_paper, page_results, page_runs
 from measure.report import table as report
 from measure.report.page_history import History
@@ -27,7 +28,6 @@ from measure.report.view_rows import (
     View,
 )
 from measure.results import metrics
-from measure.results.rows import BaselineRow, EffectRow, Ended, Field, Numbers, Quartiles, State, TestRow, VerdictRow
 from measure.shown import one_line
 
 NOT_ACCEPTED = tuple(state.value for state in State if state is not State.AS_ACCEPTED)

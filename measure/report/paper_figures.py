@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from measure.base.files import write_atomically
+from measure.kinds.rows import CurveRow, PairRows, Revision
 from measure.report.figure_parts import (
     BAND,
     BLUE,
@@ -63,7 +64,6 @@ from measure.report.own_figures import edge_drift, edge_speed, gates, layer_swee
 from measure.report.records import Run
 from measure.report.slice_figures import TRIPLES, fig1, slices_of
 from measure.results.metrics import TABLE
-from measure.results.rows import CurveRow, PairRows, Revision
 from measure.spec import MeasureError
 
 if TYPE_CHECKING:

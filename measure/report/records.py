@@ -7,7 +7,7 @@ Each run has a file of its own, `reports/runs/<when it started>-<process>.jsonl`
 `test` (`TestRow`): one test of a suite, as it ends.
 `end` (last, `End`): absent where a run was killed.
 
-The rows' fields, told in `measure/results/rows.py`, are the lines' keys. Numbers have 5 significant digits; null stands
+The rows' fields, told in `measure/kinds/rows.py`, are the lines' keys. Numbers have 5 significant digits; null stands
 for what is no number. Fields that hold their default are left out. Keys and kinds that this version does not know are
 passed over.
 """
@@ -31,7 +31,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from measure.base import files
-from measure.results.rows import End, Header, Number, ResultRow, Row, TestRow, place_type
+from measure.kinds.rows import End, Header, Number, ResultRow, Row, TestRow, place_type
 from measure.spec import MeasureError
 
 FORMAT = 3

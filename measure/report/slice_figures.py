@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
+from measure.kinds.rows import Triple
 from measure.report import records
 from measure.report.figure_parts import (
     Item,
@@ -25,7 +26,6 @@ from measure.report.figure_parts import (
     usual,
 )
 from measure.report.records import Run
-from measure.results.rows import Triple
 from measure.results.slices import SAME_COLOUR
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from measure.results.rows import EffectRow, Ended, Number, State, TestRow, VerdictRow
+from measure.kinds.rows import EffectRow, Ended, Number, State, TestRow, VerdictRow
 
 JUDGED = ("claim", "control")
 NOT_MEASURED = "not measured"

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from measure.base.exits import EXIT_CLAIM_FAILED, EXIT_DRIFT, EXIT_NOT_MEASURED
 from measure.base.files import write_atomically
+from measure.kinds.rows import Ended, State, TestRow
 from measure.report import table as report
 from measure.report.table import NOT_MEASURED, Case
-from measure.results.rows import Ended, State, TestRow
 from measure.shown import one_line
 
 _MEANING = {

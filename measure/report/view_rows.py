@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from msgspec import UNSET, UnsetType
 
-from measure.results.rows import EffectRow, FactRow, Farthest, Metric, Number, Numbers, Quartiles, TrendRow
+from measure.kinds.rows import EffectRow, FactRow, Farthest, Metric, Number, Numbers, Quartiles, TrendRow
 
 # Fields that may be UNSET are left out of the page where they are; tuples with names are lists there.
 Texts = tuple[str, ...]

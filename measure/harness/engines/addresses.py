@@ -19,11 +19,11 @@ from measure.harness.engines.protocol import Found, load_of
 from measure.harness.engines.store import Store, key
 from measure.hub import known
 from measure.kinds import ENVIRONMENT
+from measure.kinds.rows import How
 from measure.models import loading as models
 from measure.prompts import drawn as prompts
 from measure.prompts import own_pairs
 from measure.results import Result
-from measure.results.rows import How
 from measure.spec import AnySpec, MeasureError, Spec, fields_of
 
 

@@ -14,7 +14,7 @@ from measure.harness.engines.one_load import measure_load
 from measure.harness.engines.protocol import Begin, Found, Load, Outcome, Report, load_of, untold
 from measure.harness.engines.same_weights import SeenWeights
 from measure.harness.engines.store import Store
-from measure.results.rows import How
+from measure.kinds.rows import How
 from measure.spec import AnySpec, Keep
 
 

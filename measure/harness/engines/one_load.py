@@ -16,10 +16,10 @@ from measure.harness.engines.addresses import addresses_of, identity, links_once
 from measure.harness.engines.failures import kept
 from measure.harness.engines.protocol import Begin, Found, Outcome
 from measure.harness.engines.store import Store
+from measure.kinds.rows import How
 from measure.models import loading as models
 from measure.prompts import drawn as prompts
 from measure.prompts import own_pairs
-from measure.results.rows import How
 from measure.spec import AnySpec, MeasureError, Spec
 
 # Layers that are measured together at most.

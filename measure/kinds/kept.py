@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float
 
 from measure import stats
+from measure.kinds.rows import QUARTILES, Metric, Number, Quartiles
 from measure.results import RowResult, metrics
-from measure.results.rows import QUARTILES, Metric, Number, Quartiles
 
 # Significant digits in a record; places after the point in a baseline.
 DIGITS = 5
