@@ -109,10 +109,16 @@ def test_one_process_fetches_at_a_time(tmp_path: Path) -> None:
 
 
 def test_each_machine_has_turns_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def another() -> None:
+        with quota.turn(tmp_path):
+            pass
+
     with quota.turn(tmp_path):
         monkeypatch.setattr("socket.gethostname", lambda: "node7.example")
-        with quota.turn(tmp_path):
-            assert (tmp_path / "node7_example.0").exists()
+        thread = threading.Thread(target=another, daemon=True)
+        thread.start()
+        thread.join(20)
+        assert (tmp_path / "node7_example.0").exists()
 
 
 def test_the_turn_of_a_killed_process_is_taken_over_and_that_of_a_living_one_not(
