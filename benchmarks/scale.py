@@ -48,7 +48,9 @@ def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--checkpoints", type=int, default=24)
-    parser.add_argument("--pairs", type=int, default=4000)
+    # Minutes of one processor in all: with less, starting workers is a larger part than what is asked.
+    parser.add_argument("--pairs", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=300)
     options = parser.parse_args()
     names = [f"someone/tiny-{number}" for number in range(options.checkpoints)]
     loads = [(name, "stored") for name in names]
@@ -62,7 +64,7 @@ def main() -> int:
             if importlib.util.find_spec(NEEDS.get(engine, "measure")) is None:
                 print(f"| {engine} | not installed | | | | |")
                 continue
-            folder = spread.project(Path(place) / engine, loads, pairs=options.pairs, steps=50)
+            folder = spread.project(Path(place) / engine, loads, pairs=options.pairs, steps=options.steps)
             asked = len(served.requests)
             took, worked = seconds(folder, served, [list(one) for one in given])
             alone, alone_worked = alone or took, alone_worked or worked
