@@ -8,7 +8,7 @@ PRETRAINED ?= smollm2-135m-instruct
 SHORT := test_claim or (test_baseline and not (dissimilar or printed or layer or after or scrambled or untrained))
 PRETRAINED_FIGURES := fig2 edge-speed layer-sweep
 # Shapes and types are checked under test only, in the modules that compute.
-CHECKED := measure.stats,measure.results,measure.prompts,measure.models,measure.core,measure.api.one_model,measure.api.comparison,measure.api.same_tokens,measure.api.plateau_lab,measure.api.published_runs,measure.claims,measure.explore,measure.hub,measure.harness.engines,measure.harness.sweeping,measure.harness.recording,beartype.beartype
+CHECKED := measure.core,measure.models,measure.prompts,measure.results,measure.stats,measure.kinds.kept,measure.api.one_model,measure.api.comparison,measure.api.same_tokens,measure.api.plateau_lab,measure.api.published_runs,measure.claims.directions,measure.claims.published,measure.claims.training_order,measure.explore.asked,measure.explore.addresses,measure.explore.guard,measure.explore.turns,measure.explore.served,measure.explore.planes,measure.explore.computing,measure.explore.pair_files,measure.hub.leases,measure.hub.quota,measure.hub.answers,measure.hub.disk,measure.hub.audit,measure.hub.tokenizer_places,measure.harness.recording,measure.harness.sweeping,measure.harness.engines.shards,measure.harness.engines.work,measure.harness.engines.pool_worker,measure.harness.engines.processes,measure.harness.engines.slurm_jobs,measure.harness.engines.gpus,measure.harness.engines.fetching,beartype.beartype
 
 .PHONY: setup suites docs pretrained pretrained-short pretrained-sample test check bench gpu gpu-wheels sample counterfeits draws faults fuzz torture
 
