@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from measure import catalog, cli
-from measure.core import measurements
+from measure.api import one_model
 from measure.models.loading import no_progress_bars
 from measure.results import Curves
 from measure.results.slices import Slices
@@ -275,7 +275,7 @@ def test_a_finished_rung_is_not_given_another_corpus(tmp_path: Path, capsys: pyt
 def test_a_result_is_saved_under_a_name(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measurements, "interpolate", lambda *_, **__: pytest.fail("measured"))
+    monkeypatch.setattr(one_model, "interpolate", lambda *_, **__: pytest.fail("measured"))
     assert cli.main(["curve", "ladder-olmo-0.2m", "a", "b", "--save", name]) == 2
     assert capsys.readouterr().err.startswith(f"measure: --save {name!r} is ")
 

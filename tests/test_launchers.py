@@ -14,7 +14,7 @@ import pytest
 
 from measure import catalog
 from measure.catalog import revisions
-from measure.harness.engines import pool, pool_worker, processes, ray_actors, shards, slurm_jobs
+from measure.harness.engines import pool, pool_worker, processes, protocol, ray_actors, shards, slurm_jobs
 from measure.harness.engines.processes import Processes
 from measure.harness.engines.store import Store
 from measure.spec import CurveSpec, MeasureError, NotMeasuredError
@@ -271,6 +271,6 @@ def test_what_cannot_be_told_to_a_worker_is_refused(tmp_path: Path) -> None:
         pass
 
     spec = OddSpec("ladder-olmo-0.2m")
-    work = pool_worker.Work((shards.Job(("ladder-olmo-0.2m", "stored", "float32"), (spec,)),), 1, tmp_path)
+    work = pool_worker.Work((shards.Job(protocol.Load("ladder-olmo-0.2m", "stored", "float32"), (spec,)),), 1, tmp_path)
     with pytest.raises(NotMeasuredError, match="odd cannot be told to a worker: OddSpec has fields that are"):
         pool_worker.write(tmp_path, work)

@@ -21,7 +21,7 @@ from measure.catalog import Shape
 from measure.harness import options
 from measure.harness.engines import gpus, shards, work
 from measure.harness.engines.in_process import InProcess
-from measure.harness.engines.protocol import load_of
+from measure.harness.engines.protocol import Load, load_of
 from measure.harness.engines.shards import Board, Job
 from measure.harness.engines.store import Store
 from measure.harness.engines.work import CannotGoOnError, Worker
@@ -137,7 +137,7 @@ def test_what_came_of_a_job_comes_back(tmp_path: Path) -> None:
     board = Board(run_in(tmp_path / "run"), Leases("one"))
     result = curves_of(line())
     store.put("ab12", result)
-    one, config = job(), Job(("ladder-olmo-0.2m", "config", ""), (ConfigSpec("ladder-olmo-0.2m"),))
+    one, config = job(), Job(Load("ladder-olmo-0.2m", "config", ""), (ConfigSpec("ladder-olmo-0.2m"),))
     denied = dataclasses.replace(job(layer=2).specs[0])
     whole = Job(one.load, (*one.specs, denied))
     found = {one.specs[0]: (result, "measured"), denied: (NotMeasuredError("no room"), "failed")}
@@ -157,7 +157,7 @@ def test_of_files_that_have_changed_nothing_is_taken(tmp_path: Path) -> None:
     model.mkdir()
     (model / "config.json").write_text("{}")
     board = Board(run_in(tmp_path / "run"), Leases("one"))
-    one = Job((str(model), "config", ""), (ConfigSpec(str(model)),))
+    one = Job(Load(str(model), "config", ""), (ConfigSpec(str(model)),))
     board.finish(one, {one.specs[0]: (SHAPE, "measured")}, {})
     assert board.found(one, Store(tmp_path / "store"))
     (model / "config.json").write_text("{ }")
@@ -321,7 +321,7 @@ def test_ten_thousand_loads_of_256_workers_take_a_few_looks_each(
 ) -> None:
     monkeypatch.setattr(os, "fsync", lambda _: None)
     monkeypatch.setattr(files.os, "fsync", lambda _: None)
-    jobs = [Job((f"m{number}", "stored", "float32"), ()) for number in range(10_000)]
+    jobs = [Job(Load(f"m{number}", "stored", "float32"), ()) for number in range(10_000)]
     monkeypatch.setattr(shards, "bytes_of", lambda name: 1 + int(name[1:]) % 7)
     monkeypatch.setattr(shards, "_state", lambda _: "")
     shares = shards.dealt(jobs, 256)
