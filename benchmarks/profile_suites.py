@@ -21,14 +21,14 @@ EVERY = 0.005
 GROUPS = {
     "forward.py": "forward passes",
     "runs.py": "forward passes",
-    "linear.py": "forward passes",
+    "reference.py": "forward passes",
+    "kernels.py": "forward passes",
     "verdicts.py": "statistics",
     "resampling.py": "statistics",
     "intervals.py": "statistics",
     "trend_tests.py": "statistics",
     "claim.py": "statistics",
     "controls.py": "statistics",
-    "claims.py": "statistics",
 }
 # Functions of the modules above and of others that derive numbers from what the forward passes gave.
 DERIVED = {
@@ -53,7 +53,8 @@ def place(frame: FrameType | None) -> str:
             return "imports"
         # What a module does when it is first imported is found by the importer's frames behind it.
         if name != "<module>" and file.is_relative_to(ROOT / "measure"):
-            return "distances and predictions" if name in DERIVED else GROUPS.get(file.name, f"measure/{file.name}")
+            other = "statistics" if file.parent.name == "claims" else str(file.relative_to(ROOT))
+            return "distances and predictions" if name in DERIVED else GROUPS.get(file.name, other)
         if name != "<module>" and file.is_relative_to(ROOT / "suites"):
             return "suites"
         frame = frame.f_back

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from measure.harness.engines import fetching, shards
-from measure.hub import answers
+from measure.hub import answers, listings
 from measure.hub import checkpoints as hub
 from measure.hub.answers import Answers
 from measure.hub.leases import Leases
@@ -97,7 +97,7 @@ def test_where_nothing_can_be_written_each_asks(tmp_path: Path) -> None:
 _ASKS_FOR_EVER = """
 import sys, time
 from pathlib import Path
-from measure.hub import answers
+from measure.hub import answers, listings
 from measure.hub.leases import Leases
 def ask():
     print("asks", flush=True)
@@ -165,7 +165,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int) -> tupl
             if repo != "tiny/none":
                 add(served, repo)
         served.use(patch, tmp_path / f"cache-{workers}")
-        patch.setattr(hub, "_LISTINGS", {} if workers == 1 else Forgetful())
+        patch.setattr(listings, "_LISTINGS", {} if workers == 1 else Forgetful())
         if workers > 1:
             answers.share(tmp_path / "run", Leases("worker"))
         threads = [threading.Thread(target=work) for _ in range(workers)]

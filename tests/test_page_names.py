@@ -10,7 +10,7 @@ import pytest
 from _pytest.mark.expression import Expression
 
 from measure import claims
-from measure.claims import controls
+from measure.claims.controls import LATER
 from measure.report import page_names
 from tests import written_runs as written
 from tests.test_page import case, shown
@@ -70,7 +70,7 @@ def test_a_link_to_a_case_is_the_same_in_a_narrower_run(tmp_path: Path) -> None:
 
 
 def test_counterfeits_are_called_as_claims_call_them() -> None:
-    for name, kind in controls.LATER.items():
+    for name, kind in LATER.items():
         row = written.typed(written.curve("x", "m@main", weights=f"{kind}_after_1:0"))
         assert page_names.weights(row) == name
     assert page_names.weights(written.typed(written.curve("x", "m@main", weights="scrambled:0"))) in claims.KINDS

@@ -3,6 +3,8 @@
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
 
+// What keeps the page listens to the window when it is read.
+globalThis.window ??= { addEventListener() {}, matchMedia: () => ({ matches: false, addEventListener() {} }) };
 const { about, asked, isRunning, Refused, stop, streamed } = await import("../../measure/explore/web/asking.js");
 const whole = globalThis.fetch;
 afterEach(() => { globalThis.fetch = whole; });
