@@ -5,6 +5,9 @@ import { afterEach, test } from "node:test";
 
 // What keeps the page listens to the window when it is read.
 globalThis.window ??= { addEventListener() {}, matchMedia: () => ({ matches: false, addEventListener() {} }) };
+// The page looks for its server again and again; that must not keep the tests alive.
+const every = globalThis.setInterval;
+globalThis.setInterval = (...given) => every(...given).unref();
 const { about, asked, isRunning, Refused, stop, streamed } = await import("../../measure/explore/web/asking.js");
 const whole = globalThis.fetch;
 afterEach(() => { globalThis.fetch = whole; });
