@@ -20,7 +20,7 @@ import pytest
 
 import measure
 from measure import cli
-from measure.core import runs
+from measure.core import agreement, runs
 from measure.spec import MeasureError
 
 pytest.importorskip("starlette", reason="needs the extra explore")
@@ -185,7 +185,7 @@ def test_once_all_layers_are_checked_nobody_waits_for_it(
 ) -> None:
     model.loaded.facts.passed.clear()
     assert len(list(computing.warmed(model))) == model.loaded.depth
-    monkeypatch.setattr(runs, "_plainly", None)
+    monkeypatch.setattr(agreement, "_plainly", None)
     assert len(client.post("curves", curves(layers=[1, 3], steps=200)).of("curve")) == 2
     assert client.post("plane", {"a": A, "b": B, "c": C, "size": 32, "layer": 2}).of("rows")
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from measure.harness import recording
-from measure.harness.engines import in_process as engine
+from measure.harness.engines import drawing
 from measure.kinds.rows import ResultRow
 from measure.models import loading as models
 from measure.prompts import drawn as prompts
@@ -74,7 +74,7 @@ def test_prompts_that_are_not_those_measured_are_not_told(
 ) -> None:
     suite.runpytest("-k", "slice")
     assert results(suite)[0].prompts
-    monkeypatch.setattr(engine, "_triples", lambda *_: prompts.Triples(((1,),), ((2,),), ((3,),)))
+    monkeypatch.setattr(drawing, "_triples", lambda *_: prompts.Triples(((1,),), ((2,),), ((3,),)))
     suite.runpytest("-k", "slice").assert_outcomes(passed=1, deselected=5)
     assert (results(suite)[0].how, results(suite)[0].prompts) == ("stored", ())
 
