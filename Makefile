@@ -10,7 +10,7 @@ PRETRAINED_FIGURES := fig2 edge-speed layer-sweep
 # Shapes and types are checked under test only, in the modules that compute.
 CHECKED := measure.core,measure.models,measure.prompts,measure.results,measure.stats,measure.kinds.kept,measure.api.one_model,measure.api.comparison,measure.api.same_tokens,measure.api.plateau_lab,measure.api.published_runs,measure.claims.directions,measure.claims.published,measure.claims.training_order,measure.explore.asked,measure.explore.addresses,measure.explore.guard,measure.explore.turns,measure.explore.served,measure.explore.planes,measure.explore.computing,measure.explore.pair_files,measure.hub.leases,measure.hub.quota,measure.hub.answers,measure.hub.disk,measure.hub.audit,measure.hub.tokenizer_places,measure.harness.recording,measure.harness.sweeping,measure.harness.engines.shards,measure.harness.engines.work,measure.harness.engines.pool_worker,measure.harness.engines.processes,measure.harness.engines.slurm_jobs,measure.harness.engines.gpus,measure.harness.engines.fetching,beartype.beartype
 
-.PHONY: setup suites docs pretrained pretrained-short pretrained-sample test check bench gpu gpu-wheels sample counterfeits draws faults fuzz torture
+.PHONY: setup suites docs pretrained pretrained-short pretrained-sample test test-newest check bench gpu gpu-wheels sample counterfeits draws faults fuzz torture
 
 setup: .venv/done
 
@@ -40,6 +40,15 @@ pretrained-sample: setup
 	$(BIN)/measure report .store/sample/pretrained.jsonl --out reports/pretrained --figures png --only $(PRETRAINED_FIGURES)
 	$(BIN)/python -m tests.smaller reports/pretrained/figures
 	rm -rf .store/sample
+
+# The newest packages within the ranges of pyproject.toml, in an environment of their own: tests, suites, what differs.
+test-newest:
+	$(PYTHON) -m venv --clear .venv-newest
+	.venv-newest/bin/pip install --quiet --editable '.[dev]'
+	rm -rf .store/newest
+	-OMP_NUM_THREADS=1 .venv-newest/bin/pytest tests/ --numprocesses 2 --dist loadfile --jaxtyping-packages=$(CHECKED) --junitxml .store/newest/tests.xml
+	-.venv-newest/bin/pytest suites/ --models ladder --store .store/newest --records .store/newest/suites.jsonl
+	.venv-newest/bin/python -m tests.newest .store/newest/tests.xml .store/newest/suites.jsonl
 
 # Two processes of one thread each: small models gain nothing from more threads.
 test: setup
