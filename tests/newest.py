@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
-from measure import records
-from measure.rows import State, TestRow
+from measure.kinds.rows import State, TestRow
+from measure.report import records
 
 PINS = Path(__file__).parent.parent / "constraints.txt"
 Table = dict[str, tuple[str, str]]
