@@ -157,3 +157,15 @@ def test_logits_that_are_no_linear_readout_are_taken_as_they_are() -> None:
         capped = torch.tanh(head(normed)) * 0.5
         found = distributions.difference(capped, normed, head, torch.tensor([1]), torch.tensor([2]))
     torch.testing.assert_close(found[0], (capped[0, :, 1] - capped[0, :, 2]).double())
+
+
+def test_weights_that_are_packed_are_not_read() -> None:
+    class Packed(nn.Linear):
+        """As 4-bit layers are: linear by their class, their weights in a shape of their own."""
+
+    head, normed = Packed(8, 20), torch.randn(1, 5, 8, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        logits = head(normed)
+    head.weight = nn.Parameter(torch.zeros(1, 1))
+    found = distributions.difference(logits, normed, head, torch.tensor([1]), torch.tensor([2]))
+    torch.testing.assert_close(found[0], (logits[0, :, 1] - logits[0, :, 2]).double())

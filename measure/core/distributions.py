@@ -98,7 +98,8 @@ def difference(
     """
     rows = torch.arange(len(logits), device=logits.device)
     found = (logits[rows, :, first] - logits[rows, :, second]).double()
-    if normed is not None and isinstance(head, nn.Linear):
+    # Of torch's own kind alone: the weights of others may be packed, or elsewhere.
+    if normed is not None and type(head) is nn.Linear and head.weight.device == normed.device:
         # (pairs, width) against (pairs, steps, width).
         exact = torch.einsum("pw,psw->ps", head.weight[first].double() - head.weight[second].double(), normed.double())
         if head.bias is not None:
