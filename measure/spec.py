@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from measure.distances import DISTANCES, OF_DISTRIBUTIONS, Distance
 from measure.names import ModelRef
 from measure.shown import shown
 
@@ -18,7 +19,6 @@ _Read = Literal["final_norm", "residual", "logits"]
 Read = str
 Interpolation = Literal["linear", "slerp", "arc"]
 Toward = Literal["b", "difference", "isotropic", "covariance"]
-Distance = Literal["l2", "symmetric", "projection", "cosine", "kl", "js"]
 Part = Literal["mlp", "attention"]
 Protocol = Literal["paper", "strict"]
 Precision = Literal["float32", "tf32", "bfloat16", "float16", "float64"]
@@ -34,9 +34,6 @@ READS: tuple[str, ...] = get_args(_Read)
 BLOCK_READ = re.compile(r"block:([1-9]\d{0,5})", re.ASCII)
 INTERPOLATIONS: tuple[str, ...] = get_args(Interpolation)
 TOWARD: tuple[str, ...] = get_args(Toward)
-DISTANCES: tuple[str, ...] = get_args(Distance)
-# Those between next-token distributions: read at the logits.
-OF_DISTRIBUTIONS = ("kl", "js")
 PARTS: tuple[str, ...] = get_args(Part)
 PROTOCOLS: tuple[str, ...] = get_args(Protocol)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
@@ -305,7 +302,7 @@ class CurveSpec(Spec):
     inference), disjoint and measured in both directions under `strict`. A file's pairs are all taken, both ways.
     `rows` says which of them are measured: `all`, or those that inference uses alone, `independent`.
     `path` says how X goes from A to B (`measure.core.paths.between`), `toward` where it goes in place of B, as far
-    (`core.toward`), `distance` what is taken between outputs (`core.distances`), `interventions` which parts of
+    (`core.toward`), `distance` what is taken between outputs (`measure.distances`), `interventions` which parts of
     blocks are scaled or frozen.
     """
 

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parent.parent
 ORDER = (
     "shown",
     "names",
+    "distances",
     "spec",
     "stats",
     "base",
@@ -39,7 +40,7 @@ ORDER = (
     "cli",
 )
 # What stands on top of the wings: the public words, and the two faces for pytest and the shell.
-ON_TOP = {"shown", "names", "spec", "stats", "catalog", "claims", "plugin", "cli"}
+ON_TOP = {"shown", "names", "distances", "spec", "stats", "catalog", "claims", "plugin", "cli"}
 # The same under the names that suites may have from before there were wings.
 KEPT_NAMES = {"crossings", "metrics", "predictions", "slices"}
 FLOORS = 7

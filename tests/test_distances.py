@@ -12,8 +12,9 @@ import torch
 
 import measure
 from measure.core import distances
+from measure.distances import DISTANCES, TABLE
 from measure.results import Curves, metrics
-from measure.spec import DISTANCES, MeasureError
+from measure.spec import MeasureError
 from tests.conftest import tiny_network
 
 A, B = [[5, 6, 7, 8], [9, 4, 5, 6, 7]], [[9, 10, 11, 12], [5, 8, 9, 3, 2]]
@@ -163,3 +164,7 @@ def test_another_distance_comes_back_from_its_file(tmp_path: Any) -> None:
     again = Curves.load(found.save(tmp_path / "c"))
     np.testing.assert_array_equal(again.relative, found.relative)
     np.testing.assert_array_equal(again.null.detour, found.null.detour)
+
+
+def test_every_word_has_its_formula() -> None:
+    assert tuple(TABLE) == DISTANCES

@@ -14,8 +14,9 @@ import pytest
 
 from measure import catalog
 from measure.catalog import revisions
-from measure.harness.engines import pool, pool_worker, processes, protocol, ray_actors, shards, slurm_jobs
-from measure.harness.engines.processes import Processes
+from measure.harness.engines import gpus, pool, pool_worker, protocol, shards
+from measure.harness.engines.launchers import processes, ray, slurm
+from measure.harness.engines.launchers.processes import Processes
 from measure.harness.engines.store import Store
 from measure.spec import CurveSpec, MeasureError, NotMeasuredError
 from tests.test_shards import SHAPE, job
@@ -82,11 +83,13 @@ def test_each_process_sees_a_gpu_of_its_own(tmp_path: Path, monkeypatch: pytest.
     assert [(tmp_path / f"gpu-{number}").read_text() for number in (0, 1)] == ["4", "6"]
 
 
-def test_more_gpus_than_there_are_is_told() -> None:
-    assert list(processes.checked(None, ["0", "1"])) == ["0", "1"]
-    assert list(processes.checked(1, ["0", "1"])) == ["0"]
+def test_more_gpus_than_there_are_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpus, "names", lambda: ["0", "1"])
+    assert gpus.chosen(None) == ["0", "1"]
+    assert gpus.chosen(1) == ["0"]
+    monkeypatch.setattr(gpus, "names", list)
     with pytest.raises(NotMeasuredError, match="--gpus 2: this machine has none; give as many at most"):
-        processes.checked(2, [])
+        gpus.chosen(2)
 
 
 def test_the_end_of_its_parent_ends_a_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,8 +103,8 @@ def test_the_end_of_its_parent_ends_a_worker(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("start", "said"),
     [
-        (ray_actors.RayActors, r"--engine ray needs Ray, which is not installed here; install it \(`pip install"),
-        (lambda: slurm_jobs.SlurmJobs("slurm", {}), "--engine slurm needs submitit, which is not installed here"),
+        (ray.RayActors, r"--engine ray needs Ray, which is not installed here; install it \(`pip install"),
+        (lambda: slurm.SlurmJobs("slurm", {}), "--engine slurm needs submitit, which is not installed here"),
     ],
 )
 def test_what_is_not_installed_is_told(start: Any, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,11 +115,11 @@ def test_what_is_not_installed_is_told(start: Any, said: str, monkeypatch: pytes
 
 
 def test_what_a_job_asks_for_is_read() -> None:
-    found = slurm_jobs.parameters("slurm_partition=gpu,timeout_min=240")
+    found = slurm.parameters("slurm_partition=gpu,timeout_min=240")
     assert found == {"slurm_partition": "gpu", "timeout_min": 240}
-    assert slurm_jobs.parameters("") == {}
+    assert slurm.parameters("") == {}
     with pytest.raises(MeasureError, match="--slurm 'gpu' is no NAME=VALUE; expected submitit's names, as in"):
-        slurm_jobs.parameters("gpu")
+        slurm.parameters("gpu")
 
 
 class Executor:
@@ -154,7 +157,7 @@ class Executor:
 
 @pytest.fixture
 def submitted(monkeypatch: pytest.MonkeyPatch) -> type[Executor]:
-    monkeypatch.setattr(slurm_jobs, "_submitit", lambda: SimpleNamespace(AutoExecutor=Executor))
+    monkeypatch.setattr(slurm, "_submitit", lambda: SimpleNamespace(AutoExecutor=Executor))
     Executor.arrays, Executor.results = [], []
     return Executor
 
@@ -163,14 +166,14 @@ def test_arrays_are_no_longer_than_the_cluster_takes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, submitted: type[Executor]
 ) -> None:
     told = SimpleNamespace(stdout="MaxJobCount = 10000\nMaxArraySize            = 1001\n")
-    monkeypatch.setattr(slurm_jobs.subprocess, "run", lambda *_, **__: told)
-    slurm_jobs.SlurmJobs("slurm", {}).start(tmp_path, 2500)
+    monkeypatch.setattr(slurm.subprocess, "run", lambda *_, **__: told)
+    slurm.SlurmJobs("slurm", {}).start(tmp_path, 2500)
     assert submitted.arrays == [1001, 1001, 498]
 
 
 def test_a_job_that_died_is_put_in_again(tmp_path: Path, submitted: type[Executor]) -> None:
     submitted.results = [None, RuntimeError("killed"), "the GPU is gone"]
-    found = slurm_jobs.SlurmJobs("local", {})
+    found = slurm.SlurmJobs("local", {})
     found.start(tmp_path, 2)
     assert found.look() == []
     assert found.alive == 1

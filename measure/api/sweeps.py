@@ -15,10 +15,10 @@ from measure.core.asked import check_reads, course_of, for_pairs, positions_of, 
 from measure.core.distances import Own
 from measure.core.inputs import PromptsInput
 from measure.core.measurements import layers_curves
+from measure.distances import OF_DISTRIBUTIONS
 from measure.prompts import tables
 from measure.results import Curves, metrics
 from measure.spec import (
-    OF_DISTRIBUTIONS,
     Interpolation,
     Intervention,
     MeasureError,

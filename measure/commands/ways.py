@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from measure.spec import DISTANCES, INTERPOLATIONS, PARTS, Frozen, Intervention, MeasureError, Scaled
+from measure.distances import DISTANCES
+from measure.spec import INTERPOLATIONS, PARTS, Frozen, Intervention, MeasureError, Scaled
 
 # What each option is where it is not given.
 USUAL: dict[str, Any] = {"path": "linear", "distance": "l2", "patched": "-1", "read_at": -1, "scale": [], "freeze": []}

@@ -12,12 +12,11 @@ import torch
 from torch import Tensor
 
 from measure.core.course import USUAL, Course
+from measure.distances import DISTANCES, OF_DISTRIBUTIONS
 from measure.models.loading import LoadedModel
 from measure.prompts.drawn import Pairs
 from measure.spec import (
-    DISTANCES,
     INTERPOLATIONS,
-    OF_DISTRIBUTIONS,
     CurveSpec,
     MeasureError,
     Read,

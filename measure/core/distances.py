@@ -1,8 +1,7 @@
-"""What is taken between outputs beside the Euclidean distance: formulas, in float64, some points at a time."""
+"""Distances along outputs, in float64, some points at a time: those of `measure.distances`, or somebody's own."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from measure.distances import TABLE, apart
 from measure.spec import MeasureError
 
 # Numbers of a read held in float64 at a time: 16 MB, whatever the vocabulary.
@@ -19,7 +19,6 @@ CHUNK = 2**21
 # Somebody's own: outputs (pairs, points, units) and their first and last (pairs, 2, units), to (pairs, points).
 Own = Callable[[np.ndarray, np.ndarray], Any]
 _Arrays = dict[str, np.ndarray]
-_Taken = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def name_of(distance: str | Own) -> str:
@@ -38,7 +37,7 @@ def along(found: Float[Tensor, "pairs points units"], distance: str | Own) -> _A
     """
     if not isinstance(distance, str):
         return _steps(found) | _by_hand(found, distance)
-    taken = _TAKEN[distance]
+    taken = TABLE[distance].of
     sides: list[list[Tensor]] = []
     for some, parts in _parts(found):
         first, last = some[:, :1].double(), some[:, -1:].double()
@@ -64,69 +63,11 @@ def _steps(found: Float[Tensor, "pairs points units"]) -> _Arrays:
         # Parts that share the point between them.
         points = max(2, CHUNK // found.shape[2])
         starts = range(0, found.shape[1] - 1, points - 1)
-        gaps = [_apart(some[:, at + 1 : at + points], some[:, at : at + points - 1][:, : found.shape[1] - 1 - at])
+        gaps = [apart(some[:, at + 1 : at + points], some[:, at : at + points - 1][:, : found.shape[1] - 1 - at])
                 for at in starts]  # fmt: skip
-        lengths.append((torch.cat(gaps, dim=1), _apart(some[:, -1], some[:, 0])))
+        lengths.append((torch.cat(gaps, dim=1), apart(some[:, -1], some[:, 0])))
     steps, ends = (torch.cat(side).cpu().numpy() for side in zip(*lengths, strict=True))
     return {"step_distance": steps, "end_length": ends}
-
-
-def _apart(x: Tensor, y: Tensor) -> Tensor:
-    """Euclidean distance; logits that are both minus infinity are equal."""
-    x, y = x.double(), y.double()
-    return torch.linalg.vector_norm(torch.where(x == y, 0.0, x - y), dim=-1)
-
-
-def _symmetric(x: Tensor, first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
-    """d / (d + d'), d from the first output and d' from the last."""
-    before, behind = _apart(x, first), _apart(x, last)
-    return before / (before + behind), behind / (before + behind)
-
-
-def _projection(x: Tensor, first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
-    """The signed length along the line from the first output to the last."""
-    way = (last - first) / _apart(last, first)[..., None]
-    return ((x - first) * way).sum(-1), ((last - x) * way).sum(-1)
-
-
-def _cosine(x: Tensor, first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
-    """1 minus the cosine of the angle between two outputs; as half the square of a chord, so that equal ones give 0."""
-    unit, before, behind = (side / torch.linalg.vector_norm(side, dim=-1, keepdim=True) for side in (x, first, last))
-    return ((unit - before) ** 2).sum(-1) / 2, ((unit - behind) ** 2).sum(-1) / 2
-
-
-def _kl(x: Tensor, first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
-    """Kullback-Leibler divergence of the end's distribution from the point's, KL(end || X), in nats."""
-    log = x.log_softmax(-1)
-    return _divergence(first.log_softmax(-1), log), _divergence(last.log_softmax(-1), log)
-
-
-def _js(x: Tensor, first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
-    """Jensen-Shannon divergence, in bits: 0 where equal, 1 where disjoint."""
-    log = x.log_softmax(-1)
-    return _jensen(first.log_softmax(-1), log), _jensen(last.log_softmax(-1), log)
-
-
-def _jensen(p: Tensor, q: Tensor) -> Tensor:
-    # Exactly 0 between equal ones.
-    middle = torch.where(p == q, p, torch.logaddexp(p, q) - math.log(2))
-    return (_divergence(p, middle) + _divergence(q, middle)) / (2 * math.log(2))
-
-
-def _divergence(p: Tensor, q: Tensor) -> Tensor:
-    """KL(p || q) of logarithms of distributions; a token that p never takes adds nothing, whatever q says of it."""
-    share = p.exp()
-    return torch.where(share > 0, share * (p - q), 0.0).sum(-1).clamp_min(0)
-
-
-_TAKEN: dict[str, _Taken] = {
-    "l2": lambda x, first, last: (_apart(x, first), _apart(x, last)),
-    "symmetric": _symmetric,
-    "projection": _projection,
-    "cosine": _cosine,
-    "kl": _kl,
-    "js": _js,
-}
 
 
 def _by_hand(found: Float[Tensor, "pairs points units"], own: Own) -> _Arrays:

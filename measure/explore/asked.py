@@ -8,8 +8,9 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from measure.distances import DISTANCES
 from measure.prompts.text_files import half_character
-from measure.spec import DISTANCES, INTERPOLATIONS, READS, MeasureError, block_of, check_read
+from measure.spec import INTERPOLATIONS, READS, MeasureError, block_of, check_read
 
 # Bytes of a request; a list of pairs to be taken over is the largest.
 MOST_BYTES = 4 * 2**20

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from measure.core import inputs
+from measure.distances import DISTANCES
 from measure.explore import asked
 from measure.models.loading import LoadedModel, load
 from measure.prompts import drawn as prompts
 from measure.prompts.drawn import Prompt
 from measure.results import metrics
-from measure.spec import DISTANCES, INTERPOLATIONS, READS, MeasureError, Precision
+from measure.spec import INTERPOLATIONS, READS, MeasureError, Precision
 
 V = TypeVar("V")
 # What is measured already is shown again without being measured; some 15 kB a curve.

@@ -8,10 +8,9 @@ from collections.abc import Mapping
 
 import pytest
 
+from measure.harness.engines import launchers
 from measure.spec import DEFAULT_PAIRS, KEEP, MOST_DRAWS, PRECISIONS, PROTOCOLS, MeasureError
 
-# Who may measure: `measure.harness.spread`.
-ENGINES = ("in-process", "processes", "ray", "slurm", "submitit-local")
 # The corpus that stands for the pairs of --pairs-from, see `own_pairs.hold`.
 OWN_PAIRS = pytest.StashKey[str]()
 
@@ -123,7 +122,7 @@ def _add_spreading(group: pytest.OptionGroup) -> None:
     )
     group.addoption(
         "--engine",
-        choices=ENGINES,
+        choices=("in-process", *launchers.names()),
         default=None,
         help="who measures (default: this process, or one process for each of several GPUs)",
     )

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pytest
 
-from measure.harness.engines import gpus, processes
+from measure.harness.engines import gpus, launchers
 from measure.harness.engines.in_process import InProcess
-from measure.harness.engines.pool import Launcher, Pool
+from measure.harness.engines.pool import Pool
 from measure.harness.engines.protocol import Begin, Engine, Report
 from measure.harness.engines.store import Store
 from measure.harness.engines.work import Shard
@@ -29,7 +27,7 @@ def engine_for(config: pytest.Config, store: Store, report: Report, begin: Begin
     if (shard := config.getoption("--shard")) is not None:
         return Shard(*shard_of(shard), store, report, begin, **options)
     asked, workers = config.getoption("--engine"), config.getoption("--workers")
-    seen = processes.checked(config.getoption("--gpus"), gpus.names())
+    seen = gpus.chosen(config.getoption("--gpus"))
     alone = asked is None and (len(seen) < 2 and workers is None)
     # Workers of pytest-xdist are spread already.
     if alone or asked == "in-process" or store.refreshing or hasattr(config, "workerinput"):
@@ -37,17 +35,5 @@ def engine_for(config: pytest.Config, store: Store, report: Report, begin: Begin
     pairs = config.getoption("--pairs-from")
     # One checkpoint is soon measured where the others would only wait for it, unless somebody asked for them.
     least = 2 if asked is None else 1
-    launcher = _launcher(asked or "processes", seen, config.getoption("--slurm"))
+    launcher = launchers.launcher(asked or "processes", config)
     return Pool(launcher, workers, store, report, begin, pairs_from=pairs, least=least, **options)
-
-
-def _launcher(asked: str, seen: Sequence[str], slurm: str) -> Launcher:
-    if asked == "ray":
-        from measure.harness.engines.ray_actors import RayActors
-
-        return RayActors()
-    if asked in ("slurm", "submitit-local"):
-        from measure.harness.engines.slurm_jobs import SlurmJobs, parameters
-
-        return SlurmJobs("slurm" if asked == "slurm" else "local", parameters(slurm))
-    return processes.Processes(seen)

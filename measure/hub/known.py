@@ -125,6 +125,7 @@ MEASURING = (
     "base/checkpoint_files.py",
     "base/places.py",
     "core",
+    "distances.py",
     "hub/known.py",
     "hub/stale.py",
     "hub/tokenizer_places.py",

@@ -103,7 +103,7 @@ class Curves(RowResult, kind="curves"):
     `prompts` (pairs, 2): prompts A and B as text, None if not known, as in results of the suites.
     `end_length` (pairs,): ||F(X(1)) - F(X(0))||, if `distance` is another distance; steps are always Euclidean.
 
-    If another distance was measured (`provenance["distance"]`, see `core.distances`), d and r are of that distance.
+    If another distance was measured (`provenance["distance"]`, see `measure.distances`), d and r are of that distance.
     """
 
     alphas: Float[np.ndarray, " steps"]
@@ -392,3 +392,6 @@ class Curves(RowResult, kind="curves"):
             f"median max slope {slope['estimate']:.2f} {interval} (n = {slope['units']}), "
             f"{slope['degenerate']} degenerate)"
         )
+
+
+metrics.add_properties(Curves, metrics.CURVES)

@@ -8,10 +8,15 @@ speed, 1 throughout on a straight and even run. `alphas` are evenly spaced from 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
+
+from measure import distances
 
 # How far from each end the output should stand still, in alpha.
 EDGE = 0.2
@@ -135,6 +140,9 @@ class Definition:
 
     `straight`: its value on a straight, even run of 50 points; None where there is none. `processors`, `devices`: how
     far a quartile of it may move between processors, and between devices, before a baseline calls it drift.
+
+    `of`: curves to one number a pair, (pairs,); None where the result has it as a property of its own. A new metric of
+    curves is its row in `CURVES` with this.
     """
 
     name: str
@@ -144,6 +152,7 @@ class Definition:
     processors: float
     devices: float
     blind: str = ""
+    of: Callable[[Any], Float[np.ndarray, " pairs"]] | None = None
 
 
 # Of every curve.
@@ -230,8 +239,6 @@ SLICES = (
 NAMES = tuple(one.name for one in CURVES)
 # What looks at the output's own path, which is Euclidean whatever distance r is made of.
 OF_THE_PATH = ("edge_speed", "peak_speed", "detour", "variation_width", "plateau_fraction")
-# Distances that grow evenly where the output runs straight and evenly.
-EVEN = ("l2", "symmetric", "projection")
 TABLE = {one.name: one for one in (*CURVES, *PREDICTIONS, *CROSSINGS, *SLICES)}
 
 
@@ -241,4 +248,13 @@ def straight(name: str, distance: str) -> float | None:
     None where there is none: cosine and divergences go with the square of a short way, and how fast they grow on a long
     one hangs on where it lies.
     """
-    return TABLE[name].straight if distance in EVEN or name in OF_THE_PATH else None
+    return TABLE[name].straight if distance in distances.EVEN or name in OF_THE_PATH else None
+
+
+def add_properties(result: type, definitions: Iterable[Definition]) -> None:
+    """Give `result` a property for each metric that says itself what it is `of`."""
+    for one in definitions:
+        if one.of is not None:
+            found = cached_property(one.of)
+            found.__set_name__(result, one.name)
+            setattr(result, one.name, found)

@@ -6,6 +6,8 @@ import os
 
 import torch
 
+from measure.spec import NotMeasuredError
+
 # What CUDA says where a device has gone, not where a kernel was wrong.
 _LOST = (
     "no CUDA-capable device",
@@ -33,6 +35,14 @@ def names() -> list[str]:
     given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     seen = [name.strip() for name in given.split(",") if name.strip()]
     return seen[: count()] if seen else [str(number) for number in range(count())]
+
+
+def chosen(wanted: int | None) -> list[str]:
+    """So many of `names`, all where None is given. Raises `NotMeasuredError` where there are fewer."""
+    here = names()
+    if wanted is not None and wanted > len(here):
+        raise NotMeasuredError(f"--gpus {wanted}: this machine has {len(here) or 'none'}; give as many at most.")
+    return here[:wanted]
 
 
 def told_as_lost(error: BaseException) -> str | None:

@@ -1,6 +1,6 @@
 """An engine that hands loads to workers and takes what they found, load by load in the order of the run.
 
-Who starts the workers is another's business: see `processes`, `ray_actors`, `slurm_jobs`.
+Who starts the workers is another's business: see `launchers`.
 """
 
 from __future__ import annotations

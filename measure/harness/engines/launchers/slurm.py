@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import pytest
+
 from measure.spec import MeasureError, NotMeasuredError
 
 # Where Slurm does not tell: what it has unless a cluster sets another.
@@ -52,6 +54,11 @@ def longest_array() -> int:
     except (OSError, subprocess.SubprocessError):
         found = None
     return max(1, int(found[1]) if found else _USUAL_ARRAY)
+
+
+def launcher(config: pytest.Config) -> SlurmJobs:
+    """Raises `MeasureError` for parameters that are none, or where submitit is missing."""
+    return SlurmJobs("slurm", parameters(config.getoption("--slurm")))
 
 
 class SlurmJobs:

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from measure.harness.engines import pool_worker
-from measure.spec import NotMeasuredError
+import pytest
+
+from measure.harness.engines import gpus, pool_worker
 
 # Of so many starts in a row none came to measure anything.
 FEW_STARTS = 10
@@ -26,6 +27,11 @@ class _Slot:
     process: subprocess.Popen[bytes] | None = None
     log_size: int = 0
     failed_starts: int = 0
+
+
+def launcher(config: pytest.Config) -> Processes:
+    """Raises `NotMeasuredError` where this machine has fewer GPUs than are asked for."""
+    return Processes(gpus.chosen(config.getoption("--gpus")))
 
 
 class Processes:
@@ -118,10 +124,3 @@ class Processes:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-def checked(gpus: int | None, here: Sequence[str]) -> Sequence[str]:
-    """So many of this machine's GPUs, all where None is given. Raises `NotMeasuredError` where it has fewer."""
-    if gpus is not None and gpus > len(here):
-        raise NotMeasuredError(f"--gpus {gpus}: this machine has {len(here) or 'none'}; give as many at most.")
-    return here[:gpus]
