@@ -19,6 +19,7 @@ import measure
 from measure import catalog
 from measure.hub import checkpoints as hub
 from measure.hub import gguf_files
+from measure.hub.packed import file_hash
 from measure.models import loading as models
 from measure.spec import MeasureError, NotMeasuredError
 from tests import gguf_writing
@@ -76,7 +77,7 @@ def test_dequantized_weights_in_both_forms_give_the_same_numbers(tmp_path: Path,
     said = packed.provenance["gguf"]
     assert said["types"] == {"F32": 7, name: 22}
     assert said["dequantized"] == "float32"
-    assert said["sha256"] == gguf_files.file_hash(path)
+    assert said["sha256"] == file_hash(path)
     assert "gguf" not in plain.provenance
 
 
@@ -170,7 +171,7 @@ def test_a_file_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_file_has_no_revisions(tmp_path: Path) -> None:
     path = write(tmp_path / "tiny.gguf", network("llama"))
     assert len(measure.interpolate(f"{path}@main", A, B, steps=3)) == 1
-    with pytest.raises(NotMeasuredError, match="has no revision 'step1': a GGUF file holds one set of weights"):
+    with pytest.raises(NotMeasuredError, match="has no revision 'step1': one file holds one set of weights"):
         measure.interpolate(f"{path}@step1", A, B)
 
 

@@ -92,3 +92,26 @@ def test_a_new_engine_is_its_file(tmp_path: Path) -> None:
     )
     said = run(house, "-m", "pytest", "test_one.py", "--engine", "single", "-p", "no:cacheprovider")
     assert "1 passed" in said
+
+
+def test_a_new_form_of_weights_is_its_row_and_its_module(tmp_path: Path) -> None:
+    """A model in a zip, whose folder is in it as it is."""
+    row = 'PACKED_FORMS = (PackedForm("zip", ".zip", "forms"), '
+    house = copy_of(tmp_path, "base/packed_forms.py", ("PACKED_FORMS = (", row))
+    (house / "forms.py").write_text(
+        "import json, zipfile\n"
+        "from pathlib import Path\n\n"
+        'CARD = "zip.json"\n\n\n'
+        "def identity(sha256):\n"
+        '    return f"zip {sha256}"\n\n\n'
+        "def card(folder):\n"
+        "    return json.loads((folder / CARD).read_bytes())\n\n\n"
+        "def unpacked(path):\n"
+        '    folder = Path(f"{path}.unpacked")\n'
+        "    zipfile.ZipFile(path).extractall(folder)\n"
+        '    (folder / CARD).write_text(json.dumps({"file": path.name}))\n'
+        "    return folder\n"
+    )
+    shutil.make_archive(str(tmp_path / "model"), "zip", HOUSE / "ladder/weights/ladder-olmo-0.2m/main")
+    code = "import measure, sys; print(measure.interpolate(sys.argv[1], [[1, 2, 3]], [[4, 5, 6]]).provenance['zip'])"
+    assert run(house, "-c", code, str(tmp_path / "model.zip")) == "{'file': 'model.zip'}\n"

@@ -254,9 +254,8 @@ def _described(side: str, loaded: LoadedModel, given: str | LoadedModel) -> _Kno
 
 
 def _quantisation(loaded: LoadedModel) -> str:
-    if loaded.gguf is not None:
-        types = loaded.gguf.get("types") or {}
-        return f"GGUF, {', '.join(map(str, types))}, unpacked" if types else "GGUF, unpacked"
+    for form, card in loaded.packed.items():
+        return ", ".join([form.upper(), *map(str, card.get("types") or ()), "unpacked"])
     found = getattr(loaded.network.config, "quantization_config", None)
     return str(dict(found).get("quant_method", "yes")) if found else "none"
 

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from measure.base import checkpoint_files, places
+from measure.base.packed_forms import PACKED_FORMS, PACKED_SOURCES, PackedForm, packed_form
 from measure.catalog import checkpoint_suites, revisions
 from measure.catalog import entries as catalog_entries
 from measure.catalog.ladder_cards import read_card, rung_model
@@ -182,26 +183,29 @@ def forget_added() -> None:
     models.cache_clear()
 
 
-def _only_gguf(folder: Path) -> Path | None:
-    """The GGUF file of a folder that holds no other form of a model; None where there is none.
+def _only_packed(folder: Path) -> tuple[PackedForm, Path] | None:
+    """The file with a whole model in a folder that holds no other form of one; None where there is none.
 
     Raises `MeasureError` where there are two: one must be named.
     """
-    files = sorted(path for path in folder.glob("*") if path.suffix.lower() == ".gguf" and path.is_file())
+    forms = {path: form for path in folder.glob("*") if (form := packed_form(path.name)) and path.is_file()}
+    files = sorted(forms)
     if not files or (folder / "config.json").is_file():
         return None
     if len(files) > 1:
         names = ", ".join(path.name for path in files)
-        raise MeasureError(f"{folder} holds {len(files)} GGUF files ({names}); name one: {files[0]}.")
-    return files[0]
+        kinds = " or ".join(dict.fromkeys(forms[path].label for path in files))
+        raise MeasureError(f"{folder} holds {len(files)} {kinds} files ({names}); name one: {files[0]}.")
+    return forms[files[0]], files[0]
 
 
 def _folder(name: str, revision: str) -> Reference:
     """A local model; `@revision` names a folder inside it."""
     folder = places.at(name) or Path(name)
     location = folder / revision
-    if packed := _only_gguf(location):
-        return Reference(name, revision or "main", "gguf", str(packed))
+    if packed := _only_packed(location):
+        form, path = packed
+        return Reference(name, revision or "main", form.source, str(path))
     if not (location / "config.json").is_file():
         checkpoint_files.check_folder(location)
         inside = ", ".join(sorted(path.parent.name for path in folder.glob("*/config.json"))) or "none"
@@ -244,9 +248,7 @@ def runs(model: Model) -> list[Model]:
 
 def _check_only_main(name: str, revision: str) -> None:
     if revision != "main":
-        raise NotMeasuredError(
-            f"{name} has no revision {revision!r}: a GGUF file holds one set of weights; leave @ out."
-        )
+        raise NotMeasuredError(f"{name} has no revision {revision!r}: one file holds one set of weights; leave @ out.")
 
 
 def split(text: str) -> tuple[str, str]:
@@ -275,11 +277,11 @@ def resolve(text: str) -> Reference:
         return _in_catalog(model, name, revision or "main")
     if (place := places.at(name)) is not None:
         return _at_place(name, revision, place)
-    if text.lower().endswith(".gguf"):
-        return Reference(text, "main", "gguf", text)
-    if name.lower().endswith(".gguf"):
+    if form := packed_form(text):
+        return Reference(text, "main", form.source, text)
+    if form := packed_form(name):
         _check_only_main(name, revision)
-        return Reference(name, "main", "gguf", name)
+        return Reference(name, "main", form.source, name)
     on_hub = name.removeprefix("hf://")
     if on_hub.count("/") == 1 and not places.is_written_as_one(on_hub):
         if on_hub == name:
@@ -306,7 +308,7 @@ def _in_catalog(model: Model, name: str, revision: str) -> Reference:
         raise NotMeasuredError(f"{name} has no revision {revision!r}; it has {', '.join(model.revisions)}.")
     if model.source == "ladder":
         _check_shipped(model, revision)
-    if model.source in ("index", "gguf"):
+    if model.source in ("index", *PACKED_SOURCES):
         _check_only_main(name, revision)
         return Reference(name, "main", model.source, model.location, model)
     if model.source == "folder":
@@ -318,15 +320,17 @@ def _in_catalog(model: Model, name: str, revision: str) -> Reference:
 
 
 def _at_place(name: str, revision: str, place: Path) -> Reference:
-    """The model in a folder, or in a GGUF file."""
+    """The model in a folder, or in one file."""
     if place.is_dir():
         return _folder(name, revision)
-    if not name.lower().endswith(".gguf"):
+    form = packed_form(name)
+    if form is None:
+        endings = " or ".join(one.ending for one in PACKED_FORMS)
         raise NotMeasuredError(
-            f"{name} is a file, and no model; give the folder with its config.json, or a file that ends in .gguf."
+            f"{name} is a file, and no model; give the folder with its config.json, or a file that ends in {endings}."
         )
     _check_only_main(name, revision or "main")
-    return Reference(name, "main", "gguf", str(place))
+    return Reference(name, "main", form.source, str(place))
 
 
 def _check_no_folder(name: str) -> None:

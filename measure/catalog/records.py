@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Source = Literal["ladder", "hub", "folder", "gguf", "index"]
+# `ladder`, `hub`, `folder`, `index`, or one of `packed_forms.PACKED_SOURCES`.
+Source = str
 Origin = Literal["paper", "discussion", "index", "added", "checkpoints"]
 
 

@@ -52,7 +52,7 @@ def of(
         "model": model.name,
         "revision": model.revision,
         **({"commit": model.commit} if model.commit else {}),
-        **({"gguf": model.gguf} if model.gguf else {}),
+        **model.packed,
         **({"adapters": model.adapters} if model.adapters else {}),
         "weights": model.weights,
         "weights_sha256": model.sha256,

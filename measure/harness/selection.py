@@ -14,6 +14,7 @@ from typing import Any
 
 from measure import catalog
 from measure.base import places
+from measure.base.packed_forms import packed_form
 from measure.catalog import checkpoint_suites
 from measure.harness import sweeping
 from measure.harness.engines import estimates
@@ -121,7 +122,7 @@ def _plain(name: str, parts: int) -> str:
 
     Asked for more parts than a path has, it is the last one with a hash of the whole.
     """
-    is_path = places.at(name) is not None or name.lower().endswith(".gguf")
+    is_path = places.at(name) is not None or packed_form(name) is not None
     pieces = Path(name).parts if is_path else (name.replace("/", "--"),)
     if parts > len(pieces):
         digest = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:6]

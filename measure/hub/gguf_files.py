@@ -27,7 +27,7 @@ import numpy as np
 from measure.base import files
 from measure.base.files import write_atomically
 from measure.hub import checkpoints as hub
-from measure.hub import known
+from measure.hub import known, packed
 from measure.spec import MeasureError, NotMeasuredError
 
 CARD = "gguf.json"
@@ -79,13 +79,18 @@ def card(folder: Path) -> dict[str, Any] | None:
     return {name: value for name, value in found.items() if name not in ("files", "seal")}
 
 
+def identity(sha256: str) -> str:
+    """What a file of this hash is known by once it is unpacked."""
+    return f"gguf {FORMAT} {sha256}"
+
+
 def _is_whole(folder: Path, card: dict[str, Any]) -> bool:
     """Whether every file that was unpacked is as it was: one that is not is unpacked anew."""
     kept = card.get("files")
     if not isinstance(kept, dict) or card.get("seal") != _seal(card):
         return False
     try:
-        return all(file_hash(folder / name) == sha256 for name, sha256 in kept.items())
+        return all(packed.file_hash(folder / name) == sha256 for name, sha256 in kept.items())
     except (OSError, ValueError):
         return False
 
@@ -93,16 +98,6 @@ def _is_whole(folder: Path, card: dict[str, Any]) -> bool:
 def _seal(card: dict[str, Any]) -> str:
     """What tells that a card is as it was written."""
     return files.seal(CARD, json.dumps({**card, "seal": ""}, sort_keys=True))
-
-
-def file_hash(path: Path) -> str:
-    """sha256 of a file, read again only where it has changed since any process read it."""
-    kept = known.of_files(hub.memory() / "known", [path], what="file")
-    sha256 = known.read_hash(kept)
-    if sha256 is None:
-        sha256 = known.hash_once(path)
-        known.write_hash(kept, sha256)
-    return sha256
 
 
 def unpacked(path: Path) -> Path:
@@ -113,7 +108,7 @@ def unpacked(path: Path) -> Path:
     """
     if not path.is_file():
         raise NotMeasuredError(f"{path} is not there; give the path of a GGUF file.")
-    sha256 = file_hash(path)
+    sha256 = packed.file_hash(path)
     folder = hub.memory() / "gguf" / sha256
     unpack(path, folder, sha256)
     return folder

@@ -12,8 +12,9 @@ from typing import Any
 
 from measure import catalog
 from measure.base import checkpoint_files
+from measure.base.packed_forms import PACKED_SOURCES
 from measure.hub import checkpoints as hub
-from measure.hub import gguf_files, known, shelf, stale
+from measure.hub import known, packed, shelf, stale
 from measure.hub.tokenizer_places import tokenizer_places
 from measure.models.config import read_config
 from measure.spec import MeasureError
@@ -39,25 +40,28 @@ def bring(reference: catalog.Reference, *, weights: bool, allow_pickle: bool) ->
 
 
 def local_folder(reference: catalog.Reference) -> Path:
-    """The folder of a model that is on this machine; one in a GGUF file is unpacked first.
+    """The folder of a model that is on this machine; one in one file is unpacked first.
 
-    Raises `MeasureError` as `gguf_files.unpacked` and `shelf.folder` do.
+    Raises `MeasureError` as `packed.Reader.unpacked` and `shelf.folder` do.
     """
     if reference.source == "index":
         return shelf.folder(reference.location)
-    if reference.source == "gguf":
-        return gguf_files.unpacked(gguf_path(reference))
+    if reference.source in PACKED_SOURCES:
+        path = packed_path(reference)
+        return packed.reader_of(path).unpacked(path)
     return Path(reference.location)
 
 
-def gguf_path(reference: catalog.Reference) -> Path:
-    """The GGUF file that a reference names, brought from the hub where it lies there."""
+def packed_path(reference: catalog.Reference) -> Path:
+    """The file with a whole model that a reference names, brought from the hub where it lies there."""
     scheme, _, rest = reference.location.partition("://")
     if not rest:
         return Path(reference.location)
     parts = rest.split("/", 2)
     if scheme != "hf" or len(parts) != 3:
-        raise MeasureError(f"{reference.location}: a GGUF file on the hub is named hf://OWNER/NAME/FILE.gguf.")
+        ending = f".{reference.source}"
+        what = f"a {ending.removeprefix('.').upper()} file on the hub"
+        raise MeasureError(f"{reference.location}: {what} is named hf://OWNER/NAME/FILE{ending}.")
     return hub.fetch_file("/".join(parts[:2]), parts[2])
 
 
@@ -79,10 +83,12 @@ def identity(name: str, *, weights: bool = True) -> str:
         commit = hub.commit_of(reference.location, reference.revision)
         # Of a commit that the hub has not listed nobody knows whether all its files are here.
         return commit if hub.is_listed(reference.location, commit) else f"{commit} as it is in the cache"
-    if reference.source in ("gguf", "index"):
-        item = shelf.ITEMS.get(reference.location)
-        sha256 = item.sha256 if item is not None else gguf_files.file_hash(gguf_path(reference))
-        return f"gguf {gguf_files.FORMAT} {sha256}"
+    if reference.source == "index":
+        item = shelf.ITEMS[reference.location]
+        return packed.reader_of(Path(item.file)).identity(item.sha256)
+    if reference.source in PACKED_SOURCES:
+        path = packed_path(reference)
+        return packed.reader_of(path).identity(packed.file_hash(path))
     digest = hashlib.sha256()
     for told, path in _read_files(reference, Path(reference.location)):
         if weights or path.suffix not in checkpoint_files.ENDINGS:

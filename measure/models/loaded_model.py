@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,8 +33,8 @@ class LoadedModel:
     card: str = "no card"
     # The hub's commit; empty for what did not come from there.
     commit: str = ""
-    # What the GGUF file was that the weights were unpacked from; None for weights that were no such file.
-    gguf: dict[str, Any] | None = None
+    # What the file was that the weights were unpacked from, by its form; empty for weights that were no such file.
+    packed: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     # Whether float32 products are rounded; see `as_measured`.
     tf32: bool = False
     # Where the tokenizer lies, if not with the model; or why there is none though something of it is there.

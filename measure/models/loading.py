@@ -18,7 +18,7 @@ from torch import nn
 from measure import catalog
 from measure.base import checkpoint_files
 from measure.hub import checkpoints as hub
-from measure.hub import gguf_files, known
+from measure.hub import known, packed
 from measure.hub.known import Facts
 from measure.hub.tokenizer_places import tokenizer_file
 from measure.models import counterfeits, sound, structure
@@ -104,9 +104,10 @@ def load(
     facts = _facts_of_files(name, network, place.folder, precision) if weights == "stored" else None
     found = _describe(network, tokenizer, reference.name, place.revision, weights, reference.source, facts)
     card = _against_card(reference) if reference.source == "ladder" else found.card
-    gguf = gguf_files.card(place.folder)
     found = replace(found, tokenizer_place=found_tokenizer.place, no_tokenizer=found_tokenizer.missing)
-    return replace(found, card=card, commit=place.commit, gguf=gguf, tf32=_rounds(network, precision))
+    return replace(
+        found, card=card, commit=place.commit, packed=packed.cards(place.folder), tf32=_rounds(network, precision)
+    )
 
 
 def _rounds(network: nn.Module, precision: Precision) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 from measure import catalog
 from measure.base import places
-from measure.hub import gguf_files
+from measure.hub import packed
 from measure.hub.tokenizer_places import VOCABULARIES, tokenizer_places, trainers_root
 from measure.models.files import fetch, local_folder
 from measure.spec import MeasureError
@@ -75,13 +75,13 @@ def _give_memory_back() -> None:
 
 
 def _unpacked_tokenizer(folder: Path) -> Any:
-    """The tokenizer unpacked from a GGUF file, as `AutoTokenizer` gives it in twice the memory; None: it is no such.
+    """The tokenizer of an unpacked file, as `AutoTokenizer` gives it in twice the memory; None: it is no such.
 
     transformers reads the file as JSON beside; a vocabulary of 262,000 words then takes 550 MB.
     """
     from transformers import PreTrainedTokenizerFast
 
-    if not ((folder / gguf_files.CARD).is_file() and (folder / "tokenizer.json").is_file()):
+    if not (packed.is_unpacked(folder) and (folder / "tokenizer.json").is_file()):
         return None
     settings = json.loads((folder / "tokenizer_config.json").read_bytes())
     if settings.pop("tokenizer_class", None) not in ("TokenizersBackend", "PreTrainedTokenizerFast"):
