@@ -14,6 +14,7 @@ from measure.catalog import checkpoint_suites, revisions
 from measure.catalog import entries as catalog_entries
 from measure.catalog.ladder_cards import read_card, rung_model
 from measure.catalog.records import Model, Origin, Reference, Shape, Source
+from measure.names import ModelRef
 from measure.spec import MeasureError, NotMeasuredError
 
 __all__ = [
@@ -256,12 +257,12 @@ def split(text: str) -> tuple[str, str]:
 
     An @ inside the path of a file or folder that exists belongs to the path. The longest such path is taken.
     """
-    name, _, revision = text.partition("@")
-    if find(name) is not None:
-        return name, revision
+    ref = ModelRef.parse(text)
+    if find(ref.name) is not None:
+        return ref.name, ref.revision
     ends = [len(text), *(place for place in range(len(text) - 1, 0, -1) if text[place] == "@")]
     found = next((end for end in ends if places.at(text[:end]) is not None), None)
-    return (name, revision) if found is None else (text[:found], text[found + 1 :])
+    return (ref.name, ref.revision) if found is None else (text[:found], text[found + 1 :])
 
 
 def resolve(text: str) -> Reference:

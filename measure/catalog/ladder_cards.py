@@ -11,6 +11,10 @@ from measure.base import files
 from measure.catalog.records import Model, Shape
 from measure.spec import MeasureError
 
+# What a loaded rung says of its weights file, held against its card.
+AS_THE_CARD_SAYS = "weights as the card says"
+NOT_AS_THE_CARD_SAYS = "weights NOT as card.json says"
+
 
 class _Rung(TypedDict):
     family: Literal["olmo", "qwen2"]

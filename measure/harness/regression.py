@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from measure.base import files
+from measure.catalog.ladder_cards import NOT_AS_THE_CARD_SAYS
 from measure.harness import baselines
 from measure.harness.baselines import Compared, Content
 from measure.kinds import ACROSS, PROCESSORS
@@ -276,7 +277,7 @@ def _metric_line(measured: Content, accepted: Content) -> str:
 
 
 def _advice(environment: dict[str, Any], noun: str) -> list[str]:
-    if "NOT" in str(environment.get("card")):
+    if str(environment.get("card")).startswith(NOT_AS_THE_CARD_SAYS):
         return [
             "the rung's weights file was changed after its card was written: see `measure ladder verify`, and "
             "restore it (git checkout -- measure/ladder/weights) unless it was meant"

@@ -17,6 +17,7 @@ from torch import nn
 
 from measure import catalog
 from measure.base import checkpoint_files
+from measure.catalog.ladder_cards import AS_THE_CARD_SAYS, NOT_AS_THE_CARD_SAYS
 from measure.hub import checkpoints as hub
 from measure.hub import known, packed
 from measure.hub.known import Facts
@@ -28,6 +29,7 @@ from measure.models.loaded_model import LoadedModel, config_hash, weights_hash
 from measure.models.structure import find_blocks, network_blocks
 from measure.models.tokenizer_loading import find_tokenizer, named_tokenizer
 from measure.models.torch_settings import as_measured, no_progress_bars
+from measure.names import Weights
 from measure.spec import MeasureError, Precision
 
 __all__ = [
@@ -82,26 +84,26 @@ def load(
     they are the model (`check_files`).
     """
     reference = catalog.resolve(name)
-    initialised = weights.startswith("untrained")
-    place = bring(reference, weights=not initialised, allow_pickle=allow_pickle)
+    meant = Weights.parse(weights)
+    place = bring(reference, weights=not meant.is_untrained, allow_pickle=allow_pickle)
     config = read_config(place.folder, name)
-    if not initialised:
+    if not meant.is_untrained:
         check_files(reference, place.folder)
     _LOG.info("loading %s", name)
-    if initialised:
-        network = _untrained(config, int(weights.partition(":")[2]), precision)
+    if meant.is_untrained:
+        network = _untrained(config, meant.seed, precision)
     else:
         network = _stored(name, place.folder, precision, allow_pickle=allow_pickle)
-    if weights.startswith("scrambled"):
-        counterfeits.scramble(network, int(weights.partition(":")[2]))
-    if "_after_" in weights:
+    if meant.kind == "scrambled":
+        counterfeits.scramble(network, meant.seed)
+    if meant.change:
         counterfeits.change_later(network_blocks(network), weights)
     _check_dtype(name, network, precision)
     network = network.to(device_of(reference))
     sound.check(name, network)
     found_tokenizer = find_tokenizer(reference, place.folder)
     tokenizer = found_tokenizer.held
-    facts = _facts_of_files(name, network, place.folder, precision) if weights == "stored" else None
+    facts = _facts_of_files(name, network, place.folder, precision) if meant.is_stored else None
     found = _describe(network, tokenizer, reference.name, place.revision, weights, reference.source, facts)
     card = _against_card(reference) if reference.source == "ladder" else found.card
     found = replace(found, tokenizer_place=found_tokenizer.place, no_tokenizer=found_tokenizer.missing)
@@ -188,8 +190,8 @@ def _against_card(reference: catalog.Reference) -> str:
     stated = {entry["revision"]: entry["sha256"] for entry in catalog.read_card(folder.parent)["revisions"]}
     found = known.hash_file(folder / "model.safetensors")
     if found == stated[reference.revision]:
-        return "weights as the card says"
-    return f"weights NOT as card.json says ({found[:12]} against {stated[reference.revision][:12]})"
+        return AS_THE_CARD_SAYS
+    return f"{NOT_AS_THE_CARD_SAYS} ({found[:12]} against {stated[reference.revision][:12]})"
 
 
 def adopt(network: Any, tokenizer: Any, precision: Precision) -> LoadedModel:
