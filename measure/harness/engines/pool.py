@@ -144,7 +144,8 @@ class Pool:
                 return
             pause = _SOON if judge.left != left else min(1.5 * pause, _LATER)
             left = judge.left
-            self._begin(f"{left} loads to do, {self._launcher.alive} workers")
+            done = pool_worker.specs_done(run)
+            self._begin(f"{self._launcher.alive} workers: {done} specs done, {left} loads not whole")
             time.sleep(pause)
 
     def close(self) -> None:

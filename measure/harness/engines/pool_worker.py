@@ -29,6 +29,8 @@ from measure.spec import Keep, MeasureError
 
 # The exit status of a worker that says why it cannot go on.
 GAVE_UP = 3
+# How a spec ends, as a worker's log has it.
+ENDS = ("stored", "measured", "failed")
 _WHOLE = "work"
 _AS_THEY_ARE = ("workers", "pairs_from", "keep", "allow_pickle", "disk", "naming", "path")
 
@@ -137,6 +139,14 @@ def _logged(file: TextIO, place: Path, work: Work, number: int, name: str) -> st
         leases.close()
     tell(f"ends, having measured {worker.measured} loads")
     return None
+
+
+def specs_done(run: Path) -> int:
+    """How many specs the workers of a run have told to be done, those of loads under way too."""
+    lines = [
+        line for log in (run / "logs").glob("worker-*.log") for line in log.read_text(errors="replace").splitlines()
+    ]
+    return len({told[2] for line in lines if len(told := line.split(" ", 2)) == 3 and told[1] in ENDS})
 
 
 def _prepare(work: Work) -> None:
