@@ -66,7 +66,7 @@ class MeasureError(ValueError):
 
 
 class NotMeasuredError(MeasureError):
-    """What the world denies: network, memory, disk, a model or file that is gated or missing. No claim is touched."""
+    """Nothing could be measured: network, memory, disk, a model or file that is gated or missing. Says nothing of claims."""
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
@@ -293,17 +293,18 @@ def _short(field: str, value: object) -> str:
 class CurveSpec(Spec):
     """One set of interpolation curves, of `steps` points.
 
-    `pairing` says where pairs come from: `random` windows of the corpus, the same behind the tokenizer's BOS whatever
-    its convention (`random_with_bos`), the same with their last tokens behind other tokens (`random_context`) or none
-    (`no_context`), windows that share their last token (`same_last_token`), or a file of this package whose prompts
-    differ in their last token alone: `similar` and `dissimilar` words, `printed_similar` and `printed_dissimilar`, the
-    paper's S1 to S3 and D1 to D3.
-    `pairs` counts the pairs drawn: chained under protocol `paper` (every second one is disjoint and used for
-    inference), disjoint and measured in both directions under `strict`. A file's pairs are all taken, both ways.
-    `rows` says which of them are measured: `all`, or those that inference uses alone, `independent`.
-    `path` says how X goes from A to B (`measure.core.paths.between`), `toward` where it goes in place of B, as far
-    (`core.toward`), `distance` what is taken between outputs (`measure.distances`), `interventions` which parts of
-    blocks are scaled or frozen.
+    `pairing`: where pairs come from. `random`: windows of the corpus. `random_with_bos`: the same, behind the
+    tokenizer's BOS. `random_context`: their last tokens, behind other tokens. `no_context`: their last tokens alone.
+    `same_last_token`: windows that share their last token. `similar`, `dissimilar`: words of this package.
+    `printed_similar`, `printed_dissimilar`: the paper's S1 to S3 and D1 to D3. The prompts of these four differ in
+    their last token alone.
+    `pairs`: how many are drawn. Under protocol `paper` they are chained; every second one is disjoint from the others
+    and used for inference. Under `strict` they are disjoint, and measured in both directions. Of a file's pairs all
+    are taken, both ways.
+    `rows`: which of them are measured, `all` or those that inference uses, `independent`.
+    `path`: how X goes from A to B (`measure.core.paths.between`). `toward`: where it goes in place of B, as far
+    (`measure.core.toward`). `distance`: what is taken between outputs (`measure.distances`). `interventions`: which
+    parts of blocks are scaled or frozen.
     """
 
     steps: int = 50
@@ -330,9 +331,9 @@ class CurveSpec(Spec):
 
 @dataclass(frozen=True)
 class PredictionSpec(CurveSpec):
-    """Curves with the next-token distributions along them; `span` steps apart two points are compared.
+    """Curves with the next-token distributions along them. Points that are `span` steps apart are compared.
 
-    What holds them against r takes r for d / d(1) of the Euclidean distance.
+    Metrics that compare them with r mean r = d / d(1) of the Euclidean distance.
     """
 
     steps: int = 51
@@ -349,7 +350,7 @@ class PredictionSpec(CurveSpec):
 
 @dataclass(frozen=True)
 class CrossingSpec(CurveSpec):
-    """Curves with the gates that change sign along them; an odd number of `steps`: each second one can be left out."""
+    """Curves with the gates that change sign along them. `steps` is odd, so that every second point can be left out."""
 
     steps: int = 129
     pairs: int = FEWER_PAIRS

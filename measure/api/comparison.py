@@ -88,11 +88,11 @@ class PairedEffect:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Curves of two models on the same pairs, after the same block and read alike; see `measure.compare`.
+    """Curves of two models, `a` and `b`, on the same pairs, after the same block, read alike; see `measure.compare`.
 
-    `differences` is what else the two models differ in; `labels` what pairs are called, if anything; `same` says of
-    equal weights that they are. Raises `MeasureError` where the two are not of the same pairs, layer and points, or
-    were not measured alike: read, path, distance, positions, interventions.
+    `differences`: what else the models differ in. `labels`: names of the pairs, None if they have none. `same`: a
+    sentence if the weights are equal.
+    Raises `MeasureError` if the two differ in pairs, layer, points, read, path, distance, positions or interventions.
     """
 
     a: Curves

@@ -115,41 +115,43 @@ def interpolate(
     tokenizer: Any = None,
     precision: Precision = "float32",
 ) -> Any:
-    """Distance of the output from p_A's clean run while the residual stream goes from A to B (paper, section 3).
+    """How far the output moves while the residual stream goes from A to B: curves d(alpha) (paper, section 3).
 
-    A and B are the residual-stream states after `layer` blocks (counted from 1) at the last position of prompts A
-    and B; in p_A's context the state X(alpha) = A + alpha (B - A) is patched in at the last position, and
-    d(alpha) = ||F(A) - F(X(alpha))|| is taken on what `read` names, there: `final_norm` (after the final norm, what
-    the authors' code reads; so where no read is named), `residual` (before it), `logits`, or `block:N` (the residual
-    stream after block N, `layer` or later). Distances are in the units of the read.
+    A and B are the residual stream after block `layer`, at the last position of prompts A and B. Prompt A is run with
+    X(alpha) = A + alpha (B - A) in the place of A. F(X) is what is then read at that position, and
+    d(alpha) = ||F(A) - F(X(alpha))||, in the units of the read.
 
-    `model`: a catalog name, a Hugging Face folder or a hub id, each with an optional `@revision`, or a loaded
-    Hugging Face causal language model, which is measured on its own device and in its own dtype and left as found.
-    `prompts_a`, `prompts_b`: strings, or token ids of shape (pairs, tokens); one bare string is one pair. Lengths
-    may differ, also within a pair. Strings get no special tokens unless `bos`, which puts the BOS in front of those
-    that do not begin with it. Ids are taken without padding.
-    `tokenizer`: of strings, where the model has none or another is meant: a tokenizer of transformers or of
-    tokenizers, a folder with one, or the name of a model whose tokenizer it is.
-    `layer` equal to the number of blocks is allowed: with `read="residual"` r is then exactly alpha.
-    `path`: how X goes: `linear`; `slerp`, the direction by the arc between A's and B's, the norm evenly; `arc`, the
-    same directions at ||A||. A pair without an arc (A or B 0, or opposite directions) is degenerate.
-    `points`: points of one's own in place of a path, (pairs, points, width), d(0) being at the first and d(1) at the
-    last; `prompts_b` and `steps` are then left out.
-    `distance`: `l2`; `symmetric`, d / (d + d'), d' being that from F(X(1)); `projection`, the length along F(X(1)) -
-    F(X(0)); `cosine`; `kl`, KL(F(X(0)) || F(X(alpha))) in nats, or `js`, in bits, both of the logits, which are read
-    where no read is named; or a function of outputs (pairs, points, units) and ends (pairs, 2, units) to (pairs,
-    points).
-    `patched`: the position that is patched, from the end, or `difference`: all from the first in which the prompts of a
-    pair differ. `read_at`: the position that is read, from the end, no earlier than the patched one.
+    `model`: a catalog name, a Hugging Face folder or a hub id, each with an optional `@revision`. Or a loaded Hugging
+    Face causal language model: it is measured on its own device, in its own dtype, and left as found.
+    `prompts_a`, `prompts_b`: strings, or token ids of shape (pairs, tokens). One bare string is one pair. Lengths may
+    differ, also within a pair. Ids are taken without padding.
+    `bos`: put the BOS in front of strings that do not begin with it. They get no other special tokens.
+    `tokenizer`: of strings, where the model has none or another is meant. A tokenizer of transformers or of
+    tokenizers, a folder with one, or the name of a model.
+    `precision`: of a model that is loaded here.
 
-    `interventions`: `Scaled(part, blocks, factor)` and `Frozen(part, blocks)`, what the `mlp` or `attention` of blocks,
-    (first, last), adds to the residual stream, times a number in every run, or as in p_A's clean run.
+    `layer`: the block after which the stream is patched, counted from 1. A list, or `"all"`: several layers on one
+    loading, their clean runs shared. After the last block, with `read="residual"`, r is exactly alpha.
+    `read`: `final_norm`, what the authors' code reads and the default; `residual`, before that norm; `logits`; or
+    `block:N`, the stream after block N, where N is `layer` or later. A list: several reads of one run.
+    `steps`: points on the way, both ends among them.
+    `path`: `linear`; `slerp`, which turns from A's direction to B's and changes the norm evenly; `arc`, which turns at
+    the norm of A. A pair without an arc is degenerate: A or B is 0, or they point in opposite directions.
+    `points`: states of one's own instead of a path, (pairs, points, width). d is taken from the first of them. Leave
+    out `prompts_b` and `steps`.
+    `distance`: `l2`; `symmetric`, d / (d + d') with d' the distance from F(X(1)); `projection`, the length along
+    F(X(1)) - F(X(0)); `cosine`; `kl`, KL(F(X(0)) || F(X(alpha))) in nats; `js`, in bits. The last two are of
+    next-token distributions, and read the logits. Or a function: outputs (pairs, points, units) and ends (pairs, 2,
+    units) to numbers (pairs, points).
+    `patched`: the position that is patched, from the end (-1 is the last). Or `difference`: every position from the
+    first in which the prompts of a pair differ.
+    `read_at`: the position that is read, from the end, no earlier than the patched one. A list: several.
+    `interventions`: what the `mlp` or `attention` of blocks (first, last) adds to the stream is changed.
+    `Scaled(part, blocks, factor)` multiplies it in every run; `Frozen(part, blocks)` keeps it as in the clean run of A.
 
-    Several layers, or `"all"`, are measured on one loading, their clean runs once; several reads in one run.
-
-    Returns `Curves` with `.distance` and `.relative` of shape (pairs, steps); of several layers a dict by layer, of
-    several reads a dict by read, of several positions a dict by position; of more than one of them dicts in this order.
-    Raises `MeasureError` (a ValueError) for input that cannot be measured; the message says what to change.
+    Returns `Curves`, with `.distance` and `.relative` of shape (pairs, steps). If several layers, reads or positions
+    are asked for: a dict by layer, in it one by read, in it one by position, each left out where there is but one.
+    Raises `MeasureError` (a ValueError) for input that cannot be measured. The message says what to change.
     """
     steps = check_integer("steps", steps)
     check_steps(steps)
@@ -256,15 +258,15 @@ def slice2d(
     tokenizer: Any = None,
     precision: Precision = "float32",
 ) -> Slices:
-    """Distance of the output from three reference runs over the plane through A, B and C (paper, Appendix C, Fig. 1).
+    """How far the output is from three reference runs, over the plane through A, B and C (paper, Appendix C, Fig. 1).
 
-    X = A + alpha (B - A) + beta (C - P), P the foot of C on the line AB; alpha and beta run over `extent` in `size`
-    steps. X is patched in after `layer` blocks at the last position, in p_A's, p_B's and p_C's context in turn, and
-    d_A(X) = ||F_A(A) - F_A(X)||, d_B and d_C likewise. Everything else is as in `interpolate`.
+    The plane is X = A + alpha (B - A) + beta (C - P), where P is the foot of C on the line AB. Alpha and beta run over
+    `extent` in `size` steps. Each X is patched in after block `layer`, at the last position, in prompt A, then in
+    prompt B, then in prompt C: d_A(X) = ||F_A(A) - F_A(X)||, and d_B and d_C likewise. The rest is as in `interpolate`.
 
-    Returns `Slices` with `.distance` of shape (triples, 3, size, size), axes (triple, reference, beta, alpha). A triple
-    whose C lies on the line AB spans no plane: it is `.degenerate`, and its colours and metrics are NaN.
-    Raises `MeasureError` (a ValueError) for input that cannot be measured; the message says what to change.
+    Returns `Slices`, with `.distance` of shape (triples, 3, size, size): triple, reference, beta, alpha. If C lies on
+    the line AB there is no plane. Such a triple is `.degenerate`, and its colours and metrics are NaN.
+    Raises `MeasureError` (a ValueError) for input that cannot be measured. The message says what to change.
     """
     layer, size = check_integer("layer", layer), check_integer("size", size)
     _check_choices(read, precision)

@@ -40,9 +40,9 @@ SHADES = " .:-=+*#%@"
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """Curves of the same pairs, by the layer after which the patch stands and by what is read.
+    """Curves of the same pairs, by patched layer and by read.
 
-    A block is read only behind the patch: there is no entry for the others.
+    `curves`: by (layer, read). Blocks up to the patched one are not read, and have no entry.
     """
 
     curves: dict[tuple[int, Read], Curves]
@@ -58,7 +58,7 @@ class Sweep:
         return sorted(found, key=lambda read: block_of(read) or 10**6)
 
     def matrix(self, metric: str = "edge_speed") -> Float[np.ndarray, "layers reads"]:
-        """Median of a metric over the independent pairs, (layers, reads); NaN where nothing is read, or none has it."""
+        """Median of a metric over independent pairs, (layers, reads). NaN where nothing is read, or no pair has it."""
         check_choice("metric", metric, metrics.NAMES)
         found = np.full((len(self.layers), len(self.reads)), np.nan)
         for (layer, read), curves in self.curves.items():
@@ -145,11 +145,12 @@ def sweep(
     tokenizer: Any = None,
     precision: Precision = "float32",
 ) -> Sweep:
-    """Curves after several layers with several reads, everything else as in `interpolate`.
+    """Curves of several layers with several reads. Everything else is as in `interpolate`.
 
-    `read="all"` is every block behind the patch, and after the final norm; of `kl` and `js` the logits. Clean runs are
-    shared by the layers, and the run of a layer by its reads.
-    Raises `MeasureError` (a ValueError) for input that cannot be measured; the message says what to change.
+    `read="all"`: every block after the patched one, and `final_norm`. With `kl` or `js`: the logits. Layers share the
+    clean runs; the reads of a layer share its run.
+    Returns a `Sweep`.
+    Raises `MeasureError` (a ValueError) for input that cannot be measured. The message says what to change.
     """
     steps = check_integer("steps", steps)
     check_steps(steps)

@@ -97,16 +97,16 @@ def compare(
 ) -> Comparison | dict[int, Comparison]:
     """Curves of two models, a base and what was made of it, on the same pairs: every metric's paired difference.
 
-    `a`, `b`: models as in `measure.interpolate`. Where both come by name one is in memory at a time.
-    `prompts`: pairs (A, B) of strings or of token ids, or what `measure.pairs` returns. Without, `pairs` disjoint pairs
-    (100) are drawn from the corpus of this package with `seed`, windows of 10 tokens; `bos` puts the BOS in front.
-    `tokenizer`: of strings, where neither model has one. `allow_pickle`: load pickled weights of models by name.
-    Everything else is as in `measure.interpolate`.
+    `a`, `b`: models as in `measure.interpolate`. If both are given by name, one is in memory at a time.
+    `prompts`: pairs (A, B) of strings or of token ids, or what `measure.pairs` returns. Left out: `pairs` disjoint
+    pairs (100) of windows of 10 tokens are drawn from the corpus of this package with `seed`.
+    `bos`: put the BOS in front of them. `tokenizer`: of strings, if neither model has one. `allow_pickle`: load pickled
+    weights of models by name. Everything else is as in `measure.interpolate`.
 
-    Returns a `Comparison`, of several layers a dict by layer: medians of each model, its nulls, the median over
-    independent pairs of b minus a with its 95 % interval, and what else the two models differ in. No verdict.
-    Raises `MeasureError` where the two read prompts as different token ids, where one has no such layer, and as
-    `measure.interpolate` does, before anything is measured as far as that can be known.
+    Returns a `Comparison`, or a dict by layer of several layers: medians of each model and of its nulls, the median
+    over independent pairs of b minus a with its 95 % interval, and what else the two models differ in. No verdict.
+    Raises `MeasureError` if the two read prompts as different token ids, if one has no such layer, and as
+    `measure.interpolate` does: before anything is measured, as far as that can be known.
     """
     measuring = _measuring(
         {"read": read, "steps": steps, "path": path, "distance": distance, "patched": patched, "read_at": read_at},

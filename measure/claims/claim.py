@@ -21,13 +21,15 @@ _MORE = (
 class Claim:
     """One test's claim: compares verdicts with what the repository expects, and keeps them for the record.
 
-    The `claim` fixture makes it; tests call `check`, `refute` and `confirm`.
+    The `claim` fixture makes it. Tests call `check`, `refute` and `confirm`.
 
-    `subject` is the id under which a suite accepts a verdict. A verdict without an interval never passes: it fails the
-    test if `must_be_measured`, and else counts as not measured. `known` is what was accepted of this case before. On
-    another sample than the accepted one, `held` is false, and a verdict is shown without being compared. `keep` is
-    called with each verdict, to accept it. `named` are the counterfeits that the test has to refute. `drawn` is false
-    for pairs that were handed in: they may be too few to confirm even planted data.
+    `subject`: the id under which a suite accepts a verdict.
+    `must_be_measured`: a verdict without an interval fails the test. Else it counts as not measured; it never passes.
+    `known`: what was accepted of this case before.
+    `held`: false on another sample than the accepted one. A verdict is then shown without being compared.
+    `keep`: called with each verdict, to accept it.
+    `named`: the counterfeits that the test has to refute.
+    `drawn`: false for pairs that were handed in, which may be too few to confirm even planted data.
     """
 
     def __init__(

@@ -172,7 +172,7 @@ class Curves(RowResult, kind="curves"):
 
     @property
     def arc_length(self) -> Float[np.ndarray, "pairs steps"]:
-        """How much of the output's path is behind it at each point, in the units of the read, (pairs, steps).
+        """Length of the output's path up to each point, in the units of the read, (pairs, steps).
 
         0 at the first point and the whole length, detours counted, at the last.
         """
