@@ -66,7 +66,7 @@ class MeasureError(ValueError):
 
 
 class NotMeasuredError(MeasureError):
-    """Nothing could be measured: network, memory, disk, a model or file that is gated or missing. Says nothing of claims."""
+    """Not measured, whatever the claim: network, memory, disk, a model or file that is gated or missing."""
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
