@@ -51,7 +51,9 @@ def main() -> int:
     # Minutes of one processor in all: with less, starting workers is a larger part than what is asked.
     parser.add_argument("--pairs", type=int, default=3000)
     parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--engines", nargs="+", choices=spread.ENGINES, default=list(spread.ENGINES), metavar="NAME")
     options = parser.parse_args()
+    chosen = {name: spread.ENGINES[name] for name in options.engines}
     names = [f"someone/tiny-{number}" for number in range(options.checkpoints)]
     loads = [(name, "stored") for name in names]
     with hub.LocalHub(latency=0.2) as served, tempfile.TemporaryDirectory() as place:
@@ -60,7 +62,7 @@ def main() -> int:
         alone = alone_worked = 0.0
         print("| engine | seconds | over half of one process | processor seconds | of one process | requests |")
         print("|---|---|---|---|---|---|", flush=True)
-        for engine, given in {"in-process": [["--engine", "in-process"]], **spread.ENGINES}.items():
+        for engine, given in {"in-process": [["--engine", "in-process"]], **chosen}.items():
             if importlib.util.find_spec(NEEDS.get(engine, "measure")) is None:
                 print(f"| {engine} | not installed | | | | |")
                 continue
