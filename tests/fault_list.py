@@ -1184,7 +1184,7 @@ SPREAD = (
             "sorted(sizes, key=lambda name: (-sizes[name], name))",
             "sorted(sizes, key=lambda name: -sizes[name])",
         ),
-        (623, "own share measured by others first", "for job in reversed(share)]", "for job in share]"),
+        (623, "own share measured by others first", "for some in reversed(by_name)", "for some in by_name"),
         (
             624,
             "done loads are taken again",

@@ -72,7 +72,18 @@ def test_all_that_needs_a_checkpoint_is_dealt_to_one() -> None:
     assert [{one.load[0] for one in share} for share in shares] == [{names[0]}, {names[1]}]
     own, others = shards.own_and_others(shares, 1)
     assert own == shares[1]
-    assert others == shares[0][::-1]
+    assert others == shares[0]
+
+
+def test_a_load_of_many_specs_is_taken_first_and_another_checkpoint_last() -> None:
+    few, many, another = (
+        Job(Load(name, weights), (CurveSpec(name),) * count)
+        for name, weights, count in (("m", "stored", 1), ("m", "scrambled:0", 5), ("n", "stored", 9))
+    )
+    [share] = shards.dealt([few, many, another], 1)
+    assert share == [many, few, another]
+    # By who helps: the checkpoint that its own worker has not come to, and of that the most work.
+    assert shards.own_and_others([[], share], 0)[1] == [another, many, few]
 
 
 def test_every_kind_of_spec_travels() -> None:

@@ -10,6 +10,7 @@ import functools
 import hashlib
 import heapq
 import importlib
+import itertools
 import json
 import os
 import time
@@ -86,10 +87,14 @@ def jobs_of(gathered: Mapping[Load, Sequence[AnySpec]]) -> tuple[Job, ...]:
 
 
 def dealt(jobs: Iterable[Job], shards: int) -> list[list[Job]]:
-    """Jobs by shard; all that need one checkpoint stand in one."""
+    """Jobs by shard; all that need one checkpoint stand in one, those with most specs first.
+
+    Who takes them in this order has small ones left for the end, when others are idle.
+    """
     by_name: dict[str, list[Job]] = {}
     for job in jobs:
         by_name.setdefault(job.load[0], []).append(job)
+    by_name = {name: sorted(some, key=lambda job: -len(job.specs)) for name, some in by_name.items()}
     shares = deal({name: bytes_of(name) for name in by_name}, shards)
     return [[job for name in names for job in by_name[name]] for names in shares]
 
@@ -98,8 +103,13 @@ def own_and_others(shares: Sequence[Sequence[Job]], number: int) -> tuple[list[J
     """A worker's share, and after it those of the others, beginning with the next."""
     count = len(shares)
     following = [shares[(number + step) % count] for step in range(1, count)]
-    # From the end of each: its own worker begins at the other.
-    return list(shares[number]), [job for share in following for job in reversed(share)]
+    # The last checkpoint first: its own worker begins with the first.
+    return list(shares[number]), [job for share in following for job in _from_last_checkpoint(share)]
+
+
+def _from_last_checkpoint(share: Sequence[Job]) -> list[Job]:
+    by_name = [list(some) for _, some in itertools.groupby(share, key=lambda job: job.load[0])]
+    return [job for some in reversed(by_name) for job in some]
 
 
 def to_plain(spec: AnySpec) -> list[Any]:
