@@ -395,7 +395,7 @@ MEASURING = (
         (
             166,
             "seed of scrambled weights ignored",
-            'counterfeits.scramble(network, meant.seed)',
+            "counterfeits.scramble(network, meant.seed)",
             "counterfeits.scramble(network, 0)",
         ),
     ),

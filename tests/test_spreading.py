@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -66,3 +67,24 @@ def test_of_two_shards_of_one_number_the_second_is_refused_while_the_first_lives
     assert "Traceback" not in said
     assert first.wait(timeout=600) == 0
     assert "Curves exist (Fig. 0)  supported" in (folder / "first.txt").read_text()
+
+
+def test_the_shard_that_judges_computes_the_rows_of_what_it_measured_once(tmp_path: Path) -> None:
+    folder = spread.project(tmp_path / "project", [("ladder-olmo-0.2m", "stored")])
+    with (folder / "conftest.py").open("a") as file:
+        file.write(
+            "from pathlib import Path\n"
+            "from measure.harness import recording\n"
+            "whole = recording.of_result\n"
+            "def counted(*given):\n"
+            "    with Path('computed').open('a') as file:\n"
+            "        print(given[0].id, file=file)\n"
+            "    return whole(*given)\n"
+            "recording.of_result = counted\n"
+        )
+    assert spread.start(folder, "alone", "--shard", "1/1").wait() == 0, (folder / "alone.txt").read_text()
+    computed = (folder / "computed").read_text().splitlines()
+    assert len(computed) == len(set(computed)) == 2
+    rows = [json.loads(line) for line in (folder / "alone.jsonl").read_text().splitlines()]
+    told = [row["id"] for row in rows if row["kind"] == "result"]
+    assert sorted(told) == sorted(2 * computed)

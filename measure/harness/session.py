@@ -24,7 +24,7 @@ from measure.harness.engines.work import Shard
 from measure.harness.options import OWN_PAIRS
 from measure.hub import known
 from measure.kinds import rows
-from measure.kinds.rows import Header, Machine, Row
+from measure.kinds.rows import Header, Machine, ResultRow, Row
 from measure.models import loading as models
 from measure.prompts import own_pairs
 from measure.report import records
@@ -98,6 +98,7 @@ class Harness:
         self._done = 0
         self._pace = Pace()
         self._tokenizers: dict[str, Any] = {}
+        self._rows: dict[AnySpec, ResultRow] = {}
 
     def effective(self, spec: AnySpec, read: str | None = None) -> AnySpec:
         """`spec` under this session's options, and the read that --protocol strict asks for."""
@@ -127,8 +128,14 @@ class Harness:
         self._done += 1
         # Known by now: an engine reports a spec once it has its outcome.
         outcome = self.engine.outcome(spec)
-        texts, prompts = self._texts(spec), self._prompts(spec, outcome)
-        self.emit(recording.of_result(self.told(spec), how, outcome, texts, prompts))
+        row = self._rows.get(spec) if isinstance(outcome, Result) else None
+        if row is None:
+            texts, prompts = self._texts(spec), self._prompts(spec, outcome)
+            row = recording.of_result(self.told(spec), how, outcome, texts, prompts)
+        if isinstance(self.engine, Shard) and isinstance(outcome, Result):
+            # The one that judges tells once more of what it measured.
+            self._rows[spec] = row
+        self.emit(dataclasses.replace(row, how=how))
         self._show(self._counted(f"{how} {spec.id}"))
 
     def _begin(self, what: str) -> None:
