@@ -79,9 +79,14 @@ def _sum_of_logs(doubled: Float[Tensor, "rows tokens"]) -> Float[Tensor, " rows"
 
 def _top(parts: tuple[Tensor, ...], highest: Float[Tensor, "parts steps"]) -> Int[Tensor, " steps"]:
     """The first of the highest logits of each point, looked for in the first part that holds it."""
-    which = highest.argmax(0).tolist()
-    places = [parts[part][row].argmax() + part * parts[0].shape[1] for row, part in enumerate(which)]
-    return torch.stack(places)
+    which = highest.argmax(0)
+    if len(parts) == 1:
+        return parts[0].argmax(1)
+    found = torch.empty_like(which)
+    for number in which.unique().tolist():
+        rows = which == number
+        found[rows] = parts[number][rows].argmax(1) + number * parts[0].shape[1]
+    return found
 
 
 def difference(
@@ -105,7 +110,7 @@ def difference(
         if head.bias is not None:
             exact += (head.bias[first].double() - head.bias[second].double())[:, None]
         # Not where logits are capped or scaled; written so that a NaN is not taken for agreement.
-        linear = (exact - found).abs().amax(1) <= ROUNDED * logits.abs().amax((1, 2))
+        linear = (exact - found).abs().amax(1) <= ROUNDED * torch.maximum(logits.amax((1, 2)), -logits.amin((1, 2)))
         found = torch.where(linear[:, None], exact, found)
     return torch.where((first == second)[:, None], torch.nan, found)
 
