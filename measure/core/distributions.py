@@ -83,7 +83,7 @@ def _top(parts: tuple[Tensor, ...], highest: Float[Tensor, "parts steps"]) -> In
     if len(parts) == 1:
         return parts[0].argmax(1)
     found = torch.empty_like(which)
-    for number in which.unique().tolist():
+    for number in sorted(set(which.tolist())):
         rows = which == number
         found[rows] = parts[number][rows].argmax(1) + number * parts[0].shape[1]
     return found
