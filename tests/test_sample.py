@@ -51,5 +51,5 @@ def test_the_sample_of_a_pretrained_model_is_small_whole_and_of_that_model() -> 
     assert view["problems"] == []
     assert not re.search(r"/(home|root|tmp|work|Users)/", json.dumps(view))
     cases = [case for claim in view["claims"] for case in claim["cases"] if case["judged"]]
-    assert len(cases) == 15
+    assert len(cases) == 17
     assert all(case["control"]["state"] == "held" and not case["failed"] for case in cases)
