@@ -277,3 +277,17 @@ def test_what_cannot_be_told_to_a_worker_is_refused(tmp_path: Path) -> None:
     work = pool_worker.Work((shards.Job(protocol.Load("ladder-olmo-0.2m", "stored", "float32"), (spec,)),), 1, tmp_path)
     with pytest.raises(NotMeasuredError, match="odd cannot be told to a worker: OddSpec has fields that are"):
         pool_worker.write(tmp_path, work)
+
+
+def test_what_workers_have_done_is_read_on_from_their_logs(tmp_path: Path) -> None:
+    told = pool_worker.Told(tmp_path)
+    assert told.count() == 0
+    (tmp_path / "logs").mkdir()
+    first, second = (tmp_path / "logs" / f"worker-{number}.log" for number in range(2))
+    first.write_text("10:00:00 worker 0 begins\n10:00:01 measured one\n10:00:02 measured tw")
+    assert told.count() == 1
+    with first.open("a") as file:
+        file.write("o\n10:00:03 failed three\n10:00:04 loading four\n")
+    # A worker that was killed may have left one to another.
+    second.write_text("10:00:05 measured one\n10:00:06 stored five\n")
+    assert told.count() == 4

@@ -31,6 +31,8 @@ from tests import spread_project as spread
 NEEDS = {"ray": "ray", "submitit": "submitit"}
 # Kills in one run: more would leave loads of which five workers died, which is told as the loads' fault.
 A_RUN = 6
+# So many that a run lasts long enough to be killed.
+PAIRS = 1200
 SECONDS = 1800
 
 
@@ -103,8 +105,8 @@ def is_worker(pid: int) -> bool:
         return False
 
 
-def killed(folder: Path, engine: str, kills: int, draw: random.Random) -> list[str]:
-    """Run to the end, with so many kills on the way; the names of the records."""
+def killed(folder: Path, engine: str, kills: int, draw: random.Random) -> tuple[int, list[str]]:
+    """Run to the end, with so many kills on the way at most; how many there were, and the names of the records."""
     started, done = Started(folder, engine), 0
     until = time.monotonic() + SECONDS
     due = time.monotonic() + draw.uniform(5, 15)
@@ -121,7 +123,7 @@ def killed(folder: Path, engine: str, kills: int, draw: random.Random) -> list[s
     finally:
         started.stop()
     print(f"{engine}: {done} kills", flush=True)
-    return [name for name in started.names if (folder / f"{name}.jsonl").exists()]
+    return done, [name for name in started.names if (folder / f"{name}.jsonl").exists()]
 
 
 def measured(folder: Path, names: list[str], engine: str) -> collections.Counter[str]:
@@ -166,17 +168,18 @@ def main() -> int:
     print(f"seed {options.seed}; over {', '.join(engines)}")
     draw = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as place:
-        folder = spread.project(Path(place) / "alone", loads())
+        folder = spread.project(Path(place) / "alone", loads(), pairs=PAIRS, steps=50)
         if spread.start(folder, "alone").wait() != 0:
             raise LostError((folder / "alone.txt").read_text())
         alone = spread.found(folder, ["alone"])
         left, turn = options.kills, 0
         while left > 0:
             engine, some = engines[turn % len(engines)], min(left, A_RUN)
-            folder = spread.project(Path(place) / f"{turn}-{engine}", loads())
-            check(folder, killed(folder, engine, some, draw), engine, alone)
-            left, turn = left - some, turn + 1
-    print(f"{options.kills} kills: nothing lost, nothing measured more than twice")
+            folder = spread.project(Path(place) / f"{turn}-{engine}", loads(), pairs=PAIRS, steps=50)
+            done, names = killed(folder, engine, some, draw)
+            check(folder, names, engine, alone)
+            left, turn = left - done, turn + 1
+    print(f"{options.kills} kills in {turn} runs: nothing lost, nothing measured more than twice")
     return 0
 
 

@@ -40,7 +40,7 @@ def bring(reference: catalog.Reference, *, weights: bool, allow_pickle: bool) ->
 
 
 def local_folder(reference: catalog.Reference) -> Path:
-    """The folder of a model that is on this machine; one in one file is unpacked first.
+    """The folder of a model that is on this machine; one that lies in one file is unpacked first.
 
     Raises `MeasureError` as `packed.Reader.unpacked` and `shelf.folder` do.
     """

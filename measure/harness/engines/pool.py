@@ -135,7 +135,7 @@ class Pool:
             shards.end(run, "the process that started its workers")
 
     def _wait(self, judge: Judge, run: Path) -> None:
-        pause, said, left = _SOON, [], -1
+        pause, said, left, heard = _SOON, [], -1, pool_worker.Told(run)
         while not judge.take():
             said += self._launcher.look()
             if not self._launcher.alive and not judge.take():
@@ -144,8 +144,7 @@ class Pool:
                 return
             pause = _SOON if judge.left != left else min(1.5 * pause, _LATER)
             left = judge.left
-            done = pool_worker.specs_done(run)
-            self._begin(f"{self._launcher.alive} workers: {done} specs done, {left} loads not whole")
+            self._begin(f"{self._launcher.alive} workers: {heard.count()} specs done, {left} loads not whole")
             time.sleep(pause)
 
     def close(self) -> None:

@@ -141,12 +141,25 @@ def _logged(file: TextIO, place: Path, work: Work, number: int, name: str) -> st
     return None
 
 
-def specs_done(run: Path) -> int:
-    """How many specs the workers of a run have told to be done, those of loads under way too."""
-    lines = [
-        line for log in (run / "logs").glob("worker-*.log") for line in log.read_text(errors="replace").splitlines()
-    ]
-    return len({told[2] for line in lines if len(told := line.split(" ", 2)) == 3 and told[1] in ENDS})
+class Told:
+    """The specs that workers of a run have told to be done, those of loads under way too."""
+
+    def __init__(self, run: Path) -> None:
+        self._logs = run / "logs"
+        # Where each log is read on.
+        self._read: dict[Path, int] = {}
+        self._done: set[str] = set()
+
+    def count(self) -> int:
+        """How many there are by now."""
+        for log in self._logs.glob("worker-*.log"):
+            with log.open("rb") as file:
+                file.seek(self._read.get(log, 0))
+                whole, end, _ = file.read().rpartition(b"\n")
+                self._read[log] = self._read.get(log, 0) + len(whole + end)
+            told = (line.split(" ", 2) for line in whole.decode(errors="replace").splitlines())
+            self._done |= {parts[2] for parts in told if len(parts) == 3 and parts[1] in ENDS}
+        return len(self._done)
 
 
 def _prepare(work: Work) -> None:
