@@ -59,9 +59,8 @@ def packed_path(reference: catalog.Reference) -> Path:
         return Path(reference.location)
     parts = rest.split("/", 2)
     if scheme != "hf" or len(parts) != 3:
-        ending = f".{reference.source}"
-        what = f"a {ending.removeprefix('.').upper()} file on the hub"
-        raise MeasureError(f"{reference.location}: {what} is named hf://OWNER/NAME/FILE{ending}.")
+        label, ending = reference.source.upper(), reference.source
+        raise MeasureError(f"{reference.location}: a {label} file on the hub is named hf://OWNER/NAME/FILE.{ending}.")
     return hub.fetch_file("/".join(parts[:2]), parts[2])
 
 
