@@ -168,3 +168,11 @@ def test_another_distance_comes_back_from_its_file(tmp_path: Any) -> None:
 
 def test_every_word_has_its_formula() -> None:
     assert tuple(TABLE) == DISTANCES
+
+
+@pytest.mark.parametrize("name", ["l2", "symmetric"])
+def test_logits_that_are_all_minus_infinity_are_no_distance(name: str) -> None:
+    ruled_out = torch.cat([FOUND, torch.full((*FOUND.shape[:2], 2), -torch.inf)], dim=2)
+    expected, found = distances.along(FOUND, name), distances.along(ruled_out, name)
+    for each in expected:
+        np.testing.assert_allclose(found[each], expected[each], rtol=1e-12)
