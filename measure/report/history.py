@@ -166,7 +166,10 @@ def append(path: Path, found: Sequence[Entry]) -> None:
 
 
 def _closing(handle: int) -> bytes:
-    """A line's end where the file has a line without one."""
+    """A line's end where the file has a line without one.
+
+    Another process may be writing that line: then an empty one is left, which `read` passes over.
+    """
     size = os.fstat(handle).st_size
     return b"\n" if size and os.pread(handle, 1, size - 1) != b"\n" else b""
 
