@@ -19,8 +19,9 @@ from measure.spec import NotMeasuredError
 # Points in a row at least: in shorter ones what a cut saves is lost again in copies (benchmarks/README.md).
 ROW = 128
 
-# Logits held at a time, in numbers: 256 MB in float32.
-LOGIT_VALUES = 2**26
+# Logits held at a time, in numbers: 128 MB in float32, of which some copies are made. Twice as many gain a twentieth of
+# the time at most, and take half a gigabyte more in each process.
+LOGIT_VALUES = 2**25
 
 
 def rows_of(points: int, earlier: int, width: int) -> int:

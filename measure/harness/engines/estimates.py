@@ -38,7 +38,7 @@ class Work:
 def memory(model: catalog.Model, *, logits: bool) -> int:
     """The most memory at a time: the weights, one forward's activations, and its logits where they are read."""
     activations = 4 * forward.CHUNK_POSITIONS * model.shape.activations
-    return _BASE_BYTES + model.float32_bytes + activations + (4 * 2**26 if logits else 0)
+    return _BASE_BYTES + model.float32_bytes + activations + (4 * batches.LOGIT_VALUES if logits else 0)
 
 
 def work(model: catalog.Model, group: Sequence[Spec]) -> Work:
