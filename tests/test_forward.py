@@ -146,12 +146,12 @@ def test_a_dead_hook_in_the_reference_is_seen(
     model: LoadedModel, pairs: Pairs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fast = measurements.fast_curves(model, pairs, layer=2, read="final_norm", steps=STEPS, origin={})
-    whole = reference.reference_read
+    whole = reference.reference_reads
 
-    def dead(m: LoadedModel, ids: torch.Tensor, point: torch.Tensor, *rest: Any) -> torch.Tensor:
+    def dead(m: LoadedModel, ids: torch.Tensor, point: torch.Tensor, *rest: Any) -> dict[Any, torch.Tensor]:
         return whole(m, ids, reference.reference_states(m, ids, rest[0])[-1], *rest)
 
-    monkeypatch.setattr(reference, "reference_read", dead)
+    monkeypatch.setattr(reference, "reference_reads", dead)
     plain = measurements.reference_curves(model, pairs, layer=2, read="final_norm", steps=STEPS, origin={})
     assert disagreement(fast, plain) > 100 * BOUND
 

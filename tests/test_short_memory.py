@@ -30,7 +30,7 @@ def limit(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Lets a function run on so many positions at most."""
 
     def limit(name: str, positions: int, error: Exception, counts: Any) -> list[int]:
-        home = reference if name == "reference_read" else forward
+        home = reference if name == "reference_reads" else forward
         run, tried = getattr(home, name), []
 
         def limited(*given: Any, **options: Any) -> Any:
@@ -68,14 +68,14 @@ def test_a_fast_path_short_of_memory_stays_the_fast_path(olmo: LoadedModel, limi
 
 
 def test_a_reference_short_of_memory_runs_each_point_alone(olmo: LoadedModel, limit: Any) -> None:
-    tried = limit("reference_read", 5, ERRORS[0], in_reference)
+    tried = limit("reference_reads", 5, ERRORS[0], in_reference)
     found = measurements.curves(olmo, PAIRS, layer=1, read="final_norm", steps=6, origin={})
     assert found.provenance["path"] == "fast"
     assert tried == [30, 5, 5, 5]
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-@pytest.mark.parametrize(("name", "counts"), [("run_from_layer", in_fast), ("reference_read", in_reference)])
+@pytest.mark.parametrize(("name", "counts"), [("run_from_layer", in_fast), ("reference_reads", in_reference)])
 def test_no_memory_for_one_pair_is_told_as_that(
     olmo: LoadedModel, limit: Any, name: str, counts: Any, error: Exception
 ) -> None:

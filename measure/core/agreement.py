@@ -281,13 +281,13 @@ def _in_one(check: _Check, pairs: Some, some: list[int]) -> dict[Read, Float[Ten
     # States are told apart from those patched by their position, the last.
     if placement.fits(model, ids) and tail == LAST:
         with frozen, placement.held(model, layer):
-            out = runs.plain_reads(model, ids, rows, layer, reads, tail)
+            out = reference.reference_reads(model, ids, rows, layer, reads, tail)
     else:
         with placement.held(model, layer):
             point = points[0, 0].reshape(-1, points.shape[-1])[0]
             reference.reference_read(model, ids[0, -placement.FEW_TOKENS :], point, layer, "final_norm")
         with frozen:
-            out = runs.plain_reads(model, ids, rows, layer, reads, tail)
+            out = reference.reference_reads(model, ids, rows, layer, reads, tail)
     return {read: out[read].view(*points.shape[:2], -1) for read in reads}
 
 

@@ -165,14 +165,10 @@ def outputs(
         found |= {read: batches.together(out.blocks[place], *points.shape[:2]) for read, place in blocks.items()}
         return found | {read: norm_only(model, residual, read, known, path) for read in reads if read not in found}
     wanted: list[Read] = list(dict.fromkeys((*reads, "residual")))
-    # Blocks by one forward for each point; other reads one after the other, as who counts in the forwards expects.
-    groups = [[read] for read in wanted if block_of(read) is None] + [[read for read in wanted if block_of(read)]]
-    whole: Found = {}
-    for group in filter(None, groups):
-        sides = zip(prompts, points, strict=True)
-        rows_found = [_reference_row(model, prompt, row, layer, group, tail) for prompt, row in sides]
-        whole |= {read: torch.stack([row[read] for row in rows_found]) for read in group}
-    return whole
+    rows_found = [
+        _reference_row(model, prompt, row, layer, wanted, tail) for prompt, row in zip(prompts, points, strict=True)
+    ]
+    return {read: torch.stack([row[read] for row in rows_found]) for read in wanted}
 
 
 def _in_tail(
@@ -196,17 +192,8 @@ def _reference_row(
 ) -> dict[Read, Float[Tensor, "points units"]]:
     ids = torch.tensor(prompt, device=model.device)
     with parts.frozen([prompt]):
-        found = [plain_reads(model, ids, point, layer, reads, tail) for point in points]
+        found = [reference.reference_reads(model, ids, point, layer, reads, tail) for point in points]
     return {read: torch.stack([one[read] for one in found]) for read in reads}
-
-
-def plain_reads(
-    model: LoadedModel, ids: Tensor, points: Tensor, layer: int, reads: Sequence[Read], tail: Tail = LAST
-) -> dict[Read, Tensor]:
-    """By read what plain forwards of prompts of one length give, each with a point of its own."""
-    if tail == LAST and not any(map(block_of, reads)):
-        return {read: reference.reference_read(model, ids, points, layer, read) for read in reads}
-    return reference.reference_reads(model, ids, points, layer, reads, tail)
 
 
 def norm_only(
