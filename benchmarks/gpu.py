@@ -29,7 +29,7 @@ import torch
 
 if TYPE_CHECKING:
     from measure.prompts.drawn import Pairs
-    from measure.spec import Precision, Spec
+    from measure.spec import AnySpec, Precision
 
 ROOT = Path(__file__).parent.parent
 WHEELS = ROOT / "build" / "wheels"
@@ -181,7 +181,7 @@ def ladder_on(device: str) -> Iterator[None]:
     from measure.models import loading as models
 
     before = models.device_of
-    models.device_of = lambda _: device
+    models.device_of = lambda reference: device
     try:
         yield
     finally:
@@ -202,7 +202,7 @@ def held(paths: Sequence[Path], device: str, until: float) -> Iterator[Held | st
     from measure.harness.engines.protocol import load_of
     from measure.results import Curves
 
-    by_load: dict[Any, dict[Spec, Path]] = {}
+    by_load: dict[Any, dict[AnySpec, Path]] = {}
     for path in paths:
         content = accepted.parse(path.read_text())
         if "curve" in content:
@@ -220,7 +220,7 @@ def held(paths: Sequence[Path], device: str, until: float) -> Iterator[Held | st
                 yield Held(spec.id, distance(accepted.parse(specs[spec].read_text()), accepted.describe(result)))
 
 
-def spec_of(content: Any) -> Spec:
+def spec_of(content: Any) -> AnySpec:
     """The spec that a baseline was measured by."""
     from measure import kinds
     from measure.harness.engines import shards

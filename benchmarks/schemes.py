@@ -148,7 +148,7 @@ def _with_cache(network: Any, ids_a: Tensor, ids_b: Tensor, steps: int) -> Tenso
 @torch.no_grad()
 def expert(model: LoadedModel, pairs: Pairs, steps: int) -> np.ndarray:
     """(c) The prefix cached and repeated over the alphas, the last token alone, no unembedding; a pair a forward."""
-    ids = zip(torch.tensor(pairs.a).split(1), torch.tensor(pairs.b).split(1), strict=True)
+    ids = zip(torch.split(torch.tensor(pairs.a), 1), torch.split(torch.tensor(pairs.b), 1), strict=True)
     return relative(torch.cat([_with_cache(model.network, a, b, steps) for a, b in ids]))
 
 

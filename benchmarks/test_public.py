@@ -11,7 +11,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import pytest
@@ -75,7 +75,7 @@ def test_a_loaded_model_of_qwens_shape(name: str, benchmark: Any) -> None:
             known._OF_MODEL.clear()
             first.append(seconds(lambda: call(network, pairs)))
             before = seconds(lambda: call(network, pairs))
-            taken = seconds(lambda scheme=scheme: SCHEMES[scheme](model, pairs, STEPS))
+            taken = seconds(partial(SCHEMES[scheme], model, pairs, STEPS))
             after = seconds(lambda: call(network, pairs))
             later += [before, after]
             found.append((taken / first[-1], taken / ((before + after) / 2)))
@@ -98,7 +98,7 @@ def test_a_model_by_its_name(name: str, benchmark: Any) -> None:
     for count in (1, 4):
         pairs = drawn(count, 10, 40000)
         call(name, pairs)
-        found[count] = statistics.median(seconds(lambda pairs=pairs: call(name, pairs)) for _ in range(3))
+        found[count] = statistics.median(seconds(partial(call, name, pairs)) for _ in range(3))
     print(f"\n\nmeasure.interpolate by name, {name}, load included: {found[1]:.2f} s a pair, {found[4]:.2f} s four")
     benchmark.extra_info.update({str(count): taken for count, taken in found.items()})
     benchmark.pedantic(lambda: None, rounds=1)

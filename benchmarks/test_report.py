@@ -20,18 +20,16 @@ RECORDS = records.runs(Path(__file__).parent.parent / records.FOLDER)
 
 def ready(file: Path) -> float:
     """Seconds until the page says that it can be used; none where there is no browser."""
-    browser = pytest.importorskip("tests.test_page_in_browser")
-    if browser.CHROMIUM is None:
+    from tests import chromium
+
+    if chromium.CHROMIUM is None:
         pytest.skip("needs Debian's chromium")
-    with browser.playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=browser.CHROMIUM)
-        tab = chromium.new_page()
+    with chromium.launched() as browser:
+        tab = browser.new_page()
         begun = time.perf_counter()
         tab.goto(file.as_uri())
         tab.wait_for_selector("html[data-ready]")
-        taken = time.perf_counter() - begun
-        chromium.close()
-    return taken
+        return time.perf_counter() - begun
 
 
 @pytest.mark.parametrize(("name", "megabytes", "seconds"), [("of the last run", 5, 2), ("of 2,000 records", 15, 4)])
