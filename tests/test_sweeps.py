@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -106,16 +107,31 @@ def test_layers_that_share_give_what_each_gives_alone(more: dict[str, Any], ran:
             np.testing.assert_allclose(shared.distance, alone.distance, rtol=1e-6, atol=1e-6)
 
 
+def test_keys_and_values_are_given_by_the_name_that_a_model_has_for_them() -> None:
+    """Transformers has renamed it, and warns of the old name."""
+
+    class Old(torch.nn.Module):
+        def forward(self, past_key_values: Any = None) -> None: ...
+
+    class New(torch.nn.Module):
+        def forward(self, cache: Any = None) -> None: ...
+
+    assert [prefixes.cache_argument(module()) for module in (Old, New)] == ["past_key_values", "cache"]
+    network = tiny_network("qwen2")
+    for module in (network, network.model):
+        assert prefixes.cache_argument(module) in inspect.signature(module.forward).parameters
+
+
 @pytest.mark.parametrize("broken", ["update", "raises"])
 def test_keys_and_values_that_are_not_right_are_not_shared(
     broken: str, monkeypatch: pytest.MonkeyPatch, ran: list[tuple[int, int, bool]]
 ) -> None:
     whole = prefixes.Behind.update
 
-    def update(self: Any, keys: Any, values: Any, number: int, *rest: Any) -> Any:
+    def update(self: Any, keys: Any, values: Any, number: int, *rest: Any, **more: Any) -> Any:
         if broken == "raises":
             raise RuntimeError("no cache")
-        k, v = whole(self, keys, values, number, *rest)
+        k, v = whole(self, keys, values, number, *rest, **more)
         return k, torch.cat([v[:, :, :1] * (1.1 if number == 2 else 1), v[:, :, 1:]], dim=2)
 
     network = tiny_network("qwen2")

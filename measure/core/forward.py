@@ -22,7 +22,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from measure.core import kernels
-from measure.core.prefixes import Behind, KeysValues
+from measure.core.prefixes import Behind, KeysValues, cache_argument
 from measure.models import structure
 from measure.models.loading import LoadedModel, as_measured
 from measure.spec import MeasureError, Read
@@ -154,7 +154,7 @@ def run_to_layers(
     taps = {layer: _Tap(model.block_list[layer - 1]) for layer in layers}
     head = _with_blocks(model, [taps.get(n, block) for n, block in enumerate(blocks, 1)])
     with kernels.without_copies(head, model.embedding):
-        head(input_ids=ids, use_cache=False, **({"past_key_values": kept} if keep else {}))
+        head(input_ids=ids, use_cache=False, **({cache_argument(head): kept} if keep else {}))
     if kept is not None and not kept.is_whole(ids, model.depth):
         kept = None
     return {n: Boundary(states_of(tap.output), isinstance(tap.output, tuple | list), kept) for n, tap in taps.items()}
@@ -269,7 +269,7 @@ def run_from_layer(
         "attention_mask": mask if kept is None else _of_points(mask, before),
         "position_ids": positions if kept is None else positions[:, before:],
         "use_cache": False,
-        **({} if kept is None else {"past_key_values": Behind(kept)}),
+        **({} if kept is None else {cache_argument(model.network if read == "logits" else inner): Behind(kept)}),
     }
     if read == "logits":
         twin = copy.copy(model.network)

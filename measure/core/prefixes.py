@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(eq=False)
@@ -59,6 +60,11 @@ class Behind:
 
     def get_seq_length(self, *_: Any) -> int:
         return self.length
+
+
+def cache_argument(module: nn.Module) -> str:
+    """As what a model's forward takes such keys and values: transformers has called it `cache` since 5.24."""
+    return "cache" if "cache" in inspect.signature(module.forward).parameters else "past_key_values"
 
 
 def gathered(places: Sequence[tuple[KeysValues, int]], tokens: int) -> KeysValues:
