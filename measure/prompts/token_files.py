@@ -11,6 +11,7 @@ import json
 import pickle
 import re
 import reprlib
+import warnings
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -205,7 +206,10 @@ def _safetensors(path: Path) -> Any:
 def _pt(path: Path) -> Any:
     import torch
 
-    held = torch.load(path, weights_only=True, map_location="cpu")
+    with warnings.catch_warnings():
+        # Of sparse tensors, which are refused below, torch 2.14 tells that it looks at them.
+        warnings.filterwarnings("ignore", "Validating sparse tensor", UserWarning)
+        held = torch.load(path, weights_only=True, map_location="cpu")
     if isinstance(held, Mapping):
         if _KEY not in held:
             raise _refusal(path, f"it holds a dict without {_KEY}, of {reprlib.repr(list(held))}")
