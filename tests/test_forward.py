@@ -156,6 +156,20 @@ def test_a_dead_hook_in_the_reference_is_seen(
     assert disagreement(fast, plain) > 100 * BOUND
 
 
+def test_the_reference_runs_each_point_once_for_all_reads(
+    olmo: LoadedModel, pairs: Pairs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, layers = reference.reference_reads, []
+
+    def counted(m: LoadedModel, ids: torch.Tensor, point: torch.Tensor, layer: int, *rest: Any) -> Any:
+        layers.append(layer)
+        return whole(m, ids, point, layer, *rest)
+
+    monkeypatch.setattr(reference, "reference_reads", counted)
+    measurements.reference_curves(olmo, pairs, layer=2, read="final_norm", steps=STEPS, origin={})
+    assert layers.count(2) == len(pairs) * STEPS
+
+
 def test_last_layer_residual_is_a_straight_line(model: LoadedModel, pairs: Pairs) -> None:
     fast, reference = both(model, pairs, DEPTH, "residual")
     for curves in (fast, reference):
